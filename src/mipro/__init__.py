@@ -1,0 +1,99 @@
+"""mipro: MIPROv2, standalone.
+
+Improves the prompts (instructions and few-shot demos, jointly) of a program made
+of language-model calls, by measuring candidate prompts on your data with your metric.
+
+Names are loaded on first use, so that `import mipro` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mipro import datasets, evaluate, runs, search, teleprompt
+    from mipro.adapters import Adapter, ChatAdapter, Image, JSONAdapter
+    from mipro.context import configure, context, settings
+    from mipro.evaluate import Evaluate, ScoreWithFeedback
+    from mipro.example import Example, Prediction
+    from mipro.lm import LM, BaseLM, inspect_history, track_usage
+    from mipro.modules import ChainOfThought, Module, Parallel, Predict, ReAct, Tool, asyncify, majority
+    from mipro.optimize import (
+        BootstrapFewShot,
+        BootstrapFewShotWithRandomSearch,
+        LabeledFewShot,
+        MIPROv2,
+    )
+    from mipro.runs import Budget
+    from mipro.signature import InputField, OutputField, Signature
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "adapters": ("Adapter", "ChatAdapter", "Image", "JSONAdapter"),
+    "context": ("configure", "context", "settings"),
+    "evaluate": ("Evaluate", "ScoreWithFeedback"),
+    "example": ("Example", "Prediction"),
+    "lm": ("LM", "BaseLM", "inspect_history", "track_usage"),
+    "modules": ("ChainOfThought", "Module", "Parallel", "Predict", "ReAct", "Tool", "asyncify", "majority"),
+    "optimize": ("BootstrapFewShot", "BootstrapFewShotWithRandomSearch", "LabeledFewShot", "MIPROv2"),
+    "runs": ("Budget",),
+    "signature": ("InputField", "OutputField", "Signature"),
+}
+_MODULES = ("datasets", "evaluate", "runs", "search", "teleprompt")
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "LM",
+    "Adapter",
+    "BaseLM",
+    "BootstrapFewShot",
+    "BootstrapFewShotWithRandomSearch",
+    "Budget",
+    "ChainOfThought",
+    "ChatAdapter",
+    "Evaluate",
+    "Example",
+    "Image",
+    "InputField",
+    "JSONAdapter",
+    "LabeledFewShot",
+    "MIPROv2",
+    "Module",
+    "OutputField",
+    "Parallel",
+    "Predict",
+    "Prediction",
+    "ReAct",
+    "ScoreWithFeedback",
+    "Signature",
+    "Tool",
+    "asyncify",
+    "configure",
+    "context",
+    "datasets",
+    "evaluate",
+    "inspect_history",
+    "majority",
+    "runs",
+    "search",
+    "settings",
+    "teleprompt",
+    "track_usage",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOM_OF:
+        value = getattr(importlib.import_module(f"mipro.{_ROOM_OF[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"mipro.{name}")
+    else:
+        raise AttributeError(f"module 'mipro' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

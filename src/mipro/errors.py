@@ -1,0 +1,216 @@
+"""Every exception that mipro raises on purpose.
+
+MiproError
+├── UserError                     the caller's mistake; also a ValueError
+│   ├── SignatureError            a signature that can't be read
+│   ├── StateError                a saved program or run that does not fit
+│   │   └── RunMismatchError      a run directory of another program, data set, ...
+│   └── ProgramError              the user's program or metric raised too often
+├── MissingExtraError             an optional dependency is absent; also an ImportError
+├── AdapterParseError             an answer of an LM that can't be read
+├── LMError                       a call to a model failed
+│   ├── LMAuthError               401, 403: the key
+│   ├── LMNotFoundError           404: the model or the address
+│   ├── LMRequestError            400, 422, ...: the request itself is refused
+│   │   └── ContextWindowError    the prompt is longer than the model takes
+│   └── LMTransientError          may pass: try again
+│       ├── LMRateLimitError      429
+│       ├── LMServerError         408, 409, 425, 5xx
+│       └── LMConnectionError     no answer: refused, reset, timed out
+├── IntegrityError                a downloaded file is not what it should be
+├── DownloadError                 no source could deliver a file
+├── ProposalError                 no usable instruction came back
+└── RunStopped                    a run ended early, everything kept
+    ├── BudgetExhausted           the next call would exceed the budget
+    └── RunInterrupted            infrastructure stays dead, or Ctrl-C
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MiproError(Exception):
+    """Base of all errors of this package."""
+
+
+class UserError(MiproError, ValueError):
+    """An argument, a data set or a program is not what it must be."""
+
+
+class SignatureError(UserError):
+    """A signature can't be read; the message names the place."""
+
+
+class StateError(UserError):
+    """A saved program or run does not fit what it is loaded into."""
+
+
+class RunMismatchError(StateError):
+    """A run directory belongs to another program, data set, metric or setting.
+
+    Attributes:
+        differences: One line for each thing that differs.
+    """
+
+    def __init__(self, message: str, *, differences: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.differences = differences
+
+
+class ProgramError(UserError):
+    """The user's program or metric raised on more examples than `max_errors` allows.
+
+    Attributes:
+        count: How many evaluations raised.
+    """
+
+    def __init__(self, message: str, *, count: int = 1) -> None:
+        super().__init__(message)
+        self.count = count
+
+
+class MissingExtraError(MiproError, ImportError):
+    """An optional dependency is absent; the message says how to install it."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package `{package}`, which is not installed; "
+            f"run `pip install 'mipro[{extra}]'`."
+        )
+        self.package = package
+        self.extra = extra
+
+
+class AdapterParseError(MiproError, ValueError):
+    """The answer of an LM does not hold the fields of the signature.
+
+    Attributes:
+        adapter_name: Class name of the adapter that tried.
+        signature: The signature whose outputs were looked for.
+        lm_response: The raw answer.
+        parsed_result: What could be read, if anything.
+        missing: Names of the output fields that are missing or wrongly typed.
+    """
+
+    def __init__(  # noqa: PLR0913 - DSPy's call form
+        self,
+        adapter_name: str,
+        signature: Any,
+        lm_response: str,
+        message: str | None = None,
+        parsed_result: dict[str, Any] | None = None,
+        missing: tuple[str, ...] = (),
+    ) -> None:
+        expected = list(getattr(signature, "output_fields", {}))
+        lines = [
+            message or "",
+            f"`{adapter_name}` could not read the answer of the LM.",
+            f"Expected the output fields {expected}, missing or wrong: {list(missing)}."
+            if missing
+            else f"Expected the output fields {expected}.",
+            f"Raw answer: {lm_response!r}",
+        ]
+        if parsed_result is not None:
+            lines.append(f"Fields found: {list(parsed_result)}")
+        super().__init__("\n".join(line for line in lines if line))
+        self.adapter_name = adapter_name
+        self.signature = signature
+        self.lm_response = lm_response
+        self.parsed_result = parsed_result
+        self.missing = missing
+
+
+class LMError(MiproError):
+    """A call to a language model failed.
+
+    Attributes:
+        model: Name of the model as given to `LM`.
+        status: HTTP status, or None where there was no answer.
+        retry_after_s: Seconds the server asks to wait, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str = "",
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.model = model
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class LMAuthError(LMError):
+    """The key is missing, wrong or not allowed to use the model (401, 403)."""
+
+
+class LMNotFoundError(LMError):
+    """The server does not know the model or the path (404)."""
+
+
+class LMRequestError(LMError):
+    """The server refuses the request itself (400, 413, 422)."""
+
+
+class ContextWindowError(LMRequestError):
+    """The prompt is longer than the model's context window."""
+
+
+class LMTransientError(LMError):
+    """A failure that may pass; the same call can be tried again."""
+
+
+class LMRateLimitError(LMTransientError):
+    """Too many requests (429)."""
+
+
+class LMServerError(LMTransientError):
+    """The server failed (408, 409, 425, 5xx)."""
+
+
+class LMConnectionError(LMTransientError):
+    """No answer: connection refused or reset, or timed out."""
+
+
+class IntegrityError(MiproError):
+    """A file's SHA-256 is not the expected one; the file is not kept."""
+
+
+class DownloadError(MiproError):
+    """No source could deliver a file; the message says what each answered."""
+
+
+class ProposalError(MiproError):
+    """No usable instruction came back from the prompt model."""
+
+
+class RunStopped(MiproError):
+    """A run ended before it was complete; everything paid for is kept."""
+
+
+class BudgetExhausted(RunStopped):
+    """The next call would exceed the budget.
+
+    Attributes:
+        resource: Which limit: "lm_calls", "tokens", "cost_usd" or "seconds".
+    """
+
+    def __init__(self, message: str, *, resource: str) -> None:
+        super().__init__(message)
+        self.resource = resource
+
+
+class RunInterrupted(RunStopped):
+    """The infrastructure stays dead or the user pressed Ctrl-C; the run can be resumed.
+
+    Attributes:
+        run_dir: Where the run is kept.
+    """
+
+    def __init__(self, message: str, *, run_dir: str | None = None) -> None:
+        super().__init__(message)
+        self.run_dir = run_dir
