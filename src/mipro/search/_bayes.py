@@ -1,0 +1,249 @@
+"""Structured Bayesian search: a crossed random-effects model and top-two Thompson sampling."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import ndtr
+
+from mipro.search._base import Job, Recommendation, Scores, Search
+from mipro.search._design import Design, design_of
+from mipro.search._draw import LIST_LIMIT
+from mipro.search._estimate import Z95
+from mipro.search._evidence import Evidence, condense
+from mipro.search._hyper import VariancePrior, slice_step
+from mipro.search._model import Effects, Fit, Scales
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mipro.search._book import Book, Floats, Ints, Table
+    from mipro.search._space import Candidate, Space
+
+DRAWS = 48
+"""Posterior draws for each decision."""
+REGRET = 0.015
+"""Stop when more evaluations could gain less than this, in standard deviations of a score."""
+CONVINCED = 0.8
+"""Least probability of being better at which the original program is replaced."""
+MIXTURE = 12
+"""Settings of the variances that a recommendation averages over."""
+
+
+class BayesSearch(Search):
+    """Search by a model of the whole table of scores.
+
+    Args:
+        space: What to choose from.
+        book: The rules' keeper.
+        seed: Seed of all draws.
+        block_size: Examples of a first look at a candidate.
+        patience: Above 1 stops later, below 1 earlier.
+    """
+
+    def __init__(
+        self, space: Space, book: Book, *, seed: int = 0, block_size: int = 8, patience: float = 1.0
+    ) -> None:
+        self._space = space
+        self._book = book
+        self._seed = seed
+        self._block = block_size
+        self._patience = patience
+        self._design = design_of(space)
+        self._prior = VariancePrior(self._design.kinds)
+        self._logs = self._prior.center.copy()
+        self._opening: list[Candidate] = []
+        self._stopped_at: tuple[int, ...] | None = None
+
+    def ask(self) -> list[Job]:
+        """See `Search.ask`."""
+        self._book.advance()
+        if self._book.left <= 0 or self._stopped_at == self._space.sizes:
+            return []
+        decision = self._book.next_decision
+        rng = np.random.default_rng([self._seed, decision])
+        if self._design.sizes != self._space.sizes:
+            self._design = design_of(self._space)
+        if decision == 0:
+            self._opening = self._covering(rng)
+            return self._measure(self._space.original, "original")
+        while self._opening:
+            candidate = self._opening.pop(0)
+            if len(self._book.free(candidate)):
+                return self._measure(candidate, "exploring")
+        data = _data(self._book.table, self._design)
+        if data is None:
+            return self._measure_any(rng)
+        return self._decide(data, rng)
+
+    def tell(self, jobs: Sequence[Job], scores: Scores) -> None:
+        """See `Search.tell`."""
+        self._book.tell(jobs, scores)
+
+    def recommend(self) -> Recommendation:
+        """Return the best posterior mean among the candidates met, averaged over the variances."""
+        original = self._space.original
+        design = design_of(self._space)
+        data = _data(self._book.everything(), design)
+        if data is None:
+            return Recommendation(original, math.nan, (-math.inf, math.inf), 0.0)
+        rng = np.random.default_rng([self._seed, self._book.next_decision, 1])
+        logs = self._logs
+        fits = []
+        for _ in range(MIXTURE):
+            for _ in range(2):
+                logs = self._step(design, data, logs, rng)
+            fits.append(Fit(design, data, Scales.from_vector(logs, design.kinds)))
+        return _recommend(fits, data, original)
+
+    def _decide(self, data: Evidence, rng: np.random.Generator) -> list[Job]:
+        self._logs = self._step(self._design, data, self._logs, rng)
+        fit = Fit(self._design, data, Scales.from_vector(self._logs, self._design.kinds))
+        draws = fit.sample(rng, DRAWS)
+        pool, seen = self._pool(data, draws)
+        means = _values(self._design, fit.effects(), pool, seen, None, 0.0)
+        values = _values(self._design, draws, pool, seen, rng, fit.scales.rest)
+        best_seen = means[seen >= 0].max()
+        regret = float(values.max(axis=0).mean() - best_seen)
+        if regret < REGRET / self._patience and len(data.candidates) > len(self._space):
+            self._stopped_at = self._space.sizes
+            return []
+        free = np.array([len(self._book.free(_tuple(row))) for row in pool])
+        if not free.any():
+            self._stopped_at = self._space.sizes
+            return []
+        leader = int(np.argmax(means[:, 0]))
+        winners = np.argmax(values, axis=0)
+        challengers = winners[winners != leader]
+        challenger = int(challengers[0]) if len(challengers) else leader
+        counts = self._book.num_examples - free
+        options = [index for index in (leader, challenger) if free[index]]
+        if not options:
+            options = [int(np.argmax(np.where(free > 0, values[:, 0], -np.inf)))]
+        chosen = min(options, key=lambda index: counts[index])
+        if chosen == leader:
+            reason = "confirming the leader"
+        else:
+            reason = "exploring" if seen[chosen] < 0 else "challenging the leader"
+        return self._measure(_tuple(pool[chosen]), reason)
+
+    def _step(self, design: Design, data: Evidence, logs: Floats, rng: np.random.Generator) -> Floats:
+        def density(point: Floats) -> float:
+            prior = self._prior.log_density(point)
+            if math.isinf(prior):
+                return prior
+            return prior + Fit(design, data, Scales.from_vector(point, design.kinds)).log_likelihood
+
+        return slice_step(logs, density, self._prior.spread, rng)
+
+    def _pool(self, data: Evidence, draws: Effects) -> tuple[Ints, Ints]:
+        """Candidates worth comparing `[p, variables]` and their rows in the data, -1 for unseen."""
+        if self._space.size <= LIST_LIMIT:
+            pool = np.array(list(product(*map(range, self._space.sizes))), dtype=np.intp)
+        else:
+            pool = np.unique(np.concatenate([data.candidates, _greedy(self._design, draws)]), axis=0)
+        rows = {_tuple(row): index for index, row in enumerate(data.candidates)}
+        return pool, np.array([rows.get(_tuple(row), -1) for row in pool])
+
+    def _covering(self, rng: np.random.Generator) -> list[Candidate]:
+        """Candidates in which every choice appears, each as seldom as possible."""
+        count = max(self._space.sizes)
+        columns = []
+        for size in self._space.sizes:
+            repeated = np.concatenate([rng.permutation(size) for _ in range(-(-count // size))])
+            columns.append(repeated[:count])
+        rows = dict.fromkeys(_tuple(row) for row in np.stack(columns, axis=1))
+        rows.pop(self._space.original, None)
+        return list(rows)
+
+    def _measure(self, candidate: Candidate, reason: str) -> list[Job]:
+        free = self._book.free(candidate)
+        met = self._book.num_examples - len(free)
+        size = min(max(self._block, met // 2), self._book.left, len(free))
+        return self._book.record([Job(candidate, tuple(int(e) for e in free[:size]), reason)])
+
+    def _measure_any(self, rng: np.random.Generator) -> list[Job]:
+        """Explore while nothing is known yet."""
+        for _ in range(1000):
+            candidate = tuple(int(rng.integers(size)) for size in self._space.sizes)
+            if len(self._book.free(candidate)):
+                return self._measure(candidate, "exploring")
+        self._stopped_at = self._space.sizes
+        return []
+
+
+def _tuple(row: Ints) -> Candidate:
+    return tuple(int(choice) for choice in row)
+
+
+def _data(table: Table, design: Design) -> Evidence | None:
+    candidates = np.array(list(table.rows), dtype=np.intp).reshape(len(table.rows), len(design.mains))
+    known = ~np.isnan(table.values).all(axis=1)
+    if not known.any():
+        return None
+    return condense(design, candidates[known], table.values[known])
+
+
+def _values(
+    design: Design,
+    effects: Effects,
+    pool: Ints,
+    seen: Ints,
+    rng: np.random.Generator | None,
+    rest: float,
+) -> Floats:
+    """Expected scores of a pool `[p, s]`; what is particular to unseen candidates is drawn afresh."""
+    values = effects.additive(design, pool)
+    old = seen >= 0
+    values[old] += effects.rest[seen[old]]
+    if rng is not None:
+        values[~old] += rng.normal(scale=rest, size=values[~old].shape)
+    return values
+
+
+def _greedy(design: Design, draws: Effects) -> Ints:
+    """The best candidate of each draw, predictor by predictor."""
+    count = draws.mean.shape[1]
+    best = np.zeros((count, len(design.mains)), dtype=np.intp)
+    for index, term in enumerate(design.mains):
+        best[:, term.variables[0]] = np.argmax(draws.terms[index], axis=0)
+    for index, term in enumerate(design.interactions, start=len(design.mains)):
+        joint = draws.terms[index].copy()
+        choices = np.stack(np.unravel_index(np.arange(term.count), term.sizes))
+        for position, variable in enumerate(term.variables):
+            joint += draws.terms[variable][choices[position]]
+        winners = choices[:, np.argmax(joint, axis=0)]
+        for position, variable in enumerate(term.variables):
+            best[:, variable] = winners[position]
+    return best
+
+
+def _recommend(fits: list[Fit], data: Evidence, original: Candidate) -> Recommendation:
+    means = np.array([_seen_means(fit) for fit in fits])
+    best = int(np.argmax(means.mean(axis=0)))
+    is_original = (data.candidates == np.array(original)).all(axis=1)
+    base = int(np.argmax(is_original)) if is_original.any() else best
+    covariances = [fit.covariance(np.array([best, base])) for fit in fits]
+    gaps = [
+        (mean[best] - mean[base]) / math.sqrt(max(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1], 1e-18))
+        for mean, cov in zip(means, covariances, strict=True)
+    ]
+    p_better = float(np.mean(ndtr(gaps))) if best != base else 0.0
+    if p_better < CONVINCED:
+        best, p_better, which = base, 0.0, 1
+    else:
+        which = 0
+    mean = float(means[:, best].mean())
+    variance = float(np.mean([cov[which, which] for cov in covariances]) + means[:, best].var())
+    half = Z95 * math.sqrt(variance)
+    low, middle, high = (data.center + data.scale * x for x in (mean - half, mean, mean + half))
+    return Recommendation(_tuple(data.candidates[best]), middle, (low, high), p_better)
+
+
+def _seen_means(fit: Fit) -> Floats:
+    effects = fit.effects()
+    candidates = fit.evidence.candidates
+    return (effects.additive(fit.design, candidates) + effects.rest)[:, 0]

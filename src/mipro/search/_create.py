@@ -1,0 +1,164 @@
+"""Making a search by name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from mipro.errors import UserError
+from mipro.search._bayes import BayesSearch
+from mipro.search._book import Book
+from mipro.search._halving import HalvingSearch
+from mipro.search._samplers import Sampler, TpeSampler, UniformSampler
+from mipro.search._trials import TrialSearch, TrialSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mipro.search._base import Search
+    from mipro.search._space import Space
+
+
+def default_num_trials(space: Space) -> int:
+    """Return the paper's number of trials, `max(2 V log2(N), 1.5 N)`.
+
+    V is the number of variables, N the largest number of choices of one.
+
+    References:
+        Opsahl-Ong et al., 2024, arXiv:2406.11695; `dspy.MIPROv2`.
+    """
+    largest = max(space.sizes)
+    return max(1, int(max(2 * len(space) * math.log2(largest), 1.5 * largest)))
+
+
+def create(
+    name: Literal["bayes", "tpe", "random", "halving"] | str,
+    space: Space,
+    *,
+    num_examples: int,
+    budget: int,
+    seed: int = 0,
+    lookahead: int = 1,
+    order: Sequence[int] | None = None,
+    **options: Any,
+) -> Search:
+    """Make a search.
+
+    Args:
+        name: "bayes" (structured Bayesian search, the default of MIPROv2), "tpe" (as the paper and DSPy do
+            it), "random" (the same loop with uniform draws) or "halving" (paired successive halving).
+        space: What to choose from; it may grow while the search runs.
+        num_examples: Size of the validation set, at least 1.
+        budget: Most evaluations (candidate x example cells) to spend, at least 1.
+        seed: Seed of all that is drawn.
+        lookahead: How many decisions may wait for their scores at a time, at least 1.
+        order: Examples in the order the caller wants them met, such as one stratified by label; a
+            permutation of `range(num_examples)`. Minibatches of "tpe" and "random" are drawn at random
+            from it all the same, as published.
+        **options: For "tpe" and "random": `num_trials`, `minibatch`, `minibatch_size`,
+            `minibatch_full_eval_steps`. For "halving": `min_block`. For "bayes": `block_size`, `patience`.
+
+    Returns:
+        A search in its initial state.
+
+    Raises:
+        UserError: An argument that makes no sense, an unknown name or option.
+
+    Example:
+        >>> search = create("halving", Space({"0.instruction": 3}), num_examples=20, budget=60)
+        >>> search.ask()[0].candidate
+        (0,)
+    """
+    if name not in _MAKERS:
+        raise UserError(
+            f"`search` must be one of {list(_MAKERS)} or an object with `ask`, `tell` and `recommend`, "
+            f"but got {name!r}."
+        )
+    _check_int("num_examples", num_examples)
+    _check_int("budget", budget)
+    _check_int("lookahead", lookahead)
+    if order is not None and sorted(order) != list(range(num_examples)):
+        raise UserError(
+            f"`order` must be a permutation of range({num_examples}), but got {len(order)} entries that are "
+            "none."
+        )
+    book = Book(num_examples=num_examples, budget=budget, lookahead=lookahead, order=order)
+    maker = _MAKERS[name]
+    known = [p for p in inspect.signature(maker).parameters if p not in {"space", "book", "seed"}]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise UserError(f"Options of search {name!r} are {known}, but got {unknown}.")
+    return maker(space, book, seed=seed, **options)
+
+
+def _check_int(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"`{name}` must be an int of at least 1, but got {value!r}.")
+
+
+def _trials(space: Space, book: Book, sampler: Sampler, seed: int, options: dict[str, Any]) -> TrialSearch:
+    if options["num_trials"] is None:
+        options["num_trials"] = default_num_trials(space)
+    for option in ("num_trials", "minibatch_size", "minibatch_full_eval_steps"):
+        _check_int(option, options[option])
+    return TrialSearch(space, book, sampler, TrialSettings(**options), seed=seed)
+
+
+def _tpe(
+    space: Space,
+    book: Book,
+    *,
+    seed: int,
+    num_trials: int | None = None,
+    minibatch: bool = True,
+    minibatch_size: int = 35,
+    minibatch_full_eval_steps: int = 5,
+) -> Search:
+    options = {
+        "num_trials": num_trials,
+        "minibatch": minibatch,
+        "minibatch_size": minibatch_size,
+        "minibatch_full_eval_steps": minibatch_full_eval_steps,
+    }
+    sampler = TpeSampler(space, seed, constant_liar=book.lookahead > 1)
+    return _trials(space, book, sampler, seed, options)
+
+
+def _random(
+    space: Space,
+    book: Book,
+    *,
+    seed: int,
+    num_trials: int | None = None,
+    minibatch: bool = True,
+    minibatch_size: int = 35,
+    minibatch_full_eval_steps: int = 5,
+) -> Search:
+    options = {
+        "num_trials": num_trials,
+        "minibatch": minibatch,
+        "minibatch_size": minibatch_size,
+        "minibatch_full_eval_steps": minibatch_full_eval_steps,
+    }
+    return _trials(space, book, UniformSampler(space, seed), seed, options)
+
+
+def _halving(space: Space, book: Book, *, seed: int, min_block: int = 8) -> Search:
+    _check_int("min_block", min_block)
+    return HalvingSearch(space, book, seed=seed, min_block=min_block)
+
+
+def _bayes(space: Space, book: Book, *, seed: int, block_size: int = 8, patience: float = 1.0) -> Search:
+    _check_int("block_size", block_size)
+    if not patience > 0:
+        raise UserError(f"`patience` must be positive, but got {patience!r}; larger stops later.")
+    return BayesSearch(space, book, seed=seed, block_size=block_size, patience=patience)
+
+
+_MAKERS: dict[str, Callable[..., Search]] = {
+    "bayes": _bayes,
+    "tpe": _tpe,
+    "random": _random,
+    "halving": _halving,
+}
