@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mipro._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from mipro import datasets, evaluate, runs, search, teleprompt
     from mipro.adapters import Adapter, ChatAdapter, Image, JSONAdapter
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     )
     from mipro.runs import Budget
     from mipro.signature import InputField, OutputField, Signature
-
-__version__ = "0.1.0"
 
 _ROOMS = {
     "adapters": ("Adapter", "ChatAdapter", "Image", "JSONAdapter"),

@@ -1,0 +1,30 @@
+"""Runs: the gate that every paid call passes, and the ledger that keeps what was paid for."""
+
+from mipro.runs._budget import Budget
+from mipro.runs._evaluation import Evaluator, Measurement
+from mipro.runs._fingerprint import canonical, digest, of_examples, of_metric, of_program
+from mipro.runs._records import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Record, Spent
+from mipro.runs._run import Run, default_run_dir, versions
+from mipro.runs._store import SQLStore, Store
+
+__all__ = [
+    "Budget",
+    "CallRecord",
+    "DecisionRecord",
+    "EvaluationRecord",
+    "Evaluator",
+    "EventRecord",
+    "Measurement",
+    "Record",
+    "Run",
+    "SQLStore",
+    "Spent",
+    "Store",
+    "canonical",
+    "default_run_dir",
+    "digest",
+    "of_examples",
+    "of_metric",
+    "of_program",
+    "versions",
+]

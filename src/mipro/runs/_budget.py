@@ -1,0 +1,152 @@
+"""A hard cap on what a run may spend, over all models together."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mipro.errors import BudgetExhausted, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mipro.lm import LMRequest, LMResponse
+
+ASSUMED_COMPLETION_TOKENS = 4096
+"""Completion tokens reserved for a request that does not limit them itself."""
+TOKENS_PER_MESSAGE = 8
+"""Tokens that a chat template may add around one message; 4 to 7 in common templates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may spend at most; None is no limit.
+
+    A call is reserved before it is sent, so no limit is exceeded by a single call.
+    When the budget is used up the run ends with the best program found so far.
+
+    Raises:
+        UserError: A limit is not a positive number.
+    """
+
+    lm_calls: int | None = None
+    """Requests sent to all models, repeated ones after a failure included."""
+    tokens: int | None = None
+    """Prompt and completion tokens together."""
+    cost_usd: float | None = None
+    """US dollars; the price of every model must be known."""
+    seconds: float | None = None
+    """Seconds of running, over all sessions of a resumed run."""
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits().items():
+            if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit <= 0:
+                raise UserError(
+                    f"`Budget.{name}` must be a positive number or None, but got {limit!r}; "
+                    "leave it out for no limit."
+                )
+
+    def limits(self) -> dict[str, float]:
+        """Return the limits that are set, by name."""
+        pairs = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        return {name: limit for name, limit in pairs if limit is not None}
+
+
+@dataclass(slots=True)
+class Amounts:
+    """Amounts of the three resources that calls use."""
+
+    lm_calls: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class Account:
+    """Reservations and spending of one run against its budget. Used on the I/O loop only."""
+
+    def __init__(
+        self, budget: Budget, spent: Amounts, seconds_before: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.spent = spent
+        self._limits = budget.limits()
+        self._reserved = Amounts()
+        self._in_flight = 0
+        self._changed = asyncio.Condition()
+        self._clock = clock
+        self._started = clock() - seconds_before
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of running so far."""
+        return self._clock() - self._started
+
+    async def reserve(self, wanted: Amounts) -> None:
+        """Set `wanted` aside, waiting while calls in flight may still turn out cheaper.
+
+        Raises:
+            BudgetExhausted: The call would exceed the budget even so.
+        """
+        async with self._changed:
+            while short := self._short_of(wanted):
+                if short == "seconds" or not self._in_flight:
+                    raise BudgetExhausted(
+                        f"the budget of {self._limits[short]:g} {short} is used up: "
+                        f"{self._used(short):g} spent and the next call may need {getattr(wanted, short, 0):g}.",
+                        resource=short,
+                    )
+                await self._changed.wait()
+            self._in_flight += 1
+            self._add(self._reserved, wanted, 1)
+
+    async def settle(self, wanted: Amounts, used: Amounts) -> None:
+        """Replace a reservation by what the call really used."""
+        async with self._changed:
+            self._in_flight -= 1
+            self._add(self._reserved, wanted, -1)
+            self._add(self.spent, used, 1)
+            self._changed.notify_all()
+
+    def _used(self, name: str) -> float:
+        return self.seconds if name == "seconds" else float(getattr(self.spent, name))
+
+    def _short_of(self, wanted: Amounts) -> str | None:
+        for name, limit in self._limits.items():
+            if name == "seconds":
+                if self.seconds >= limit:
+                    return name
+            elif getattr(self.spent, name) + getattr(self._reserved, name) + getattr(wanted, name) > limit:
+                return name
+        return None
+
+    @staticmethod
+    def _add(total: Amounts, amounts: Amounts, sign: int) -> None:
+        total.lm_calls += sign * amounts.lm_calls
+        total.tokens += sign * amounts.tokens
+        total.cost_usd += sign * amounts.cost_usd
+
+
+def most_of(request: LMRequest, price: Callable[[int, int], float | None]) -> Amounts:
+    """Return the most that one attempt at `request` can use.
+
+    A token is at least one byte of text, so the prompt's bytes are an upper bound
+    of its tokens with every byte-level tokenizer.
+
+    Args:
+        request: The request to send.
+        price: US dollars of (prompt tokens, completion tokens), None if unknown.
+    """
+    prompt = sum(
+        len(str(message.get("content", "")).encode("utf-8", "surrogatepass")) + TOKENS_PER_MESSAGE
+        for message in request.messages
+    )
+    limit = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+    completion = int(limit or ASSUMED_COMPLETION_TOKENS) * int(request.params.get("n") or 1)
+    return Amounts(1, prompt + completion, price(prompt, completion) or 0.0)
+
+
+def used_by(response: LMResponse) -> Amounts:
+    """Return what an answered call used."""
+    return Amounts(1, response.usage.total_tokens, response.cost_usd or 0.0)

@@ -1,0 +1,116 @@
+"""What makes two runs the same run: digests of program, data, metric and settings."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mipro.example import Example
+    from mipro.modules import Module
+
+_BUILT_IN = "mipro."
+
+
+def canonical(value: Any) -> str:
+    """Return JSON that is the same for equal values, whatever the order of their keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of `canonical(value)`, hex."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "toDict"):
+        return value.toDict()
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    return f"{type(value).__qualname__}:{value}"
+
+
+def of_candidate(program: Module) -> str:
+    """Return the digest of what a candidate chooses: every predictor's instructions and demos."""
+    return digest(
+        [
+            [name, predictor.signature.instructions, [dict(demo) for demo in predictor.demos]]
+            for name, predictor in program.named_predictors()
+        ]
+    )
+
+
+def of_program(program: Module) -> dict[str, str]:
+    """Return readable parts of a program's identity: its predictors and the source of its classes."""
+    parts = {
+        f"predictor {name}": digest(
+            [
+                predictor.signature.instructions,
+                [
+                    [field, str(info.annotation), info.json_schema_extra]
+                    for field, info in predictor.signature.fields.items()
+                ],
+                [dict(demo) for demo in predictor.demos],
+            ]
+        )
+        for name, predictor in program.named_predictors()
+    }
+    for cls in _own_classes(program):
+        parts[f"class {cls.__qualname__}"] = digest(source_of(cls))
+    return parts
+
+
+def _own_classes(program: Module) -> Iterable[type]:
+    seen: dict[str, type] = {}
+    for _, module in program.named_sub_modules():
+        cls = type(module)
+        if not cls.__module__.startswith(_BUILT_IN):
+            seen[f"{cls.__module__}.{cls.__qualname__}"] = cls
+    return [seen[name] for name in sorted(seen)]
+
+
+def of_metric(metric: Callable[..., Any]) -> str:
+    """Return the digest of a metric's source, or of its name where there is no source."""
+    if isinstance(metric, functools.partial):
+        return digest([of_metric(metric.func), metric.args, metric.keywords])
+    target: Any = metric
+    if not inspect.isroutine(metric) and not inspect.isclass(metric):
+        target = type(metric)
+    return digest([getattr(target, "__qualname__", repr(target)), source_of(target)])
+
+
+def of_examples(examples: Sequence[Example]) -> str:
+    """Return the digest of a data set; order matters."""
+    return digest([[sorted(example.inputs().keys()), dict(example)] for example in examples])
+
+
+def source_of(target: Any) -> str:
+    """Return an object's source, dedented, or "" where there is none to read."""
+    try:
+        return textwrap.dedent(inspect.getsource(target))
+    except (OSError, TypeError):
+        return ""
+
+
+def differences(kept: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, ...]:
+    """Name every fact that differs, with both values where they are short."""
+    lines = []
+    for name in sorted({*kept, *given}):
+        old, new = kept.get(name), given.get(name)
+        if old == new:
+            continue
+        shown = all(value is None or len(value) <= 60 for value in (old, new)) and not _is_digest(old or new)
+        lines.append(f"{name}: was {old}, is {new}" if shown else f"{name} has changed")
+    return tuple(lines)
+
+
+def _is_digest(value: str | None) -> bool:
+    return value is not None and len(value) == 64 and set(value) <= set("0123456789abcdef")  # noqa: PLR2004 - SHA-256

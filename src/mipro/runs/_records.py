@@ -1,0 +1,89 @@
+"""What a ledger holds, as plain values. One class, one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from mipro.lm import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One answered call to a language model."""
+
+    key: str
+    """`LMRequest.key`: SHA-256 of the whole request. Unique in a ledger."""
+    stage: str
+    """Stage of the optimizer that asked: "demos", "instructions", "search", ..."""
+    model: str
+    """Name of the model as given to `LM`."""
+    response: str
+    """`LMResponse.to_json()`."""
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+    latency_s: float
+    """Seconds from sending to the whole answer, of the attempt that succeeded."""
+    attempts: int
+    """Requests sent for this answer, the failed ones included."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecord:
+    """One candidate measured on one example."""
+
+    candidate: str
+    """Digest of the program with the candidate's instructions and demos."""
+    split: str
+    """Which data set the example is of: "val" or "test"."""
+    example: int
+    """Index of the example in that data set."""
+    score: float | None
+    """What the metric returned, or None where infrastructure failed: missing, not zero."""
+    failure: str = ""
+    """"" or the kind of failure: "parse", "request", "program", "metric", "lm"."""
+    error: str = ""
+    """The error's text, with the traceback where the program or the metric raised."""
+    prediction: str = "null"
+    """The prediction's fields as JSON."""
+    feedback: str = ""
+    """What the metric said beside the score."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """One decision of the search: what was asked."""
+
+    number: int
+    jobs: str
+    """JSON list of [candidate, examples, reason]."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """Something that happened: a stage began, a call failed, the run stopped."""
+
+    kind: str
+    data: str
+    """JSON object."""
+    at: float
+    """Seconds since the epoch."""
+
+
+Record = Union[CallRecord, EvaluationRecord, DecisionRecord, EventRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one stage paid to one model."""
+
+    stage: str
+    model: str
+    calls: int = 0
+    """Requests sent, failed ones included."""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    """US dollars of the calls whose price is known."""
+    unpriced_calls: int = 0
+    """Calls whose price is not known."""

@@ -1,0 +1,78 @@
+"""Group commit: many threads hand over records, one thread writes them together."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from mipro.errors import StateError
+
+if TYPE_CHECKING:
+    from mipro.runs._records import Record
+    from mipro.runs._store import Store
+
+BATCH = 1000
+"""Records in one transaction at most."""
+
+
+class Writer:
+    """Writes records in the order they are handed over, as many at once as have gathered.
+
+    While one transaction is being written the next records gather, so the cost of a
+    commit is shared under load and nobody waits longer than two commits.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queue: queue.SimpleQueue[tuple[Record, Future[None]] | None] = queue.SimpleQueue()
+        self._failure: StateError | None = None
+        self._thread = threading.Thread(target=self._work, name="mipro-ledger", daemon=True)
+        self._thread.start()
+
+    def put(self, record: Record) -> Future[None]:
+        """Hand over a record; the future is done once it is kept.
+
+        The future raises `StateError` where the storage can't be written; so does
+        every later one, since what follows would stand on a gap.
+        """
+        future: Future[None] = Future()
+        self._queue.put((record, future))
+        return future
+
+    def close(self) -> None:
+        """Write what was handed over and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            batch, closing = self._gather()
+            if not batch:
+                continue
+            try:
+                if self._failure is not None:
+                    raise self._failure
+                self._store.append([record for record, _ in batch])
+            except StateError as error:
+                self._failure = error
+                for _, future in batch:
+                    future.set_exception(error)
+            else:
+                for _, future in batch:
+                    future.set_result(None)
+
+    def _gather(self) -> tuple[list[tuple[Record, Future[None]]], bool]:
+        item = self._queue.get()
+        batch: list[tuple[Record, Future[None]]] = []
+        while item is not None:
+            batch.append(item)
+            if len(batch) == BATCH:
+                return batch, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return batch, False
+        return batch, True
