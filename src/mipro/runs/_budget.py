@@ -68,7 +68,11 @@ class Account:
     """Reservations and spending of one run against its budget. Used on the I/O loop only."""
 
     def __init__(
-        self, budget: Budget, spent: Amounts, seconds_before: float = 0.0, clock: Callable[[], float] = time.monotonic
+        self,
+        budget: Budget,
+        spent: Amounts,
+        seconds_before: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spent = spent
         self._limits = budget.limits()
@@ -94,7 +98,8 @@ class Account:
                 if short == "seconds" or not self._in_flight:
                     raise BudgetExhausted(
                         f"the budget of {self._limits[short]:g} {short} is used up: "
-                        f"{self._used(short):g} spent and the next call may need {getattr(wanted, short, 0):g}.",
+                        f"{self._used(short):g} spent, and the next call may need "
+                        f"{getattr(wanted, short, 0):g}.",
                         resource=short,
                     )
                 await self._changed.wait()

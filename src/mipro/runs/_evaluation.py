@@ -8,6 +8,8 @@ import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
+from typing_extensions import Self
+
 from mipro.context import context
 from mipro.errors import (
     LMAuthError,
@@ -34,7 +36,10 @@ class Measurement:
     """Evaluations under way for one program; `records()` waits for them."""
 
     def __init__(
-        self, known: dict[int, EvaluationRecord], pending: dict[int, Future[EvaluationRecord]], order: Sequence[int]
+        self,
+        known: dict[int, EvaluationRecord],
+        pending: dict[int, Future[EvaluationRecord]],
+        order: Sequence[int],
     ) -> None:
         self._known = known
         self._pending = pending
@@ -104,7 +109,7 @@ class Evaluator:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="mipro-evaluate")
 
-    def __enter__(self) -> Evaluator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,9 +136,7 @@ class Evaluator:
         return Measurement(known, pending, examples)
 
     def _measure(self, program: Module, candidate: str, index: int) -> EvaluationRecord:
-        outcome = run_example(
-            program, self._dataset[index], self._metric, failure_score=self._failure_score
-        )
+        outcome = run_example(program, self._dataset[index], self._metric, failure_score=self._failure_score)
         self._refuse_to_go_on(outcome)
         record = _record(outcome, candidate, self._split, index, self._failure_score)
         self._run.keep(record)
@@ -177,6 +180,8 @@ def _record(
         score=score,
         failure=failure,
         error=outcome.traceback or (str(outcome.error) if outcome.error else ""),
-        prediction=json.dumps(dict(outcome.prediction), default=str) if outcome.prediction is not None else "null",
+        prediction=json.dumps(dict(outcome.prediction), default=str)
+        if outcome.prediction is not None
+        else "null",
         feedback=outcome.feedback,
     )

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mipro.modules import Module
 
 _BUILT_IN = "mipro."
+SHOWN = 80
+"""Characters up to which a fact is shown as it is when it differs."""
 
 
 def canonical(value: Any) -> str:
@@ -107,10 +110,10 @@ def differences(kept: Mapping[str, str], given: Mapping[str, str]) -> tuple[str,
         old, new = kept.get(name), given.get(name)
         if old == new:
             continue
-        shown = all(value is None or len(value) <= 60 for value in (old, new)) and not _is_digest(old or new)
+        shown = all(value is None or _is_readable(value) for value in (old, new))
         lines.append(f"{name}: was {old}, is {new}" if shown else f"{name} has changed")
     return tuple(lines)
 
 
-def _is_digest(value: str | None) -> bool:
-    return value is not None and len(value) == 64 and set(value) <= set("0123456789abcdef")  # noqa: PLR2004 - SHA-256
+def _is_readable(value: str) -> bool:
+    return len(value) <= SHOWN and re.fullmatch(r"[0-9a-f]{64}", value) is None

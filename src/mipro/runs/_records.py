@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Union
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from mipro.lm import Usage
 
@@ -71,7 +71,7 @@ class EventRecord:
     """Seconds since the epoch."""
 
 
-Record = Union[CallRecord, EvaluationRecord, DecisionRecord, EventRecord]
+Record: TypeAlias = CallRecord | EvaluationRecord | DecisionRecord | EventRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Spent:
     model: str
     calls: int = 0
     """Requests sent, failed ones included."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
     """US dollars of the calls whose price is known."""
     unpriced_calls: int = 0

@@ -72,7 +72,8 @@ class Run:
             ),
             seconds_before=self._seconds_before(),
         )
-        self._core = GateCore(self.store, self._writer, account, random.Random(seed), run_dir)  # noqa: S311 - jitter
+        jitter = random.Random(seed)  # noqa: S311 - spreads retries, no secret
+        self._core = GateCore(self.store, self._writer, account, jitter, run_dir)
 
     def _identify(self, facts: Mapping[str, str]) -> bool:
         kept = {name: value for name, value in self.store.facts().items() if name != "format"}
@@ -84,7 +85,7 @@ class Run:
             listed = "\n  ".join(found)
             raise RunMismatchError(
                 f"{self.where} holds a run of something else, so it can't be resumed with this:\n  {listed}\n"
-                'Give another run_dir, put back what changed, or pass resume="fresh" to start anew beside it.',
+                "Give another run_dir, or put back what changed.",
                 differences=found,
             )
         return True

@@ -90,17 +90,17 @@ _facts = sa.Table(
 def _table(kind: type[Record]) -> sa.Table:
     # BigInteger would not become SQLite's own row number, which is what makes appending cheap.
     serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    columns: list[Any] = [sa.Column("serial", serial, primary_key=True, autoincrement=True)]
-    for field in dataclasses.fields(kind):
-        columns.append(
-            sa.Column(
-                field.name,
-                sa.String(64) if field.name in {"key", "candidate"} else _TYPES[str(field.type)],
-                nullable="None" in str(field.type),
-                unique=field.name == "key",
-            )
+    columns = [
+        sa.Column(
+            field.name,
+            sa.String(64) if field.name in {"key", "candidate"} else _TYPES[str(field.type)],
+            nullable="None" in str(field.type),
+            unique=field.name == "key",
         )
-    table = sa.Table(_NAMES[kind], _metadata, *columns)
+        for field in dataclasses.fields(kind)
+    ]
+    key = sa.Column("serial", serial, primary_key=True, autoincrement=True)
+    table = sa.Table(_NAMES[kind], _metadata, key, *columns)
     if kind is EvaluationRecord:
         sa.Index("evaluations_of", table.c.candidate, table.c.split, table.c.example)
     return table

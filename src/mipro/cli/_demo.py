@@ -1,0 +1,108 @@
+"""`mipro demo`: the main job, on an embedded model and a public data set."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from mipro.adapters import JSONAdapter
+from mipro.context import context
+from mipro.datasets import big_bench, split
+from mipro.evaluate import normalize_text
+from mipro.lm import LM
+from mipro.modules import Predict
+from mipro.optimize import Bars, MIPROv2
+
+if TYPE_CHECKING:
+    from mipro.example import Example
+    from mipro.modules import Module
+    from mipro.optimize import OptimizationResult
+
+SIZES = {"train": 60, "val": 100, "test": 120}
+CHECKED = 10
+"""Test utterances on which the loaded program must answer as the saved one."""
+DEMOS_SHOWN = 8
+
+
+def same_intent(example: Example, prediction: Any, trace: object = None) -> bool:
+    """Whether the predicted intent is the expected one, case and punctuation aside."""
+    del trace
+    return normalize_text(str(prediction.intent)) == normalize_text(example.intent)
+
+
+def run_demo(*, model: str, task: str, seed: int, search: str, out: str, run_dir: str | None) -> None:
+    """Optimize, measure on unseen examples, save, load and compare."""
+    console = Console()
+    began = time.monotonic()
+    examples = big_bench(task, progress=True)
+    data = split(examples, SIZES, rng=random.Random(seed))  # noqa: S311 - a split, no secret
+    lm = LM(f"local/{model}")
+    program = Predict("utterance -> intent")
+    console.print(
+        f"[bold]{task}[/bold]: {SIZES['train']} train, {SIZES['val']} val, {SIZES['test']} test examples, "
+        f'no overlap; program: mipro.Predict("utterance -> intent"); model: {model}'
+    )
+    with context(lm=lm, adapter=JSONAdapter()), Bars(console) as bars:
+        optimizer = MIPROv2(
+            metric=same_intent, auto="light", seed=seed, search=search, run_dir=run_dir, callbacks=[bars]
+        )
+        best = optimizer.compile(program, trainset=data["train"], valset=data["val"], testset=data["test"])
+    result: OptimizationResult = best.optimization
+    with context(lm=lm, adapter=JSONAdapter()):
+        best.save(out)
+        loaded = Predict("utterance -> intent")
+        loaded.load(out)
+        same = sum(
+            best(**e.inputs()).toDict() == loaded(**e.inputs()).toDict() for e in data["test"][:CHECKED]
+        )
+    console.print(_table(best, result, time.monotonic() - began))
+    console.print(
+        f"saved as {out}; loaded again it gives the same answer on {same} of {CHECKED} test examples"
+    )
+    console.print(f"the run is kept in {result.run_dir}")
+
+
+def _table(best: Module, result: OptimizationResult, seconds: float) -> Table:
+    table = Table(title="MIPROv2 on unseen examples", show_header=False, title_justify="left")
+    predictor = best.predictors()[0]
+    low, high = result.interval
+    rows: list[tuple[str, Any]] = []
+    if result.test is not None:
+        rows += [
+            ("test accuracy before", f"{result.test.before:.2f}"),
+            ("test accuracy after", f"[bold green]{result.test.after:.2f}[/bold green]"),
+        ]
+    rows += [
+        ("expected by the search", f"{result.estimate:.2f} (95 % interval {low:.2f} to {high:.2f})"),
+        ("better than before", f"{100 * result.p_better:.0f} % sure"),
+        ("instruction", Panel.fit(predictor.signature.instructions)),
+        (
+            "demos",
+            "\n".join(f"{d['utterance']}  ->  {d['intent']}" for d in predictor.demos[:DEMOS_SHOWN])
+            or "none",
+        ),
+        ("LM calls", _calls(result)),
+        ("tokens", f"{result.usage.prompt_tokens:,} prompt, {result.usage.completion_tokens:,} completion"),
+        ("seconds", _seconds(result, seconds)),
+        ("search ended", result.stop_reason),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    for warning in result.warnings:
+        table.add_row("note", warning)
+    return table
+
+
+def _calls(result: OptimizationResult) -> str:
+    by_stage = ", ".join(f"{spent.calls} {spent.stage}" for spent in result.spent)
+    return f"{result.lm_calls} ({by_stage})"
+
+
+def _seconds(result: OptimizationResult, total: float) -> str:
+    by_stage = ", ".join(f"{seconds:.0f} {stage}" for stage, seconds in result.seconds.items())
+    return f"{total:.0f} ({by_stage})"

@@ -1,0 +1,511 @@
+"""MIPROv2: demos, then instructions, then a search over their combinations."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mipro.context import context, settings
+from mipro.errors import BudgetExhausted, UserError
+from mipro.optimize._data import check_overlap
+from mipro.optimize._demos import DemoSets, collect_demos
+from mipro.optimize._progress import Bars, Progress, Reporter
+from mipro.optimize._result import OptimizationResult, TestScores, TrialRecord, attach
+from mipro.optimize._search import Scoreboard, run_search
+from mipro.optimize._settings import (
+    AutoMode,
+    Plan,
+    Sizes,
+    check_auto,
+    check_not_negative,
+    check_positive,
+    make_plan,
+    resolve_models,
+)
+from mipro.optimize._space import CandidateSpace, stratified_order
+from mipro.propose import Proposals, propose_instructions
+from mipro.runs import (
+    Budget,
+    Evaluator,
+    Run,
+    canonical,
+    default_run_dir,
+    of_examples,
+    of_metric,
+    of_program,
+    versions,
+)
+from mipro.search import Recommendation, Search, create
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mipro.evaluate import Metric
+    from mipro.example import Example
+    from mipro.lm import BaseLM
+    from mipro.modules import Module
+
+logger = logging.getLogger("mipro")
+
+LOOKAHEAD = 4
+"""Decisions of the Bayesian search under way at once. A constant, not the number of threads, so
+that a run is the same with any number of threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One `compile` with everything it was given, checked."""
+
+    student: Module
+    teacher: Module | None
+    plan: Plan
+    prompt_lm: BaseLM
+    task_lm: BaseLM | None
+    aware: Mapping[str, bool]
+    view_data_batch_size: int
+    max_errors: int
+    num_threads: int
+    warnings: tuple[str, ...]
+
+
+class MIPROv2:
+    """Optimizes the instructions and the few-shot demos of a program, jointly.
+
+    Three stages: demos are collected by running the program on the trainset and keeping
+    what the metric accepts; instructions are proposed by a language model that is shown the
+    data, the program and the demos; a search measures combinations of both on the valset.
+
+    Args:
+        metric: `metric(example, prediction, trace=None)`, higher is better; returns a bool, a
+            number, `ScoreWithFeedback` or a `Prediction` with a `score`.
+        prompt_model: Writes the instructions; the configured LM where left out.
+        task_model: Runs the program; the configured LM where left out.
+        teacher_settings: Settings for the teacher, for example `{"lm": strong_model}`.
+        max_bootstrapped_demos: Demos per predictor made by running the program, at most.
+        max_labeled_demos: Demos per predictor taken from the trainset as they are, at most.
+        auto: Size of the run: "light", "medium" or "heavy" (6, 12, 18 candidates; 100, 300, 1000
+            validation examples). "light" where neither `num_candidates` nor `num_trials` is given.
+        num_candidates: Instructions and demo sets per predictor, in place of `auto`.
+        num_threads: Evaluations under way at once; changes no result.
+        max_errors: Evaluations that may raise before the run stops.
+        seed: Seeds everything that is drawn; 0 is a seed.
+        init_temperature: Temperature of the proposals.
+        verbose: Whether to show progress where standard error is no terminal.
+        track_stats: Whether the best program gets `trial_logs`, `candidate_programs` and the rest.
+        log_dir: Name of `run_dir` in DSPy.
+        metric_threshold: Score from which a bootstrapped demo is kept; any true score where left out.
+        search: "bayes", "tpe", "random", "halving" or a `mipro.search.Search`.
+        budget: What may be spent at most.
+        run_dir: Folder of the run's ledger; given again, the run resumes. A new folder in the
+            user's data folder where left out.
+        callbacks: Called with every `Progress`.
+
+    Raises:
+        UserError: An argument makes no sense.
+
+    References:
+        Opsahl-Ong et al., 2024, arXiv:2406.11695.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - DSPy's call form
+        self,
+        metric: Metric,
+        prompt_model: BaseLM | None = None,
+        task_model: BaseLM | None = None,
+        teacher_settings: dict[str, Any] | None = None,
+        max_bootstrapped_demos: int = 4,
+        max_labeled_demos: int = 4,
+        auto: AutoMode | None = None,
+        num_candidates: int | None = None,
+        num_threads: int | None = None,
+        max_errors: int | None = None,
+        seed: int = 9,
+        init_temperature: float = 1.0,
+        verbose: bool = False,
+        track_stats: bool = True,
+        log_dir: str | None = None,
+        metric_threshold: float | None = None,
+        *,
+        search: Literal["bayes", "tpe", "random", "halving"] | Search = "bayes",
+        budget: Budget | None = None,
+        run_dir: str | None = None,
+        callbacks: Sequence[Callable[[Progress], None]] = (),
+    ) -> None:
+        if not callable(metric):
+            raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
+        check_auto(auto, num_candidates=num_candidates)
+        check_positive(num_candidates=num_candidates, num_threads=num_threads)
+        check_not_negative(
+            max_bootstrapped_demos=max_bootstrapped_demos,
+            max_labeled_demos=max_labeled_demos,
+            max_errors=max_errors,
+        )
+        self.metric = metric
+        self.prompt_model = prompt_model
+        self.task_model = task_model
+        self.teacher_settings = dict(teacher_settings or {})
+        self.max_bootstrapped_demos = max_bootstrapped_demos
+        self.max_labeled_demos = max_labeled_demos
+        self.auto = auto
+        self.num_candidates = num_candidates
+        self.num_threads = num_threads
+        self.max_errors = max_errors
+        self.seed = seed
+        self.init_temperature = init_temperature
+        self.verbose = verbose
+        self.track_stats = track_stats
+        self.log_dir = log_dir
+        self.metric_threshold = metric_threshold
+        self.search = search
+        self.budget = budget or Budget()
+        self.run_dir = run_dir or log_dir
+        self.callbacks = tuple(callbacks)
+
+    def get_params(self) -> dict[str, Any]:
+        """Return the optimizer's arguments by name."""
+        return dict(vars(self))
+
+    def compile(  # noqa: PLR0913 - DSPy's call form
+        self,
+        student: Module,
+        *,
+        trainset: Sequence[Example],
+        teacher: Module | None = None,
+        valset: Sequence[Example] | None = None,
+        testset: Sequence[Example] | None = None,
+        num_trials: int | None = None,
+        max_bootstrapped_demos: int | None = None,
+        max_labeled_demos: int | None = None,
+        seed: int | None = None,
+        minibatch: bool = True,
+        minibatch_size: int | None = None,
+        minibatch_full_eval_steps: int = 5,
+        program_aware_proposer: bool = True,
+        data_aware_proposer: bool = True,
+        view_data_batch_size: int = 10,
+        tip_aware_proposer: bool = True,
+        fewshot_aware_proposer: bool = True,
+        requires_permission_to_run: bool | None = None,
+        provide_traceback: bool | None = None,
+    ) -> Module:
+        """Return an improved copy of `student`.
+
+        Args:
+            student: The program to improve; not modified.
+            trainset: Examples to learn from: demos and grounding of the instructions.
+            teacher: Program that makes the bootstrapped demos; the student where left out.
+            valset: Examples to measure on; four fifths of the trainset are set aside where left out.
+            testset: Examples that no stage sees; the best program and the original are measured on
+                them at the end.
+            num_trials: Trials of the search, where no `auto` is given.
+            max_bootstrapped_demos: In place of the constructor's.
+            max_labeled_demos: In place of the constructor's.
+            seed: In place of the constructor's.
+            minibatch: Whether "tpe" and "random" measure trials on minibatches.
+            minibatch_size: Examples of a minibatch, 35 where left out.
+            minibatch_full_eval_steps: Trials between two full evaluations.
+            program_aware_proposer: Whether proposals are shown a description of the program.
+            data_aware_proposer: Whether proposals are shown a summary of the trainset.
+            view_data_batch_size: Examples the proposer looks at in one call.
+            tip_aware_proposer: Whether proposals are given a tip each.
+            fewshot_aware_proposer: Whether proposals are shown bootstrapped demos.
+            requires_permission_to_run: Kept for DSPy's call form; the run never asks.
+            provide_traceback: Kept for DSPy's call form; an error always carries its traceback.
+
+        Returns:
+            The best program, with `optimization` (an `OptimizationResult`) and `score` (expected
+            score on unseen data, in percent) attached.
+
+        Raises:
+            UserError: Arguments or data make no sense; nothing was spent.
+            LMError: A model refused for good (key, name).
+            ProgramError: The program or the metric raised on too many examples.
+            RunStopped: The run had to stop; what was paid for is kept in `run_dir`.
+        """
+        del requires_permission_to_run, provide_traceback
+        sizes = Sizes(
+            auto=self.auto,
+            num_candidates=self.num_candidates,
+            num_trials=num_trials,
+            max_bootstrapped_demos=_first(max_bootstrapped_demos, self.max_bootstrapped_demos),
+            max_labeled_demos=_first(max_labeled_demos, self.max_labeled_demos),
+            minibatch=minibatch,
+            minibatch_size=minibatch_size,
+            minibatch_full_eval_steps=minibatch_full_eval_steps,
+            seed=_first(seed, self.seed),
+        )
+        predictors = len(student.predictors())
+        if not predictors:
+            raise UserError(
+                "the program must hold at least one predictor (`Predict`, `ChainOfThought`, ...), but "
+                f"{type(student).__name__} holds none; assign them to attributes in `__init__`."
+            )
+        plan = make_plan(sizes, predictors, trainset=trainset, valset=valset, testset=testset)
+        check_positive(view_data_batch_size=view_data_batch_size)
+        prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model)
+        job = _Job(
+            student=student.deepcopy(),
+            teacher=teacher,
+            plan=plan,
+            prompt_lm=prompt_lm,
+            task_lm=task_lm,
+            aware={
+                "program_aware": program_aware_proposer,
+                "data_aware": data_aware_proposer,
+                "tip_aware": tip_aware_proposer,
+                "fewshot_aware": fewshot_aware_proposer,
+            },
+            view_data_batch_size=view_data_batch_size,
+            max_errors=_first(self.max_errors, settings.max_errors),
+            num_threads=self.num_threads or settings.num_threads,
+            warnings=check_overlap(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
+        )
+        return self._run(job)
+
+    def _run(self, job: _Job) -> Module:
+        run_dir = self.run_dir or default_run_dir(type(job.student).__name__)
+        with ExitStack() as stack:
+            run = Run(run_dir, self._facts(job), budget=self.budget, seed=job.plan.seed)
+            stack.callback(run.close)
+            logger.info("%s run in %s", "resuming the" if run.resumed else "new", run_dir)
+            listeners = list(self.callbacks)
+            if self.verbose or sys.stderr.isatty():
+                listeners.append(stack.enter_context(Bars()))
+            if job.task_lm is not None:
+                stack.enter_context(context(lm=job.task_lm))
+            return self._stages(job, run, Reporter(listeners))
+
+    def _stages(self, job: _Job, run: Run, report: Reporter) -> Module:
+        """Trainset, valset -> demos -> instructions -> search -> result."""
+        try:
+            demo_sets = self._collect_demos(job, run, report)
+            proposals = self._propose(job, run, report, demo_sets)
+        except BudgetExhausted as error:
+            return self._unchanged(job, run, f"budget: {error.resource}")
+        space = CandidateSpace(job.student, proposals, demo_sets)
+        found, trials, stop_reason = self._search(job, run, report, space)
+        best = space.build(found.candidate)
+        test = self._test(job, run, report, best)
+        warnings = (*job.warnings, *demo_sets.notes, *proposals.notes)
+        result = _result(
+            job,
+            run,
+            found=found,
+            trials=trials,
+            stop_reason=stop_reason,
+            warnings=warnings,
+            proposals=proposals,
+            demo_sets=demo_sets,
+            test=test,
+        )
+        return attach(best, result, track_stats=self.track_stats, build=space.program)
+
+    def _collect_demos(self, job: _Job, run: Run, report: Reporter) -> DemoSets:
+        plan = job.plan
+        with run.stage("demos"):
+            return collect_demos(
+                job.student,
+                plan.trainset,
+                metric=self.metric,
+                count=plan.num_demo_sets,
+                max_bootstrapped=plan.max_bootstrapped_demos,
+                max_labeled=plan.max_labeled_demos,
+                metric_threshold=self.metric_threshold,
+                teacher=job.teacher,
+                teacher_settings=self.teacher_settings,
+                max_errors=job.max_errors,
+                num_threads=job.num_threads,
+                rng=plan.stream("demos"),
+                on_progress=report.of("demos"),
+            )
+
+    def _propose(self, job: _Job, run: Run, report: Reporter, demo_sets: DemoSets) -> Proposals:
+        with run.stage("instructions"):
+            return propose_instructions(
+                job.student,
+                job.plan.trainset,
+                demo_sets,
+                prompt_lm=job.prompt_lm,
+                count=job.plan.num_instructions,
+                rng=job.plan.stream("proposals"),
+                init_temperature=self.init_temperature,
+                view_data_batch_size=job.view_data_batch_size,
+                num_threads=job.num_threads,
+                on_progress=report.of("instructions"),
+                **job.aware,
+            )
+
+    def _search(
+        self, job: _Job, run: Run, report: Reporter, space: CandidateSpace
+    ) -> tuple[Recommendation, tuple[TrialRecord, ...], str]:
+        plan = job.plan
+        search, lookahead = self._create_search(plan, space)
+        board = Scoreboard(plan.evaluations, lambda *args: report("search", *args))
+        evaluator = self._evaluator(job, run, "val", board.evaluated)
+        with run.stage("search"), evaluator:
+            trials, stop_reason = run_search(
+                search,
+                space,
+                evaluator,
+                run,
+                lookahead=lookahead,
+                on_trial=lambda _: board.leads(*_leader(search)),
+            )
+        return search.recommend(), trials, stop_reason
+
+    def _create_search(self, plan: Plan, space: CandidateSpace) -> tuple[Search, int]:
+        if not isinstance(self.search, str):
+            return self.search, 1
+        lookahead = LOOKAHEAD if self.search == "bayes" else 1
+        options: dict[str, Any] = {}
+        if self.search in {"tpe", "random"}:
+            options = {
+                "num_trials": plan.num_trials,
+                "minibatch": plan.minibatch,
+                "minibatch_size": plan.minibatch_size,
+                "minibatch_full_eval_steps": plan.minibatch_full_eval_steps,
+            }
+        search = create(
+            self.search,
+            space.space,
+            num_examples=len(plan.valset),
+            budget=plan.evaluations,
+            seed=plan.stream("search").getrandbits(31),
+            lookahead=lookahead,
+            order=stratified_order(plan.valset, plan.stream("order")),
+            **options,
+        )
+        return search, lookahead
+
+    def _test(self, job: _Job, run: Run, report: Reporter, best: Module) -> TestScores | None:
+        testset = job.plan.testset
+        if not testset or run.stopped is not None:
+            return None
+        board = Scoreboard(2 * len(testset), lambda *args: report("test", *args))
+        means = []
+        with run.stage("test"), self._evaluator(job, run, "test", board.evaluated) as evaluator:
+            for program in (job.student, best):
+                records = evaluator.start(program, range(len(testset)), stage="test").records()
+                known = [record.score for record in records if record.score is not None]
+                means.append(sum(known) / len(known))
+        return TestScores(before=means[0], after=means[1], examples=len(testset))
+
+    def _evaluator(self, job: _Job, run: Run, split: str, on_done: Any) -> Evaluator:
+        return Evaluator(
+            run,
+            job.plan.valset if split == "val" else job.plan.testset,
+            split=split,
+            metric=self.metric,
+            num_threads=job.num_threads,
+            max_errors=job.max_errors,
+            on_done=on_done,
+        )
+
+    def _unchanged(self, job: _Job, run: Run, stop_reason: str) -> Module:
+        """Return the program as it came, when the budget ended before the search began."""
+        demo_sets = DemoSets.original(job.student)
+        proposals = Proposals.original(job.student)
+        found = Recommendation(
+            (0,) * 2 * len(job.student.predictors()), float("nan"), (float("nan"),) * 2, 0.0
+        )
+        result = _result(
+            job,
+            run,
+            found=found,
+            trials=(),
+            stop_reason=stop_reason,
+            warnings=job.warnings,
+            proposals=proposals,
+            demo_sets=demo_sets,
+            test=None,
+        )
+        space = CandidateSpace(job.student, proposals, demo_sets)
+        return attach(space.build(found.candidate), result, track_stats=self.track_stats, build=space.program)
+
+    def _facts(self, job: _Job) -> dict[str, str]:
+        """What identifies the run; everything that can change its result and nothing else."""
+        plan = job.plan
+        facts = {
+            "metric": of_metric(self.metric),
+            "trainset": of_examples(plan.trainset),
+            "valset": of_examples(plan.valset),
+            "testset": of_examples(plan.testset),
+            "prompt model": _model_fact(job.prompt_lm),
+            "task model": "each predictor's own" if job.task_lm is None else _model_fact(job.task_lm),
+            "search": self.search if isinstance(self.search, str) else type(self.search).__qualname__,
+            "teacher settings": canonical(
+                {k: _model_fact(v) if k == "lm" else v for k, v in self.teacher_settings.items()}
+            ),
+            "view_data_batch_size": str(job.view_data_batch_size),
+            "proposer": canonical(job.aware),
+            "init_temperature": str(self.init_temperature),
+            "metric_threshold": str(self.metric_threshold),
+            "mipro": versions()["mipro"],
+        }
+        for name in (
+            "num_instructions",
+            "num_demo_sets",
+            "num_trials",
+            "minibatch",
+            "minibatch_size",
+            "minibatch_full_eval_steps",
+            "max_bootstrapped_demos",
+            "max_labeled_demos",
+            "seed",
+        ):
+            facts[name] = str(getattr(plan, name))
+        facts.update(of_program(job.student))
+        if job.teacher is not None:
+            facts.update({f"teacher {name}": value for name, value in of_program(job.teacher).items()})
+        return facts
+
+
+def _first(given: Any, default: Any) -> Any:
+    """Return `given` unless it was left out; 0 is a value."""
+    return default if given is None else given
+
+
+def _model_fact(lm: Any) -> str:
+    return f"{lm.identity} {canonical(lm.kwargs)}"
+
+
+def _leader(search: Search) -> tuple[tuple[int, ...], float]:
+    found = search.recommend()
+    return found.candidate, found.mean
+
+
+def _result(  # noqa: PLR0913 - the parts of the story, each from one stage
+    job: _Job,
+    run: Run,
+    *,
+    found: Recommendation,
+    trials: tuple[TrialRecord, ...],
+    stop_reason: str,
+    warnings: tuple[str, ...],
+    proposals: Proposals,
+    demo_sets: DemoSets,
+    test: TestScores | None,
+) -> OptimizationResult:
+    return OptimizationResult(
+        candidate=found.candidate,
+        estimate=found.mean if math.isfinite(found.mean) else None,
+        interval=found.interval,
+        p_better=found.p_better,
+        stop_reason=stop_reason,
+        warnings=warnings,
+        trials=trials,
+        instructions=proposals.instructions,
+        demo_sources=demo_sets.source,
+        spent=run.spent(),
+        failures=run.failures,
+        seconds=dict(run.seconds_by_stage),
+        replayed_calls=run.replayed_calls,
+        run_dir=run.where,
+        seed=job.plan.seed,
+        versions=versions(),
+        test=test,
+    )

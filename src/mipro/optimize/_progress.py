@@ -1,0 +1,93 @@
+"""What a run says while it is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from rich.progress import TaskID
+
+TITLES = {
+    "demos": "1/3 demos",
+    "instructions": "2/3 instructions",
+    "search": "3/3 search",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage has come."""
+
+    stage: str
+    """"demos", "instructions", "search" or "test"."""
+    done: int
+    """Units of work done: examples, calls or evaluations."""
+    total: int
+    """Units of work at most; a stage may end before."""
+    message: str = ""
+    """What to show beside the bar."""
+
+
+class Bars:
+    """Shows progress as one bar for each stage, on standard error."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._bars = RichProgress(
+            TextColumn("{task.description:<18}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[message]}"),
+            console=console or Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show `progress`; a stage seen for the first time gets its bar, the one before it ends."""
+        if progress.stage not in self._tasks:
+            for task in self._tasks.values():
+                self._bars.stop_task(task)
+            title = TITLES.get(progress.stage, progress.stage)
+            self._tasks[progress.stage] = self._bars.add_task(title, total=progress.total, message="")
+        self._bars.update(
+            self._tasks[progress.stage],
+            completed=progress.done,
+            total=progress.total,
+            message=progress.message,
+        )
+
+
+class Reporter:
+    """Hands progress on to every listener, for one stage at a time."""
+
+    def __init__(self, listeners: Iterable[Callable[[Progress], None]]) -> None:
+        self._listeners = tuple(listeners)
+
+    def __call__(self, stage: str, done: int, total: int, message: str = "") -> None:
+        """Tell every listener."""
+        progress = Progress(stage, done, total, message)
+        for listener in self._listeners:
+            listener(progress)
+
+    def of(self, stage: str) -> Callable[[int, int], None]:
+        """Return the function that one stage calls with (done, total)."""
+        return lambda done, total: self(stage, done, total)

@@ -1,0 +1,164 @@
+"""What a run found, as frozen records, and how it is attached to the best program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mipro.lm import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mipro.modules import Module
+    from mipro.runs import Spent
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One candidate measured on some examples, as the search asked for it."""
+
+    number: int
+    """Number of the trial, from 1."""
+    candidate: tuple[int, ...]
+    """Chosen indices: instruction and demo set of the first predictor, of the second, ..."""
+    examples: tuple[int, ...]
+    """Indices into the valset."""
+    scores: tuple[float | None, ...]
+    """What the metric returned for each example; None is missing."""
+    reason: str
+    """Why the search asked for it."""
+    evaluations_so_far: int
+    """Evaluations (candidate x example) asked for, this trial included."""
+
+    @property
+    def score(self) -> float | None:
+        """Mean of the scores that are known."""
+        known = [score for score in self.scores if score is not None]
+        return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class TestScores:
+    """The program as it came and the best one on the testset that no stage saw."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    before: float
+    """Mean score of the program as it came."""
+    after: float
+    """Mean score of the best program."""
+    examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationResult:
+    """The whole story of one `MIPROv2.compile`."""
+
+    candidate: tuple[int, ...]
+    """Chosen indices, as in `TrialRecord.candidate`; all zero is the program as it came."""
+    estimate: float | None
+    """Expected score of the best program on unseen data, in the metric's unit."""
+    interval: tuple[float, float]
+    """95 % interval of `estimate`."""
+    p_better: float
+    """Probability that the best program is better than the one that came."""
+    stop_reason: str
+    """Why the search ended: "complete", "budget: lm_calls", ..."""
+    warnings: tuple[str, ...]
+    """What the user should know: fallbacks taken, duplicates found, proposals refused."""
+    trials: tuple[TrialRecord, ...]
+    instructions: tuple[tuple[str, ...], ...]
+    """Instructions the search chose from, by predictor; the original first."""
+    demo_sources: tuple[str, ...]
+    """Kind of each demo set the search chose from; the original first."""
+    spent: tuple[Spent, ...]
+    """Calls, tokens and cost over all sessions of the run, by stage and model."""
+    failures: Mapping[str, int]
+    """Failed calls and evaluations of this session, by kind."""
+    seconds: Mapping[str, float]
+    """Seconds of this session, by stage."""
+    replayed_calls: int
+    """Calls answered by the ledger in this session, for nothing."""
+    run_dir: str
+    seed: int
+    versions: Mapping[str, str]
+    test: TestScores | None = None
+
+    @property
+    def lm_calls(self) -> int:
+        """Requests sent to all models over all sessions of the run."""
+        return sum(spent.calls for spent in self.spent)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens over all stages and models."""
+        return sum((spent.usage for spent in self.spent), Usage())
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars over all stages and models; None where a price is not known."""
+        if any(spent.unpriced_calls for spent in self.spent):
+            return None
+        return sum(spent.cost_usd for spent in self.spent)
+
+
+def attach(best: Module, result: OptimizationResult, *, track_stats: bool, build: Any) -> Module:
+    """Attach the result, and with `track_stats` the attributes that dspy.MIPROv2's users read.
+
+    Args:
+        best: The best program; changed in place, since it is the run's own copy.
+        result: What to attach as `best.optimization`.
+        track_stats: Whether to attach `trial_logs`, `candidate_programs` and the rest.
+        build: Function from a candidate to its program.
+    """
+    best.optimization = result
+    best.score = None if result.estimate is None else round(100 * result.estimate, 2)
+    if track_stats:
+        best.trial_logs = trial_logs(result, build)
+        full, partial = _scored_programs(result, build)
+        best.candidate_programs = full
+        best.mb_candidate_programs = partial
+        best.total_calls = result.lm_calls
+        best.prompt_model_total_calls = sum(s.calls for s in result.spent if s.stage == "instructions")
+    return best
+
+
+def trial_logs(result: OptimizationResult, build: Any) -> dict[int, dict[str, Any]]:
+    """Return the trials under the keys that dspy.MIPROv2's users know; scores in percent."""
+    most = max((len(trial.examples) for trial in result.trials), default=0)
+    logs = {}
+    for trial in result.trials:
+        kind = "full_eval" if len(trial.examples) == most else "mb"
+        log: dict[str, Any] = {
+            f"{kind}_score": None if trial.score is None else round(100 * trial.score, 2),
+            f"{kind}_program": build(trial.candidate),
+            "total_eval_calls_so_far": trial.evaluations_so_far,
+            "reason": trial.reason,
+        }
+        for p in range(len(trial.candidate) // 2):
+            log[f"{p}_predictor_instruction"] = trial.candidate[2 * p]
+            log[f"{p}_predictor_demos"] = trial.candidate[2 * p + 1]
+        logs[trial.number] = log
+    return logs
+
+
+def _scored_programs(
+    result: OptimizationResult, build: Any
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    cells: dict[tuple[int, ...], dict[int, float]] = {}
+    for trial in result.trials:
+        known = ((e, s) for e, s in zip(trial.examples, trial.scores, strict=True) if s is not None)
+        cells.setdefault(trial.candidate, {}).update(known)
+    most = max((len(scores) for scores in cells.values()), default=0)
+    entries = [
+        {
+            "score": round(100 * sum(scores.values()) / len(scores), 2),
+            "program": build(candidate),
+            "full_eval": len(scores) == most,
+        }
+        for candidate, scores in cells.items()
+        if scores
+    ]
+    entries.sort(key=lambda entry: -entry["score"])
+    return [e for e in entries if e["full_eval"]], [e for e in entries if not e["full_eval"]]

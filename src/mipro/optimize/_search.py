@@ -1,0 +1,128 @@
+"""Stage 3: the loop between the search and the evaluations."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mipro.errors import BudgetExhausted
+from mipro.optimize._result import TrialRecord
+from mipro.runs import DecisionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mipro.optimize._space import CandidateSpace
+    from mipro.runs import EvaluationRecord, Evaluator, Measurement, Run
+    from mipro.search import Job, Search
+
+COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    number: int
+    jobs: list[Job]
+    measurements: list[Measurement]
+
+
+def run_search(
+    search: Search,
+    space: CandidateSpace,
+    evaluator: Evaluator,
+    run: Run,
+    *,
+    lookahead: int,
+    on_trial: Callable[[TrialRecord], None],
+) -> tuple[tuple[TrialRecord, ...], str]:
+    """Ask and tell until the search is finished or the budget is used up.
+
+    Up to `lookahead` decisions are under way at once. They are told in the order they
+    were asked, however the answers come in, so that timing never changes a decision.
+
+    Args:
+        search: Told every score; its recommendation is the caller's to read afterwards.
+        space: Builds the candidates' programs.
+        evaluator: Measures them.
+        run: Keeps every decision before it is acted on.
+        lookahead: As the search was created with.
+        on_trial: Called after each trial.
+
+    Returns:
+        The trials in order, and why the search ended.
+    """
+    trials: list[TrialRecord] = []
+    waiting: deque[_Decision] = deque()
+    asked = 0
+    evaluations = 0
+    finished = False
+    while True:
+        while not finished and len(waiting) < lookahead:
+            jobs = search.ask()
+            if not jobs:
+                finished = True
+                break
+            run.decide(_record(asked, jobs))
+            waiting.append(_Decision(asked, jobs, [_start(evaluator, space, job) for job in jobs]))
+            asked += 1
+        if not waiting:
+            return tuple(trials), COMPLETE
+        decision = waiting.popleft()
+        reason = _wait_for(decision)
+        scores = [[record and record.score for record in m.so_far()] for m in decision.measurements]
+        search.tell(decision.jobs, scores)
+        for job, found in zip(decision.jobs, scores, strict=True):
+            evaluations += len(job.examples)
+            trial = TrialRecord(
+                len(trials) + 1, job.candidate, job.examples, tuple(found), job.reason, evaluations
+            )
+            trials.append(trial)
+            on_trial(trial)
+        if reason:
+            return tuple(trials), reason
+
+
+def _start(evaluator: Evaluator, space: CandidateSpace, job: Job) -> Measurement:
+    return evaluator.start(space.program(job.candidate), job.examples, stage="search")
+
+
+def _wait_for(decision: _Decision) -> str:
+    """Wait for a decision's evaluations; say which budget ended them, if one did."""
+    try:
+        for measurement in decision.measurements:
+            measurement.records()
+    except BudgetExhausted as error:
+        return f"budget: {error.resource}"
+    return ""
+
+
+def _record(number: int, jobs: list[Job]) -> DecisionRecord:
+    listed = [[list(job.candidate), list(job.examples), job.reason] for job in jobs]
+    return DecisionRecord(number, json.dumps(listed, separators=(",", ":")))
+
+
+class Scoreboard:
+    """Counts evaluations for the progress bar; called from any thread."""
+
+    def __init__(self, total: int, report: Callable[[int, int, str], None]) -> None:
+        self._total = total
+        self._report = report
+        self._done = 0
+        self._leader = ""
+        self._lock = threading.Lock()
+
+    def evaluated(self, _record: EvaluationRecord) -> None:
+        """Note one more evaluation."""
+        with self._lock:
+            self._done += 1
+            done = self._done
+        self._report(done, self._total, self._leader)
+
+    def leads(self, candidate: tuple[int, ...], mean: float) -> None:
+        """Note the candidate that leads now and its expected score."""
+        if math.isfinite(mean):
+            self._leader = f"leader {candidate} at {100 * mean:.1f} %"

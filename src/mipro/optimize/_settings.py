@@ -1,0 +1,277 @@
+"""What a `compile` of MIPROv2 was asked to do, checked and complete."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from random import Random
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from mipro.context import settings
+from mipro.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mipro.example import Example
+    from mipro.lm import BaseLM
+    from mipro.modules import Module
+
+AutoMode = Literal["light", "medium", "heavy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Size of a run that `auto` names."""
+
+    num_candidates: int
+    val_size: int
+    """Validation examples used at most."""
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    # dspy.MIPROv2's AUTO_RUN_SETTINGS.
+    {"light": Preset(6, 100), "medium": Preset(12, 300), "heavy": Preset(18, 1000)}
+)
+MIN_MINIBATCH_VALSET = 50
+"""With `auto`, a valset of at most this many examples is always evaluated whole (dspy.MIPROv2)."""
+DEFAULT_MINIBATCH_SIZE = 35
+"""dspy.MIPROv2's; section 5 of the paper uses minibatches of the same order."""
+MAX_SPLIT_VALSET = 1000
+VALSET_SHARE = 0.8
+"""Part of the trainset that becomes the valset where none is given (dspy.MIPROv2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A complete, checked description of one run's size and data."""
+
+    trainset: tuple[Example, ...]
+    valset: tuple[Example, ...]
+    testset: tuple[Example, ...]
+    num_instructions: int
+    """Instructions per predictor, the original included."""
+    num_demo_sets: int
+    """Demo sets per predictor, the original one included; 1 where demos are not optimised."""
+    num_trials: int
+    minibatch: bool
+    minibatch_size: int
+    minibatch_full_eval_steps: int
+    max_bootstrapped_demos: int
+    max_labeled_demos: int
+    seed: int
+
+    @property
+    def zero_shot(self) -> bool:
+        """Whether only instructions are optimised."""
+        return self.max_bootstrapped_demos == 0 and self.max_labeled_demos == 0
+
+    @property
+    def evaluations(self) -> int:
+        """Most evaluations (candidate x example) of the search: what dspy.MIPROv2 spends."""
+        size = len(self.valset)
+        if not self.minibatch:
+            return size * (self.num_trials + 1)
+        full = 1 + self.num_trials // self.minibatch_full_eval_steps + 1
+        return self.num_trials * self.minibatch_size + full * size
+
+    def stream(self, name: str) -> Random:
+        """Return the random stream of one stage; see `stream`."""
+        return stream(self.seed, name)
+
+
+def stream(seed: int, name: str) -> Random:
+    """Return a named random stream; what one draws never depends on how far another has come."""
+    return Random(f"{seed}:{name}")  # noqa: S311 - sampling, not secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The arguments of a `compile` that set its size, as they were given."""
+
+    auto: AutoMode | None
+    num_candidates: int | None
+    num_trials: int | None
+    max_bootstrapped_demos: int
+    max_labeled_demos: int
+    minibatch: bool
+    minibatch_size: int | None
+    minibatch_full_eval_steps: int
+    seed: int
+
+
+def make_plan(
+    sizes: Sizes,
+    num_predictors: int,
+    *,
+    trainset: Sequence[Example],
+    valset: Sequence[Example] | None,
+    testset: Sequence[Example] | None,
+) -> Plan:
+    """Check the arguments and complete them.
+
+    Raises:
+        UserError: They make no sense; the message says what to do.
+    """
+    _check_sizes(sizes)
+    check_examples(trainset=trainset, valset=valset or (), testset=testset or ())
+    preset = PRESETS[sizes.auto or "light"]
+    by_user = sizes.num_candidates is not None or sizes.num_trials is not None
+    train, val = split_data(
+        trainset, valset, val_size=None if by_user else preset.val_size, rng=stream(sizes.seed, "split")
+    )
+    candidates = sizes.num_candidates or preset.num_candidates
+    zero_shot = sizes.max_bootstrapped_demos == 0 and sizes.max_labeled_demos == 0
+    batch = sizes.minibatch_size or min(DEFAULT_MINIBATCH_SIZE, len(val))
+    if sizes.minibatch and batch > len(val):
+        raise UserError(
+            f"`minibatch_size` must be at most the size of the valset, but got {batch} > {len(val)}; "
+            f"pass minibatch_size={len(val)} or more data."
+        )
+    return Plan(
+        trainset=train,
+        valset=val,
+        testset=tuple(testset or ()),
+        # With demos in play, half the proposals: the budget is better spent on demos (dspy.MIPROv2).
+        num_instructions=candidates if zero_shot or by_user else candidates // 2,
+        num_demo_sets=1 if zero_shot else candidates,
+        num_trials=sizes.num_trials or num_trials_for(num_predictors * (1 if zero_shot else 2), candidates),
+        minibatch=sizes.minibatch and batch < len(val) and (by_user or len(val) > MIN_MINIBATCH_VALSET),
+        minibatch_size=batch,
+        minibatch_full_eval_steps=sizes.minibatch_full_eval_steps,
+        max_bootstrapped_demos=sizes.max_bootstrapped_demos,
+        max_labeled_demos=sizes.max_labeled_demos,
+        seed=sizes.seed,
+    )
+
+
+def _check_sizes(sizes: Sizes) -> None:
+    check_auto(sizes.auto, num_candidates=sizes.num_candidates, num_trials=sizes.num_trials)
+    check_not_negative(
+        max_bootstrapped_demos=sizes.max_bootstrapped_demos, max_labeled_demos=sizes.max_labeled_demos
+    )
+    check_positive(
+        num_candidates=sizes.num_candidates,
+        num_trials=sizes.num_trials,
+        minibatch_size=sizes.minibatch_size,
+        minibatch_full_eval_steps=sizes.minibatch_full_eval_steps,
+    )
+
+
+def num_trials_for(num_variables: int, num_candidates: int) -> int:
+    """Return the number of trials that suits a space: max(2 V log2 N, 1.5 N).
+
+    References:
+        dspy.MIPROv2; Opsahl-Ong et al., 2024, arXiv:2406.11695, use 20 to 50 for such spaces.
+    """
+    return max(1, int(max(2 * num_variables * math.log2(num_candidates), 1.5 * num_candidates)))
+
+
+def split_data(
+    trainset: Sequence[Example], valset: Sequence[Example] | None, *, val_size: int | None, rng: Random
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Return the examples to learn from and those to measure on.
+
+    Without a valset the larger part of the trainset is set aside as one, drawn at random
+    so that a sorted file does no harm.
+
+    Raises:
+        UserError: There are too few examples.
+    """
+    train = list(trainset)
+    if not train:
+        raise UserError("`trainset` must hold at least 1 example, but it is empty.")
+    if valset is None:
+        if len(train) < 2:  # noqa: PLR2004 - one to learn from, one to measure on
+            raise UserError(
+                "`trainset` must hold at least 2 examples where no `valset` is given, but got 1; "
+                "pass more data or a valset."
+            )
+        rng.shuffle(train)
+        size = min(MAX_SPLIT_VALSET, max(1, int(VALSET_SHARE * len(train))))
+        train, val = train[:-size], train[-size:]
+    else:
+        val = list(valset)
+        if not val:
+            raise UserError(
+                "`valset` must hold at least 1 example, but it is empty; leave it out to split one off."
+            )
+    if val_size is not None and len(val) > val_size:
+        val = rng.sample(val, val_size)
+    return tuple(train), tuple(val)
+
+
+def check_positive(**values: Any) -> None:
+    """Refuse what is not a whole number of at least 1; None passes."""
+    _check_whole(1, values)
+
+
+def check_not_negative(**values: Any) -> None:
+    """Refuse what is not a whole number of at least 0; None passes."""
+    _check_whole(0, values)
+
+
+def _check_whole(least: int, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise UserError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
+
+
+def check_auto(auto: str | None, **sizes: int | None) -> None:
+    """Refuse an unknown preset, and a preset together with the sizes it would set.
+
+    Args:
+        auto: The preset as given, None where none was.
+        sizes: `num_candidates` and `num_trials` as given.
+    """
+    if auto is None:
+        return
+    if auto not in PRESETS:
+        raise UserError(f"`auto` must be one of {[*PRESETS]} or None, but got {auto!r}.")
+    given = {name: value for name, value in sizes.items() if value is not None}
+    if given:
+        raise UserError(
+            f"`auto` must be left out where {' and '.join(f'`{name}`' for name in given)} is given, since it "
+            f"would set the same thing, but got auto={auto!r} and {given}; pass one or the other."
+        )
+
+
+def resolve_models(
+    program: Module, prompt_model: BaseLM | None, task_model: BaseLM | None
+) -> tuple[BaseLM, BaseLM | None]:
+    """Return the model that writes instructions and the one that runs the program.
+
+    The task model is None where every predictor brings its own.
+
+    Raises:
+        UserError: A model is missing or is not an LM.
+    """
+    for name, model in (("prompt_model", prompt_model), ("task_model", task_model)):
+        if model is not None and not callable(getattr(model, "send", None)):
+            raise UserError(f"`{name}` must be a `mipro.LM`, but got {model!r}; pass LM({model!r})?")
+    default = settings.lm
+    task = task_model or default
+    prompt = prompt_model or default or task_model
+    own = [predictor.lm for predictor in program.predictors()]
+    if task is None and not all(own):
+        raise UserError(
+            "a language model must be set, but none is; call mipro.configure(lm=mipro.LM(...)) "
+            "or pass `task_model`."
+        )
+    prompt = prompt or (own[0] if own else None)
+    if prompt is None:
+        raise UserError("`prompt_model` must be given where no default language model is set, but it is not.")
+    return prompt, task
+
+
+def check_examples(**sets: Sequence[Example]) -> None:
+    """Refuse examples that do not say which of their fields are inputs."""
+    for name, examples in sets.items():
+        for index, example in enumerate(examples):
+            keys = getattr(example, "_input_keys", None)
+            if keys is None:
+                raise UserError(
+                    f"every example of `{name}` must be a `mipro.Example` that names its inputs, but example "
+                    f"{index} does not: {example!r}; use `example.with_inputs(...)`."
+                )
