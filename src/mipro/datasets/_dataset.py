@@ -1,0 +1,110 @@
+"""A data set with splits that are drawn by seeds."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from mipro.errors import UserError
+from mipro.example import Example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class Dataset:
+    """Base of data sets with the splits `train`, `dev` and `test`.
+
+    A subclass sets `_train`, `_dev` and `_test` to its records (mappings or
+    examples). Each split is shuffled by its seed and cut to its size when first read.
+
+    Args:
+        train_seed: Seed of the order of the training split.
+        train_size: Examples of the training split; all if None.
+        eval_seed: Seed of the order of the other splits.
+        dev_size: Examples of the development split; all if None.
+        test_size: Examples of the test split; all if None.
+        input_keys: Fields that are given to a program; set with `with_inputs` if None.
+    """
+
+    _train: Iterable[Mapping[str, Any] | Example] | None = None
+    _dev: Iterable[Mapping[str, Any] | Example] | None = None
+    _test: Iterable[Mapping[str, Any] | Example] | None = None
+
+    def __init__(
+        self,
+        train_seed: int = 0,
+        train_size: int | None = None,
+        eval_seed: int = 0,
+        dev_size: int | None = None,
+        test_size: int | None = None,
+        input_keys: Sequence[str] | None = None,
+    ) -> None:
+        self.train_seed = train_seed
+        self.train_size = train_size
+        self.dev_seed = eval_seed
+        self.dev_size = dev_size
+        self.test_seed = eval_seed
+        self.test_size = test_size
+        self.input_keys = list(input_keys or ())
+        self.do_shuffle = True
+        self.name = type(self).__name__
+        self._drawn: dict[str, list[Example]] = {}
+
+    def reset_seeds(
+        self,
+        train_seed: int | None = None,
+        train_size: int | None = None,
+        eval_seed: int | None = None,
+        dev_size: int | None = None,
+        test_size: int | None = None,
+    ) -> None:
+        """Draw all splits anew with other seeds or sizes; None keeps what was set."""
+        self.train_seed = self.train_seed if train_seed is None else train_seed
+        self.train_size = self.train_size if train_size is None else train_size
+        self.dev_seed = self.dev_seed if eval_seed is None else eval_seed
+        self.dev_size = self.dev_size if dev_size is None else dev_size
+        self.test_seed = self.test_seed if eval_seed is None else eval_seed
+        self.test_size = self.test_size if test_size is None else test_size
+        self._drawn.clear()
+
+    @property
+    def train(self) -> list[Example]:
+        """Training examples."""
+        return self._draw("train", self._train, self.train_size, self.train_seed)
+
+    @property
+    def dev(self) -> list[Example]:
+        """Development (validation) examples."""
+        return self._draw("dev", self._dev, self.dev_size, self.dev_seed)
+
+    @property
+    def test(self) -> list[Example]:
+        """Test examples."""
+        return self._draw("test", self._test, self.test_size, self.test_seed)
+
+    def _draw(
+        self, split: str, records: Iterable[Mapping[str, Any] | Example] | None, size: int | None, seed: int
+    ) -> list[Example]:
+        if split not in self._drawn:
+            if records is None:
+                raise UserError(f"the data set {self.name} has no {split!r} split.")
+            rows = list(records)
+            if self.do_shuffle:
+                Random(seed).shuffle(rows)
+            self._drawn[split] = [self._example(row, split) for row in rows[:size]]
+        return self._drawn[split]
+
+    def _example(self, row: Mapping[str, Any] | Example, split: str) -> Example:
+        fields = dict(row.items())
+        # From the content, so that the same seeds give equal examples in every process.
+        text = json.dumps(fields, sort_keys=True, default=_comparable)
+        name = str(uuid.uuid5(uuid.NAMESPACE_OID, text))
+        example = Example(**{**fields, "dspy_uuid": name, "dspy_split": split})
+        return example.with_inputs(*self.input_keys) if self.input_keys else example
+
+
+def _comparable(value: Any) -> Any:
+    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else repr(value)

@@ -1,0 +1,267 @@
+"""Reading examples from files and tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from mipro.errors import DownloadError, MissingExtraError, UserError
+from mipro.example import Example
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+def from_records(
+    records: Iterable[Mapping[str, Any]],
+    fields: Sequence[str] | None = None,
+    input_keys: Sequence[str] = (),
+) -> list[Example]:
+    """Make examples of records.
+
+    Args:
+        records: One mapping from field to value for each example.
+        fields: Fields to keep, in this order; all if None.
+        input_keys: Fields that are given to a program; the others are labels.
+
+    Returns:
+        The examples, in order.
+
+    Raises:
+        UserError: A record has not all of the fields asked for.
+    """
+    examples = []
+    for number, record in enumerate(records, 1):
+        names = list(record) if fields is None else list(fields)
+        absent = [name for name in (*names, *input_keys) if name not in record]
+        if absent:
+            raise UserError(
+                f"record {number} must have the fields {absent}, but it has {sorted(map(str, record))}."
+            )
+        examples.append(Example({name: record[name] for name in names}).with_inputs(*input_keys))
+    return examples
+
+
+def from_csv(
+    file_path: str | os.PathLike[str],
+    fields: Sequence[str] | None = None,
+    input_keys: Sequence[str] = (),
+) -> list[Example]:
+    """Read a CSV file whose first line names the columns; values stay text.
+
+    Args:
+        file_path: The file, in UTF-8.
+        fields: Columns to keep; all if None.
+        input_keys: Fields that are given to a program.
+
+    Returns:
+        One example for each line.
+
+    Raises:
+        UserError: The file is absent, or a line has not as many values as the first.
+    """
+    path = _existing(file_path)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        records = []
+        for record in reader:
+            if None in record or None in record.values():
+                raise UserError(
+                    f"line {reader.line_num} of {str(path)!r} must have {len(reader.fieldnames or ())} values "
+                    f"as the first line has, but got {record}."
+                )
+            records.append(record)
+    return from_records(records, fields, input_keys)
+
+
+def from_json(
+    file_path: str | os.PathLike[str],
+    fields: Sequence[str] | None = None,
+    input_keys: Sequence[str] = (),
+) -> list[Example]:
+    """Read a JSON file that holds a list of objects, or one object on each line.
+
+    Args:
+        file_path: The file, in UTF-8.
+        fields: Fields to keep; all if None.
+        input_keys: Fields that are given to a program.
+
+    Returns:
+        One example for each object.
+
+    Raises:
+        UserError: The file is absent or is no such JSON; the message names the place.
+    """
+    return from_records(read_json_records(file_path), fields, input_keys)
+
+
+from_jsonl = from_json
+"""Read a file with one JSON object on each line; see `from_json`."""
+
+
+def read_json_records(file_path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Read the objects of a JSON or JSON-lines file.
+
+    Raises:
+        UserError: The file is absent or is no such JSON; the message names the place.
+    """
+    path = _existing(file_path)
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as whole_error:
+        data = _lines(path, text, whole_error)
+    if isinstance(data, dict):
+        data = [data]
+    if not isinstance(data, list) or not all(isinstance(record, dict) for record in data):
+        raise UserError(f"{str(path)!r} must hold a list of JSON objects, or one on each line.")
+    return data
+
+
+def _lines(path: Path, text: str, whole_error: json.JSONDecodeError) -> list[Any]:
+    records = []
+    # Not `splitlines`: a JSON text may hold line separators of Unicode.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                shown = whole_error if number == 1 else f"line {number}: {error}"
+                raise UserError(
+                    f"{str(path)!r} must be JSON or JSON lines, but got an error at {shown}"
+                ) from error
+    return records
+
+
+def _existing(file_path: str | os.PathLike[str]) -> Path:
+    path = Path(file_path).expanduser()
+    if not path.is_file():
+        raise UserError(f"the file must exist, but there is no {str(path)!r}.")
+    return path
+
+
+def load_from_hub(*args: Any, **kwargs: Any) -> Any:
+    """Call `datasets.load_dataset` of the `hf` extra.
+
+    Raises:
+        MissingExtraError: The extra is not installed.
+        DownloadError: The hub did not deliver.
+    """
+    try:
+        import datasets as hub  # noqa: PLC0415 - heavy, and an extra
+    except ImportError as error:
+        raise MissingExtraError("datasets", extra="hf", purpose="a data set from the hub") from error
+    try:
+        return hub.load_dataset(*args, **kwargs)
+    except OSError as error:
+        raise DownloadError(
+            f"the hub did not deliver {args}: {error}; check the network, or read a local copy."
+        ) from error
+
+
+class DataLoader:
+    """Readers under the names that DSPy's loader has."""
+
+    def from_csv(
+        self, file_path: str, fields: Sequence[str] | None = None, input_keys: Sequence[str] = ()
+    ) -> list[Example]:
+        """Read a CSV file; see `mipro.datasets.from_csv`."""
+        return from_csv(file_path, fields, input_keys)
+
+    def from_json(
+        self, file_path: str, fields: Sequence[str] | None = None, input_keys: Sequence[str] = ()
+    ) -> list[Example]:
+        """Read a JSON or JSON-lines file; see `mipro.datasets.from_json`."""
+        return from_json(file_path, fields, input_keys)
+
+    def from_pandas(
+        self, df: Any, fields: Sequence[str] | None = None, input_keys: Sequence[str] = ()
+    ) -> list[Example]:
+        """Make one example of each row of a data frame."""
+        return from_records(df.to_dict(orient="records"), fields, input_keys)
+
+    def from_parquet(
+        self, file_path: str, fields: Sequence[str] | None = None, input_keys: Sequence[str] = ()
+    ) -> list[Example]:
+        """Read a Parquet file; needs the `hf` extra."""
+        rows = load_from_hub("parquet", data_files=str(_existing(file_path)))["train"]
+        return from_records(rows, fields, input_keys)
+
+    def from_huggingface(
+        self,
+        dataset_name: str,
+        *args: Any,
+        input_keys: Sequence[str] = (),
+        fields: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, list[Example]] | list[Example]:
+        """Read a data set from the hub; needs the `hf` extra.
+
+        Args:
+            dataset_name: Name on the hub.
+            args: Further arguments of `datasets.load_dataset`.
+            input_keys: Fields that are given to a program.
+            fields: Fields to keep; all if None.
+            kwargs: Further arguments of `datasets.load_dataset`, such as `split`.
+
+        Returns:
+            Examples by name of split, or a list where `split=` names one.
+
+        Raises:
+            MissingExtraError: The extra is not installed.
+            DownloadError: The hub did not deliver.
+        """
+        data = load_from_hub(dataset_name, *args, **kwargs)
+        if isinstance(data, list):  # `split=` was a list
+            data = dict(zip(kwargs["split"], data, strict=True))
+        if isinstance(data, dict):
+            return {name: from_records(rows, fields, input_keys) for name, rows in data.items()}
+        return from_records(data, fields, input_keys)
+
+    def sample(self, dataset: list[Example], n: int, *, seed: int = 0) -> list[Example]:
+        """Draw `n` examples without replacement."""
+        return Random(seed).sample(dataset, n)
+
+    def train_test_split(
+        self,
+        dataset: list[Example],
+        train_size: float = 0.75,
+        test_size: float | None = None,
+        random_state: int | None = None,
+    ) -> dict[str, list[Example]]:
+        """Split examples in two; duplicates may straddle, other than with `split`.
+
+        Args:
+            dataset: The examples; not modified.
+            train_size: A number of examples, or a fraction below 1.0.
+            test_size: The same for the test part; the rest if None.
+            random_state: Seed; 0 if None.
+
+        Returns:
+            The parts under "train" and "test".
+
+        Raises:
+            UserError: The sizes are not possible.
+        """
+        total = len(dataset)
+        train = _part_size("train_size", train_size, total)
+        test = total - train if test_size is None else _part_size("test_size", test_size, total)
+        if train + test > total or test < 0:
+            raise UserError(
+                f"`train_size` + `test_size` cannot exceed the data, but got {train} + {test} > {total}."
+            )
+        shuffled = list(dataset)
+        Random(random_state or 0).shuffle(shuffled)
+        return {"train": shuffled[:train], "test": shuffled[train : train + test]}
+
+
+def _part_size(name: str, size: float, total: int) -> int:
+    if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
+        return size
+    if isinstance(size, float) and 0 < size < 1:
+        return int(total * size)
+    raise UserError(f"Invalid `{name}`: it must be a number of examples or a fraction, but got {size!r}.")
