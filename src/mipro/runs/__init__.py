@@ -3,6 +3,7 @@
 from mipro.runs._budget import Budget
 from mipro.runs._evaluation import Evaluator, Measurement
 from mipro.runs._fingerprint import canonical, digest, of_examples, of_metric, of_program
+from mipro.runs._reading import RecordedRun, open  # noqa: A004 - mipro.runs.open
 from mipro.runs._records import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Record, Spent
 from mipro.runs._run import Run, default_run_dir, versions
 from mipro.runs._store import SQLStore, Store
@@ -16,6 +17,7 @@ __all__ = [
     "EventRecord",
     "Measurement",
     "Record",
+    "RecordedRun",
     "Run",
     "SQLStore",
     "Spent",
@@ -26,5 +28,6 @@ __all__ = [
     "of_examples",
     "of_metric",
     "of_program",
+    "open",
     "versions",
 ]

@@ -1,0 +1,79 @@
+"""Reading a run, finished or live, without the program's code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
+
+from mipro.errors import StateError
+from mipro.runs._records import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Spent
+from mipro.runs._run import LEDGER
+from mipro.runs._store import SQLStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class RecordedRun:
+    """What a run's ledger holds; use it as a context manager, or close it.
+
+    Example:
+        >>> with open("runs/my-run") as run:  # doctest: +SKIP
+        ...     print(sum(spent.calls for spent in run.spent()))
+        795
+    """
+
+    def __init__(self, run_dir: str) -> None:
+        ledger = Path(run_dir) / LEDGER
+        if not ledger.is_file():
+            raise StateError(
+                f"`run_dir` must be the folder of a run, but {run_dir!r} holds no {LEDGER}; "
+                "give the folder that the run named in its output."
+            )
+        self.run_dir = run_dir
+        self._store = SQLStore(f"sqlite:///{ledger}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the ledger."""
+        self._store.close()
+
+    def facts(self) -> dict[str, str]:
+        """Return what identifies the run: data, metric and program digests, settings, versions."""
+        return self._store.facts()
+
+    def calls(self) -> Iterator[CallRecord]:
+        """Yield the answered calls in order."""
+        return self._store.read(CallRecord)
+
+    def evaluations(self) -> Iterator[EvaluationRecord]:
+        """Yield the evaluations in order, missing ones included."""
+        return self._store.read(EvaluationRecord)
+
+    def decisions(self) -> Iterator[DecisionRecord]:
+        """Yield the decisions of the search in order."""
+        return self._store.read(DecisionRecord)
+
+    def events(self) -> Iterator[EventRecord]:
+        """Yield what happened, in order."""
+        return self._store.read(EventRecord)
+
+    def spent(self) -> tuple[Spent, ...]:
+        """Return what was paid, by stage and model."""
+        return self._store.spent()
+
+
+def open(run_dir: str) -> RecordedRun:  # noqa: A001 - `mipro.runs.open`, as `mipro.runs.Run` writes
+    """Open a run for reading; see `RecordedRun`.
+
+    Raises:
+        StateError: There is no run in that folder.
+    """
+    return RecordedRun(run_dir)

@@ -1,0 +1,120 @@
+"""The checks that every ledger store must pass; run them on a store of your own.
+
+Example:
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        def make_store(self, tmp_path):
+            return lambda: MyStore(tmp_path)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mipro.lm import Usage
+from mipro.runs import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Spent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mipro.runs import Record, Store
+
+
+def call(key: str, *, stage: str = "search", model: str = "m", attempts: int = 1) -> CallRecord:
+    """Return a call of 10 prompt and 2 completion tokens at 0.5 dollars."""
+    return CallRecord(key, stage, model, f'"answer to {key}"', 10, 2, 0.5, 0.1, attempts)
+
+
+class StoreContract:
+    """Subclass it and give it a fixture `make_store` that opens the same storage at each call."""
+
+    @pytest.fixture
+    def make_store(self) -> Callable[[], Store]:
+        """Return a function that opens the storage; overridden by the subclass."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, make_store: Callable[[], Store]) -> Iterator[Store]:
+        """Open the storage and close it afterwards."""
+        opened = make_store()
+        yield opened
+        opened.close()
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            call("k"),
+            EvaluationRecord("c", "val", 3, 0.5, prediction='{"a": "ü\\n\\u0000"}', feedback="so"),
+            EvaluationRecord("c", "val", 3, None, "lm", "no answer"),
+            DecisionRecord(0, "[]"),
+            EventRecord("stage began", "{}", 1.5),
+        ],
+        ids=lambda record: type(record).__name__,
+    )
+    def test_record_comes_back_equal(self, store: Store, record: Record) -> None:
+        """A record that was appended is read back as it was."""
+        store.append([record])
+        assert list(store.read(type(record))) == [record]
+
+    def test_records_keep_their_order(self, store: Store) -> None:
+        """Records are read in the order they were appended, over several appends."""
+        store.append([DecisionRecord(0, "a"), DecisionRecord(1, "b")])
+        store.append([DecisionRecord(2, "c")])
+        assert [decision.jobs for decision in store.read(DecisionRecord)] == ["a", "b", "c"]
+
+    def test_records_survive_reopening(self, make_store: Callable[[], Store]) -> None:
+        """What `append` returned from is there when the storage is opened again."""
+        first = make_store()
+        first.append([call("k")])
+        first.close()
+        second = make_store()
+        assert second.find_call("k") == call("k")
+        second.close()
+
+    def test_unknown_call_is_none(self, store: Store) -> None:
+        """A key that was never appended is not found."""
+        assert store.find_call("k") is None
+
+    def test_first_answer_stands(self, store: Store) -> None:
+        """A second call of the same key is dropped."""
+        store.append([call("k", stage="demos")])
+        store.append([call("k", stage="search")])
+        assert store.find_call("k") == call("k", stage="demos")
+        assert store.count(CallRecord) == 1
+
+    def test_missing_scores_are_not_found(self, store: Store) -> None:
+        """A missing evaluation is kept but never found as a score."""
+        store.append([EvaluationRecord("c", "val", 1, None, "lm"), EvaluationRecord("c", "val", 2, 0.0)])
+        assert list(store.find_evaluations("c", "val", [1, 2])) == [2]
+        assert store.count(EvaluationRecord) == 2  # noqa: PLR2004 - both are kept
+
+    def test_evaluations_are_found_by_cell(self, store: Store) -> None:
+        """Another candidate's, another data set's and unasked examples' scores stay out."""
+        mine = EvaluationRecord("c", "val", 1, 1.0)
+        store.append(
+            [
+                mine,
+                EvaluationRecord("d", "val", 1, 0.0),
+                EvaluationRecord("c", "test", 1, 0.0),
+                EvaluationRecord("c", "val", 7, 0.0),
+            ]
+        )
+        assert store.find_evaluations("c", "val", [1, 2]) == {1: mine}
+
+    def test_spending_adds_up_by_stage_and_model(self, store: Store) -> None:
+        """Requests, tokens and dollars are summed; a call without a price is counted apart."""
+        unpriced = CallRecord("u", "search", "m", "", 1, 1, None, 0.0, 1)
+        store.append([call("a", attempts=3), call("b"), unpriced, call("c", stage="demos", model="n")])
+        assert store.spent() == (
+            Spent("demos", "n", 1, Usage(10, 2), 0.5, 0),
+            Spent("search", "m", 5, Usage(21, 5), 1.0, 1),
+        )
+
+    def test_facts_keep_their_first_value(self, store: Store) -> None:
+        """A fact stated again with another value keeps the first."""
+        store.state({"seed": "1"})
+        store.state({"seed": "2", "search": "bayes"})
+        facts = store.facts()
+        assert (facts["seed"], facts["search"]) == ("1", "bayes")

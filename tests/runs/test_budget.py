@@ -1,0 +1,93 @@
+"""Budgets and reservations."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mipro.errors import BudgetExhausted, UserError
+from mipro.lm import LMRequest
+from mipro.runs import Budget
+from mipro.runs._budget import Account, Amounts, most_of
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, "10"])
+def test_limit_must_be_positive(limit):
+    """A limit that can't be one is refused by name."""
+    with pytest.raises(UserError, match=r"Budget\.lm_calls"):
+        Budget(lm_calls=limit)
+
+
+@given(
+    limit=st.integers(1, 30),
+    calls=st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), max_size=40),
+)
+def test_spending_never_exceeds_the_limit(limit, calls):
+    """Whatever calls reserve and use, in parallel, the sum spent stays within the limit."""
+
+    async def one(account, reserved, used):
+        wanted = Amounts(1, reserved)
+        try:
+            await account.reserve(wanted)
+        except BudgetExhausted:
+            return
+        await asyncio.sleep(0)
+        assert account.spent.tokens + account._reserved.tokens <= limit
+        await account.settle(wanted, Amounts(1, min(used, reserved)))
+
+    async def all_calls():
+        account = Account(Budget(tokens=limit), Amounts())
+        await asyncio.gather(*(one(account, *call) for call in calls))
+        return account.spent.tokens
+
+    assert asyncio.run(all_calls()) <= limit
+
+
+def test_reservation_waits_for_cheaper_calls():
+    """A call that does not fit now goes ahead once one in flight turns out cheaper."""
+
+    async def scenario():
+        account = Account(Budget(tokens=10), Amounts())
+        await account.reserve(Amounts(1, 8))
+        second = asyncio.ensure_future(account.reserve(Amounts(1, 8)))
+        await asyncio.sleep(0)
+        waited = not second.done()
+        await account.settle(Amounts(1, 8), Amounts(1, 2))
+        await second
+        return waited
+
+    assert asyncio.run(scenario())
+
+
+def test_exhausted_budget_names_the_resource():
+    """The error says which limit was reached."""
+
+    async def scenario():
+        account = Account(Budget(lm_calls=1), Amounts(lm_calls=1))
+        await account.reserve(Amounts(1))
+
+    with pytest.raises(BudgetExhausted, match="1 lm_calls") as caught:
+        asyncio.run(scenario())
+    assert caught.value.resource == "lm_calls"
+
+
+def test_seconds_count_earlier_sessions():
+    """Seconds spent before a resume count against the limit."""
+
+    async def scenario():
+        clock = iter([100.0, 101.0, 106.0, 106.0, 106.0])
+        account = Account(Budget(seconds=10), Amounts(), seconds_before=5.0, clock=lambda: next(clock))
+        await account.reserve(Amounts(1))
+        await account.reserve(Amounts(1))
+
+    with pytest.raises(BudgetExhausted, match="seconds"):
+        asyncio.run(scenario())
+
+
+@given(st.text(), st.integers(1, 100), st.integers(1, 3))
+def test_reservation_is_an_upper_bound(text, max_tokens, n):
+    """At least one token a byte is reserved for the prompt, and all the completion may use."""
+    request = LMRequest("m", ({"role": "user", "content": text},), {"max_tokens": max_tokens, "n": n})
+    most = most_of(request, lambda prompt, completion: None)
+    assert most.tokens >= len(text.encode("utf-8", "surrogatepass")) + max_tokens * n

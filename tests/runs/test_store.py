@@ -1,0 +1,90 @@
+"""Ledger stores."""
+
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from mipro.errors import StateError
+from mipro.runs import CallRecord, DecisionRecord, SQLStore
+from mipro.testing.stores import StoreContract, call
+
+
+class TestSQLite(StoreContract):
+    """SQLite, the default."""
+
+    @pytest.fixture
+    def make_store(self, tmp_path):
+        return lambda: SQLStore(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+
+
+def test_foreign_database_is_refused_untouched(tmp_path):
+    """A database of something else is refused and gets no table."""
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table customers (name text)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StateError, match=r"holds the tables \['customers'\]"):
+        SQLStore(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"\x00" * 4096])
+def test_file_that_is_no_database_is_one_clear_error(tmp_path, content):
+    """A foreign file is a StateError that names the place."""
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(StateError, match=r"ledger\.sqlite"):
+        SQLStore(f"sqlite:///{path}")
+
+
+def test_newer_format_is_refused(tmp_path):
+    """A ledger of a format this version does not know says so."""
+    path = tmp_path / "ledger.sqlite"
+    SQLStore(f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("update run set value = '999' where name = 'format'")
+    connection.close()
+    with pytest.raises(StateError, match="format 999"):
+        SQLStore(f"sqlite:///{path}")
+
+
+def test_append_is_all_or_nothing(tmp_path):
+    """Where one record can't be kept, none of the batch is."""
+    store = SQLStore(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    broken = DecisionRecord(None, "no number")
+    with pytest.raises(StateError):
+        store.append([call("k"), DecisionRecord(0, "[]"), broken])
+    assert store.count(CallRecord) == store.count(DecisionRecord) == 0
+    store.close()
+
+
+WRITE_THEN_DIE = """
+import os, signal, sys
+from mipro.runs import SQLStore
+from mipro.testing.stores import call
+store = SQLStore(sys.argv[1])
+for i in range(1000):
+    store.append([call(str(i))])
+    print(i, flush=True)
+"""
+
+
+def test_kept_records_survive_kill_9(tmp_path):
+    """Every append that returned is there after the process was killed at any moment."""
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE_THEN_DIE, url], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        last = 0
+        for line in writer.stdout:
+            last = int(line)
+            if last == 50:
+                writer.kill()
+                break
+    store = SQLStore(url)
+    kept = [record.key for record in store.read(CallRecord)]
+    store.close()
+    assert kept[: last + 1] == [str(i) for i in range(last + 1)]
