@@ -14,8 +14,8 @@ from mipro.search._design import Design, design_of
 from mipro.search._draw import LIST_LIMIT
 from mipro.search._estimate import Z95
 from mipro.search._evidence import Evidence, condense
-from mipro.search._hyper import VariancePrior, slice_step
-from mipro.search._model import Effects, Fit, Scales
+from mipro.search._hyper import VarianceChain, VariancePrior
+from mipro.search._model import Effects, Fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,9 @@ DRAWS = 48
 """Posterior draws for each decision."""
 REGRET = 0.015
 """Stop when more evaluations could gain less than this, in standard deviations of a score."""
-CONVINCED = 0.8
+MEMORY = 0.06
+"""Weight of the newest decision in the running average of what could be gained."""
+CONVINCED = 0.5
 """Least probability of being better at which the original program is replaced."""
 MIXTURE = 12
 """Settings of the variances that a recommendation averages over."""
@@ -56,6 +58,7 @@ class BayesSearch(Search):
         self._prior = VariancePrior(self._design.kinds)
         self._logs = self._prior.center.copy()
         self._opening: list[Candidate] = []
+        self._regret = 1.0
         self._stopped_at: tuple[int, ...] | None = None
 
     def ask(self) -> list[Job]:
@@ -91,24 +94,26 @@ class BayesSearch(Search):
         if data is None:
             return Recommendation(original, math.nan, (-math.inf, math.inf), 0.0)
         rng = np.random.default_rng([self._seed, self._book.next_decision, 1])
-        logs = self._logs
+        chain = VarianceChain(design, data, self._prior, self._logs)
         fits = []
         for _ in range(MIXTURE):
-            for _ in range(2):
-                logs = self._step(design, data, logs, rng)
-            fits.append(Fit(design, data, Scales.from_vector(logs, design.kinds)))
+            chain.advance(rng)
+            fits.append(chain.fit())
         return _recommend(fits, data, original)
 
     def _decide(self, data: Evidence, rng: np.random.Generator) -> list[Job]:
-        self._logs = self._step(self._design, data, self._logs, rng)
-        fit = Fit(self._design, data, Scales.from_vector(self._logs, self._design.kinds))
+        chain = VarianceChain(self._design, data, self._prior, self._logs)
+        chain.advance(rng)
+        self._logs = chain.logs
+        fit = chain.fit()
         draws = fit.sample(rng, DRAWS)
         pool, seen = self._pool(data, draws)
         means = _values(self._design, fit.effects(), pool, seen, None, 0.0)
         values = _values(self._design, draws, pool, seen, rng, fit.scales.rest)
         best_seen = means[seen >= 0].max()
         regret = float(values.max(axis=0).mean() - best_seen)
-        if regret < REGRET / self._patience and len(data.candidates) > len(self._space):
+        self._regret += MEMORY * (regret - self._regret)
+        if self._regret < REGRET / self._patience:
             self._stopped_at = self._space.sizes
             return []
         free = np.array([len(self._book.free(_tuple(row))) for row in pool])
@@ -129,15 +134,6 @@ class BayesSearch(Search):
         else:
             reason = "exploring" if seen[chosen] < 0 else "challenging the leader"
         return self._measure(_tuple(pool[chosen]), reason)
-
-    def _step(self, design: Design, data: Evidence, logs: Floats, rng: np.random.Generator) -> Floats:
-        def density(point: Floats) -> float:
-            prior = self._prior.log_density(point)
-            if math.isinf(prior):
-                return prior
-            return prior + Fit(design, data, Scales.from_vector(point, design.kinds)).log_likelihood
-
-        return slice_step(logs, density, self._prior.spread, rng)
 
     def _pool(self, data: Evidence, draws: Effects) -> tuple[Ints, Ints]:
         """Candidates worth comparing `[p, variables]` and their rows in the data, -1 for unseen."""

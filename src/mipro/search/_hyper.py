@@ -7,53 +7,114 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mipro.search._model import Fit, Marginal, Scales
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mipro.search._book import Floats
+    from mipro.search._design import Design
+    from mipro.search._evidence import Evidence
 
-MAIN, INTERACTION, REST = 0.15, 0.08, 0.1
+MAIN, INTERACTION, REST = 0.2, 0.1, 0.12
 """Prior medians of the standard deviations of effects on expected scores, in units of the scores' own."""
 COMMON, PAIRED, NOISE = 0.4, 0.2, 0.8
 """Prior medians of the standard deviations of single scores."""
-EFFECT_SPREAD, SCORE_SPREAD = 1.0, 0.5
+EFFECT_SPREAD, LEVEL_SPREAD, SCORE_SPREAD = 0.7, 0.6, 0.5
 """Prior standard deviations of the logarithms."""
-FLOOR = math.log(1e-3)
-"""Smaller than any effect that matters; keeps the linear algebra well conditioned."""
+NULL_SHARE, NULL_LEVEL, NULL_SPREAD = 0.25, 0.03, 0.7
+"""Prior probability that nothing matters, and the common level of all effects then."""
+LOW, HIGH = math.log(1e-3), math.log(10.0)
+"""Bounds of the logarithms; they keep the linear algebra well conditioned."""
 
 
 class VariancePrior:
-    """Independent normal priors on the log standard deviations.
+    """Prior on the logarithms of the standard deviations.
+
+    The vector holds: the level common to all effects; effects of choices for each kind of variable,
+    interaction, rest (all relative to the level); common difficulty, paired effects for each kind, noise.
+    All are independent normals, but for the level, which is a mixture: with probability `NULL_SHARE`
+    nothing matters.
 
     Args:
         kinds: Number of kinds of variables.
     """
 
     def __init__(self, kinds: int) -> None:
-        medians = [MAIN] * kinds + [INTERACTION, REST, COMMON] + [PAIRED] * kinds + [NOISE]
+        medians = [1.0] + [MAIN] * kinds + [INTERACTION, REST, COMMON] + [PAIRED] * kinds + [NOISE]
+        spreads = [LEVEL_SPREAD] + [EFFECT_SPREAD] * (kinds + 2) + [SCORE_SPREAD] * (kinds + 2)
+        self.effects = kinds + 3
+        """How many of the leading entries concern effects on expected scores."""
         self.center: Floats = np.log(medians)
-        self.spread: Floats = np.array([EFFECT_SPREAD] * (kinds + 2) + [SCORE_SPREAD] * (kinds + 2))
-        self._floor = np.concatenate([np.full(2 * kinds + 3, FLOOR), [math.log(0.02)]])
+        self.spread: Floats = np.array(spreads)
 
     def log_density(self, logs: Floats) -> float:
         """Log prior density up to a constant; minus infinity out of bounds."""
-        if (logs < self._floor).any() or (logs > math.log(10.0)).any():
+        if (logs < LOW).any() or (logs > HIGH).any():
             return -math.inf
-        return -0.5 * float((((logs - self.center) / self.spread) ** 2).sum())
+        normal = -0.5 * float((((logs - self.center) / self.spread)[1:] ** 2).sum())
+        level = float(logs[0])
+        null = NULL_SHARE / NULL_SPREAD * math.exp(-0.5 * ((level - math.log(NULL_LEVEL)) / NULL_SPREAD) ** 2)
+        some = (1 - NULL_SHARE) / LEVEL_SPREAD * math.exp(-0.5 * (level / LEVEL_SPREAD) ** 2)
+        return normal + math.log(null + some + 1e-300)
+
+
+class VarianceChain:
+    """A Markov chain over the variances of one table.
+
+    Args:
+        design: Terms of the space.
+        evidence: The condensed table.
+        prior: Prior of the variances.
+        logs: Where the chain starts.
+    """
+
+    def __init__(self, design: Design, evidence: Evidence, prior: VariancePrior, logs: Floats) -> None:
+        self._design = design
+        self._evidence = evidence
+        self._prior = prior
+        self.logs = logs
+        self._marginal: tuple[bytes, Marginal] | None = None
+
+    def fit(self, logs: Floats | None = None) -> Fit:
+        """Posterior of the effects at a point of the chain, the current one by default."""
+        logs = self.logs if logs is None else logs
+        scales = Scales.from_vector(logs, self._design.kinds)
+        key = logs[self._prior.effects :].tobytes()
+        if self._marginal is None or self._marginal[0] != key:
+            self._marginal = (key, Marginal(self._evidence, scales))
+        return Fit(self._design, self._evidence, scales, self._marginal[1])
+
+    def advance(self, rng: np.random.Generator, *, effect_steps: int = 2, score_steps: int = 1) -> None:
+        """Move on: some steps in the scales of single scores, more of the cheap ones in those of effects."""
+        for _ in range(score_steps):
+            direction = rng.normal(size=len(self.logs)) * self._prior.spread
+            direction[: self._prior.effects] = 0.0
+            self.logs = slice_step(self.logs, self._density, direction, rng)
+        level = np.zeros(len(self.logs))
+        level[0] = 3.0
+        for _ in range(effect_steps):
+            self.logs = slice_step(self.logs, self._density, level, rng)
+            direction = rng.normal(size=len(self.logs)) * self._prior.spread
+            direction[self._prior.effects :] = 0.0
+            if rng.random() < 0.5:  # noqa: PLR2004 - a fair coin: one coordinate or all
+                direction[np.arange(len(direction)) != rng.integers(1, self._prior.effects)] = 0.0
+            self.logs = slice_step(self.logs, self._density, direction, rng)
+
+    def _density(self, logs: Floats) -> float:
+        prior = self._prior.log_density(logs)
+        return prior if math.isinf(prior) else prior + self.fit(logs).log_likelihood
 
 
 def slice_step(
-    logs: Floats,
-    density: Callable[[Floats], float],
-    spread: Floats,
-    rng: np.random.Generator,
+    point: Floats, density: Callable[[Floats], float], direction: Floats, rng: np.random.Generator
 ) -> Floats:
-    """One slice-sampling step along a random direction.
+    """One slice-sampling step along a direction.
 
     Args:
-        logs: Current point.
+        point: Current point.
         density: Log density up to a constant.
-        spread: Typical width of each coordinate.
+        direction: Direction, its length half the width of the first bracket.
         rng: Source of randomness, advanced in place.
 
     Returns:
@@ -63,20 +124,16 @@ def slice_step(
         Neal, 2003, "Slice Sampling"; Murray & Adams, 2010, "Slice sampling covariance hyperparameters of
         latent Gaussian models", arXiv:1006.0868.
     """
-    direction = rng.normal(size=len(logs)) * spread
-    if rng.random() < 0.5:  # noqa: PLR2004 - a fair coin: one coordinate or all
-        chosen = rng.integers(len(logs))
-        direction = np.where(np.arange(len(logs)) == chosen, direction, 0.0)
-    level = density(logs) + math.log(max(rng.random(), 1e-300))
+    level = density(point) + math.log(max(rng.random(), 1e-300))
     upper = rng.random()
     lower = upper - 1.0
     for _ in range(6):
         step = lower + (upper - lower) * rng.random()
-        proposal = logs + 2.0 * step * direction
+        proposal = point + 2.0 * step * direction
         if density(proposal) > level:
             return proposal
         if step < 0:
             lower = step
         else:
             upper = step
-    return logs
+    return point

@@ -36,16 +36,33 @@ class Scales:
 
     @classmethod
     def from_vector(cls, logs: Floats, kinds: int) -> Scales:
-        """Read log standard deviations off a vector `[2 * kinds + 4]`."""
+        """Read them off a vector of logarithms `[2 * kinds + 5]`; see `VariancePrior`."""
         values = np.exp(logs)
+        level = values[0]
         return cls(
-            mains=values[:kinds],
-            interaction=float(values[kinds]),
-            rest=float(values[kinds + 1]),
-            common=float(values[kinds + 2]),
-            paired=values[kinds + 3 : 2 * kinds + 3],
-            noise=float(values[2 * kinds + 3]),
+            mains=level * values[1 : kinds + 1],
+            interaction=float(level * values[kinds + 1]),
+            rest=float(level * values[kinds + 2]),
+            common=float(values[kinds + 3]),
+            paired=values[kinds + 4 : 2 * kinds + 4],
+            noise=float(values[2 * kinds + 4]),
         )
+
+
+class Marginal:
+    """What the scores say of the candidates' expected scores, example effects integrated out.
+
+    Depends on the scales of single scores only, so that it serves many scales of effects.
+
+    Args:
+        evidence: The condensed table.
+        scales: Standard deviations.
+    """
+
+    def __init__(self, evidence: Evidence, scales: Scales) -> None:
+        precision, information, self.unexplained = _integrate_examples(evidence, scales)
+        self.chol = cholesky(precision, lower=True, check_finite=False)
+        self.white = solve_triangular(self.chol, information, lower=True, check_finite=False)
 
 
 class Fit:
@@ -59,24 +76,27 @@ class Fit:
         design: Terms of the space.
         evidence: The condensed table.
         scales: Standard deviations.
+        marginal: Example effects integrated out for these scales, if known already.
     """
 
-    def __init__(self, design: Design, evidence: Evidence, scales: Scales) -> None:
+    def __init__(
+        self, design: Design, evidence: Evidence, scales: Scales, marginal: Marginal | None = None
+    ) -> None:
         self.design = design
         self.evidence = evidence
         self.scales = scales
-        precision, information, unexplained = _integrate_examples(evidence, scales)
+        marginal = marginal or Marginal(evidence, scales)
         self._ids = [term.ids(evidence.candidates) for term in design.terms]
         self.prior = self._prior_covariance()
-        self._chol = cholesky(precision, lower=True, check_finite=False)
+        self._chol = marginal.chol
         inner = self._chol.T @ self.prior @ self._chol
         inner[np.diag_indices_from(inner)] += 1.0
         self._inner = cholesky(inner, lower=True, check_finite=False)
-        self._white = solve_triangular(self._chol, information, lower=True, check_finite=False)
+        self._white = marginal.white
         solved = solve_triangular(self._inner, self._white, lower=True, check_finite=False)
         log_det = 2.0 * float(np.log(np.diag(self._inner)).sum())
         explained = float(self._white @ self._white - solved @ solved)
-        self.log_likelihood = -0.5 * (unexplained + log_det - explained)
+        self.log_likelihood = -0.5 * (marginal.unexplained + log_det - explained)
         self.weights = self._chol @ cho_solve((self._inner, True), self._white, check_finite=False)
 
     def term_variance(self, index: int) -> float:

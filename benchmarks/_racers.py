@@ -1,0 +1,172 @@
+"""The racers: every search of mipro, and DSPy's own loop simulated step by step."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from mipro.search import Candidate, Job, Search, create
+
+FRACTIONS = (0.10, 0.15, 0.25, 0.50, 1.00)
+
+
+@dataclass
+class Outcome:
+    """What one racer reached on one table with one budget."""
+
+    setting: str
+    racer: str
+    fraction: float
+    seed: int
+    gain: float
+    best_gain: float
+    spent: float
+    """Cells spent, as a share of DSPy's budget."""
+    truth: float
+    original: float
+    candidate_is_original: bool
+    low: float = float("nan")
+    high: float = float("nan")
+    p_better: float = float("nan")
+
+
+def run_search(table, search: Search, checkpoints: list[int] | None = None):
+    """Run a search; yields `(checkpoint, recommendation, spent)` whenever a checkpoint is reached."""
+    spent = 0
+    waiting = list(checkpoints or [])
+    while jobs := search.ask():
+        cost = sum(len(job.examples) for job in jobs)
+        while waiting and spent + cost > waiting[0]:
+            yield waiting.pop(0), search.recommend(), spent
+        search.tell(jobs, [scores_of(table, job) for job in jobs])
+        spent += cost
+    final = search.recommend()
+    for checkpoint in waiting or [None]:
+        yield checkpoint, final, spent
+
+
+def scores_of(table, job: Job) -> list[float]:
+    """Look a job's scores up."""
+    return table.row(job.candidate)[list(job.examples)].tolist()
+
+
+def race(name: str, racer: str, seed: int, table) -> list[Outcome]:
+    """Run one racer on one table with all budgets."""
+    if racer == "bayes":
+        # Decisions do not depend on the budget, so one run shows all budgets.
+        limits = [int(fraction * table.budget) for fraction in FRACTIONS]
+        search = create(
+            "bayes", table.space, num_examples=table.num_examples, budget=table.budget, seed=seed,
+            order=table.order.tolist(),
+        )
+        found = zip(FRACTIONS, run_search(table, search, limits), strict=True)
+        return [_outcome(name, racer, f, seed, table, r, spent) for f, (_, r, spent) in found]
+    return [_race_once(name, racer, seed, table, fraction) for fraction in FRACTIONS]
+
+
+def _race_once(name: str, racer: str, seed: int, table, fraction: float) -> Outcome:
+    budget = int(fraction * table.budget)
+    if racer == "dspy":
+        candidate, spent = dspy_loop(table, seed, fraction)
+        return _score(name, racer, fraction, seed, table, candidate, spent)
+    options: dict = {}
+    examples, order = table.num_examples, table.order
+    if racer in {"tpe", "random"}:
+        examples, trials = shrink(table, fraction)
+        order = np.arange(examples)
+        options = {"num_trials": trials}
+    search = create(
+        racer, table.space, num_examples=examples, budget=budget, seed=seed, order=order.tolist(), **options
+    )
+    ((_, recommendation, spent),) = run_search(table, search)
+    return _outcome(name, racer, fraction, seed, table, recommendation, spent)
+
+
+def shrink(table, fraction: float) -> tuple[int, int]:
+    """How a user of DSPy's loop meets a smaller budget: fewer validation examples, then fewer trials."""
+    examples = max(4, int(fraction * table.num_examples))
+    trials = table.num_trials
+    full = (4, 0)
+    while trials > 1 and _cost(examples, trials) > fraction * table.budget:
+        trials -= 1
+    full = (examples, trials)
+    return full
+
+
+def _cost(examples: int, trials: int) -> int:
+    return (1 + trials // 5 + (trials % 5 != 0)) * examples + trials * min(35, examples)
+
+
+def dspy_loop(table, seed: int, fraction: float = 1.0) -> tuple[Candidate, int]:
+    """DSPy 3's `_optimize_prompt_parameters` on a table: same sampler, schedule, averages and choice.
+
+    Cells met again are paid again, as there; a full evaluation of the original that its minibatch average
+    earns is made again, as there.
+    """
+    import optuna  # noqa: PLC0415 - slow, and only this racer needs it
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    examples, trials = shrink(table, fraction)
+    rng = random.Random(seed)
+    names, sizes = table.space.names, table.space.sizes
+    spaces = {
+        n: optuna.distributions.CategoricalDistribution(range(s)) for n, s in zip(names, sizes, strict=True)
+    }
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    )
+
+    def full(candidate: Candidate) -> float:
+        value = float(np.mean(table.row(candidate)[:examples]))
+        params = dict(zip(names, candidate, strict=True))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=spaces, value=value))
+        return value
+
+    best, best_score = table.space.original, full(table.space.original)
+    spent = examples
+    averages: dict[Candidate, list[float]] = defaultdict(list)
+    done: set[Candidate] = set()
+    for number in range(1, trials + 1):
+        trial = study.ask()
+        candidate = tuple(trial.suggest_categorical(n, range(s)) for n, s in zip(names, sizes, strict=True))
+        batch = rng.sample(range(examples), min(35, examples))
+        value = float(np.mean(table.row(candidate)[batch]))
+        spent += len(batch)
+        averages[candidate].append(value)
+        if number % 5 == 0 or number == trials:
+            waiting = [c for c in averages if c not in done]
+            if waiting:
+                chosen = max(waiting, key=lambda c: sum(averages[c]) / len(averages[c]))
+                done.add(chosen)
+                score = full(chosen)
+                spent += examples
+                if score > best_score:
+                    best, best_score = chosen, score
+        study.tell(trial, value)
+    return best, spent
+
+
+def _outcome(name, racer, fraction, seed, table, recommendation, spent) -> Outcome:
+    outcome = _score(name, racer, fraction, seed, table, recommendation.candidate, spent)
+    outcome.low, outcome.high = recommendation.interval
+    outcome.p_better = recommendation.p_better
+    return outcome
+
+
+def _score(name, racer, fraction, seed, table, candidate, spent) -> Outcome:
+    truth = table.truth(candidate)
+    return Outcome(
+        setting=name,
+        racer=racer,
+        fraction=fraction,
+        seed=seed,
+        gain=truth - table.original,
+        best_gain=table.best - table.original,
+        spent=spent / table.budget,
+        truth=truth,
+        original=table.original,
+        candidate_is_original=candidate == table.space.original,
+    )

@@ -1,0 +1,111 @@
+"""Tables and pictures of a race."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from _racers import FRACTIONS, Outcome
+
+
+
+def print_report(
+    outcomes: Sequence[Outcome], names: Sequence[str], racers: Sequence[str], *, plot: Path | None
+) -> None:
+    """Print the shares of the best gain, the honesty of the intervals, and the early stops."""
+    shares = share_table(outcomes)
+    for name in names:
+        print(f"\n### {name}\n")
+        print_shares(shares, name, racers)
+    for title, members in groups(names).items():
+        print(f"\n### mean of {title}: {', '.join(members)}\n")
+        print_shares(shares, members, racers)
+    print_honesty(outcomes, names)
+    if plot:
+        from _plot import plot_shares  # noqa: PLC0415 - only on demand
+
+        plot.write_text(plot_shares(shares, groups(names), racers))
+
+
+def groups(names: Iterable[str]) -> dict[str, list[str]]:
+    """Which settings are averaged together."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        if name.endswith("-flat"):
+            continue
+        size = name.split("-")[0]
+        found[size if size in {"light", "medium", "heavy"} else "recorded"].append(name)
+        if size in {"medium", "heavy"}:
+            found["medium and heavy"].append(name)
+    return {title: members for title, members in found.items() if len(members) > 1}
+
+
+def share_table(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, float], tuple[float, float]]:
+    """Share of the best possible gain and its standard error, by setting, racer and budget.
+
+    The share is a ratio of means over seeds: single tables may have next to nothing to gain.
+    """
+    cells: dict[tuple[str, str, float], list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        cells[outcome.setting, outcome.racer, outcome.fraction].append(outcome)
+    table = {}
+    for key, found in cells.items():
+        gains = np.array([o.gain for o in found])
+        best = np.array([o.best_gain for o in found])
+        if best.mean() < 1e-9:
+            continue
+        share = gains.mean() / best.mean()
+        error = (gains - share * best).std(ddof=1) / len(gains) ** 0.5 / best.mean() if len(gains) > 1 else 0
+        table[key] = (float(share), float(error))
+    return table
+
+
+def print_shares(shares: dict, names: str | Sequence[str], racers: Sequence[str]) -> None:
+    """Print one table: racers down, budgets across."""
+    members = [names] if isinstance(names, str) else list(names)
+    if not any((name, racers[0], FRACTIONS[0]) in shares for name in members):
+        print("nothing to gain")
+        return
+    print("| search | " + " | ".join(f"{fraction:.0%}" for fraction in FRACTIONS) + " |")
+    print("|---|" + "---|" * len(FRACTIONS))
+    for racer in racers:
+        row = []
+        for fraction in FRACTIONS:
+            found = [shares[name, racer, fraction] for name in members]
+            mean = np.mean([share for share, _ in found])
+            error = np.sqrt(sum(error**2 for _, error in found)) / len(found)
+            row.append(f"{100 * mean:.1f} ± {100 * error:.1f}")
+        print(f"| {racer} | " + " | ".join(row) + " |")
+
+
+def print_honesty(outcomes: Sequence[Outcome], names: Sequence[str]) -> None:
+    """Print coverage, calibration and early stops of the Bayesian search."""
+    mine = [o for o in outcomes if o.racer == "bayes"]
+    if not mine:
+        return
+    print("\n### bayes: coverage of the 95 % interval (%), by budget; spent; original kept\n")
+    print("| setting | " + " | ".join(f"{f:.0%}" for f in FRACTIONS) + " | spent | original |")
+    print("|---|" + "---|" * (len(FRACTIONS) + 2))
+    for name in names:
+        row = []
+        for fraction in FRACTIONS:
+            found = [o for o in mine if o.setting == name and o.fraction == fraction]
+            row.append(f"{100 * np.mean([o.low <= o.truth <= o.high for o in found]):.0f}")
+        spent = np.mean([o.spent for o in found])
+        kept = np.mean([o.candidate_is_original for o in found])
+        print(f"| {name} | " + " | ".join(row) + f" | {100 * spent:.0f} | {100 * kept:.0f} |")
+    everything = np.mean([o.low <= o.truth <= o.high for o in mine])
+    print(f"\nall budgets: {100 * everything:.1f} % of {len(mine)}")
+    print("\n### bayes: p_better against how often it is so (recommendations that change the program)\n")
+    print("| p_better | runs | mean p | truly better |")
+    print("|---|---|---|---|")
+    changed = [o for o in mine if not o.candidate_is_original]
+    bounds = (0.0, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999, 1.01)
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        found = [o for o in changed if low <= o.p_better < high]
+        if found:
+            p = np.mean([o.p_better for o in found])
+            true = np.mean([o.truth > o.original for o in found])
+            print(f"| {low:g} to {min(high, 1):g} | {len(found)} | {p:.3f} | {true:.3f} |")
