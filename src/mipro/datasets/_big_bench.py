@@ -98,9 +98,9 @@ def _example(row: dict[str, Any], fields: _Fields, choices: list[str]) -> Exampl
 
 
 def _answers(row: dict[str, Any]) -> list[str]:
-    if row.get("target") is not None:
-        target = row["target"]
-        return [str(text) for text in target] if isinstance(target, list) else [str(target)]
-    scores = row["target_scores"]
-    best = max(scores.values())
-    return [choice for choice, score in scores.items() if score == best]
+    # Where there are choices, `target` may be an explanation of the right one.
+    if scores := row.get("target_scores"):
+        best = max(scores.values())
+        return [choice for choice, score in scores.items() if score == best]
+    target = row["target"]
+    return [str(text) for text in target] if isinstance(target, list) else [str(target)]

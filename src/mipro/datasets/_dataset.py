@@ -93,7 +93,7 @@ class Dataset:
                 raise UserError(f"the data set {self.name} has no {split!r} split.")
             rows = list(records)
             if self.do_shuffle:
-                Random(seed).shuffle(rows)
+                Random(seed).shuffle(rows)  # noqa: S311 - no secret
             self._drawn[split] = [self._example(row, split) for row in rows[:size]]
         return self._drawn[split]
 

@@ -51,7 +51,7 @@ def split(
         [4, 3, 3]
     """
     counts = _counts(sizes, len(examples))
-    pending = _in_random_order(_groups(examples), Random(seed), _stratum(stratify))
+    pending = _in_random_order(_groups(examples), Random(seed), _stratum(stratify))  # noqa: S311 - no secret
     parts: list[list[Example]] = []
     for count in counts:
         part: list[Example] = []
