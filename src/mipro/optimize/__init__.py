@@ -1,0 +1,37 @@
+"""Optimizers: programs in, better programs out."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mipro.optimize._bootstrap import BootstrapFewShot
+    from mipro.optimize._labeled import LabeledFewShot
+    from mipro.optimize._miprov2 import MIPROv2
+    from mipro.optimize._random_search import BootstrapFewShotWithRandomSearch
+    from mipro.optimize._teleprompter import Teleprompter
+
+__all__ = [
+    "BootstrapFewShot",
+    "BootstrapFewShotWithRandomSearch",
+    "LabeledFewShot",
+    "MIPROv2",
+    "Teleprompter",
+]
+
+_FILES = {
+    "BootstrapFewShot": "_bootstrap",
+    "BootstrapFewShotWithRandomSearch": "_random_search",
+    "LabeledFewShot": "_labeled",
+    "MIPROv2": "_miprov2",
+    "Teleprompter": "_teleprompter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"module 'mipro.optimize' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"mipro.optimize.{_FILES[name]}"), name)
+    globals()[name] = value
+    return value

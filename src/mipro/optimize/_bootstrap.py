@@ -1,0 +1,130 @@
+"""`BootstrapFewShot`: demos made by running a teacher and keeping what the metric accepts."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from mipro.context import settings
+from mipro.errors import ProgramError
+from mipro.optimize._labeled import LabeledFewShot
+from mipro.optimize._teleprompter import Teleprompter
+from mipro.optimize._traces import (
+    TeacherRuns,
+    TeacherSettings,
+    Want,
+    check_same_structure,
+    first_successes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mipro.example import Example
+    from mipro.modules import Module
+
+_SEED = 0  # DSPy's; the same answers give the same demos there and here
+
+
+class BootstrapFewShot(Teleprompter):
+    """Composes demos for every predictor from runs of a teacher and from labelled examples.
+
+    The teacher runs on the training examples in their order until enough runs have
+    passed the metric; all calls of such a run become demos of their predictors. The
+    demos are filled up with labelled examples, counted per predictor.
+
+    Args:
+        metric: `metric(example, prediction, trace)`; None takes every run.
+        metric_threshold: Least score of a run that counts as passed, 0 included; None
+            takes every score that is true.
+        teacher_settings: Settings in force while the teacher runs, such as `lm`.
+        max_bootstrapped_demos: Runs of the teacher to take demos from.
+        max_labeled_demos: Demos per predictor up to which labelled examples are added.
+            A teacher that is not compiled gets as many for its own runs.
+        max_rounds: Runs per example at most; each after the first is a fresh draw at
+            temperature 1.
+        max_errors: So many examples on which the teacher or the metric raise end the
+            search, with that exception; None takes the setting `max_errors`.
+        num_threads: Runs of the teacher at the same time, with the same result for a
+            model that answers each request by itself; None runs one after the other.
+    """
+
+    def __init__(
+        self,
+        metric: Callable[..., Any] | None = None,
+        metric_threshold: float | None = None,
+        teacher_settings: Mapping[str, Any] | None = None,
+        max_bootstrapped_demos: int = 4,
+        max_labeled_demos: int = 16,
+        max_rounds: int = 1,
+        max_errors: int | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.metric = metric
+        self.metric_threshold = metric_threshold
+        self.teacher_settings = dict(teacher_settings or {})
+        self.max_bootstrapped_demos = max_bootstrapped_demos
+        self.max_labeled_demos = max_labeled_demos
+        self.max_rounds = max_rounds
+        self.max_errors = max_errors
+        self.num_threads = num_threads
+
+    def compile(  # type: ignore[override] # DSPy's call form is narrower than the base's
+        self, student: Module, *, teacher: Module | None = None, trainset: Sequence[Example]
+    ) -> Any:
+        """Return a copy of `student` with demos; `student` and `teacher` stay as they are.
+
+        Args:
+            student: Program to give demos to.
+            teacher: Program to run, of the same structure; by default `student`.
+            trainset: Training examples with inputs set.
+
+        Raises:
+            UserError: Teacher and student differ in their predictors.
+            Exception: What the program or the metric raised on the `max_errors`-th example.
+        """
+        rows = list(trainset)
+        if teacher is not None:
+            check_same_structure(student, teacher)
+        runs = TeacherRuns(self._ready_teacher(student, teacher, rows), rows, self._how())
+        want = Want(tuple(range(len(rows))), self.max_bootstrapped_demos)
+        try:
+            [found] = first_successes(runs, [want])
+        except ProgramError as error:
+            # DSPy's users expect their program's own exception here.
+            raise error.__cause__ or error from error
+        compiled = student.reset_copy()
+        self._give_demos(compiled, runs, found, rows)
+        compiled._compiled = True  # noqa: SLF001 - DSPy's mark of an optimised program
+        return compiled
+
+    def _how(self) -> TeacherSettings:
+        return TeacherSettings(
+            metric=self.metric,
+            metric_threshold=self.metric_threshold,
+            overrides=self.teacher_settings,
+            max_rounds=self.max_rounds,
+            max_errors=self.max_errors if self.max_errors is not None else settings.max_errors,
+            num_threads=self.num_threads or 1,
+            seed=_SEED,
+        )
+
+    def _ready_teacher(self, student: Module, teacher: Module | None, trainset: Sequence[Example]) -> Module:
+        source = teacher if teacher is not None else student
+        if self.max_labeled_demos and not getattr(source, "_compiled", False):
+            labelled: Module = LabeledFewShot(k=self.max_labeled_demos).compile(source, trainset=trainset)
+            return labelled
+        return source.deepcopy()
+
+    def _give_demos(
+        self, compiled: Module, runs: TeacherRuns, found: list[int], trainset: Sequence[Example]
+    ) -> None:
+        unused = [example for i, example in enumerate(trainset) if i not in found]
+        random.Random(_SEED).shuffle(unused)  # noqa: S311 - not for secrets
+        rng = random.Random(_SEED)  # noqa: S311 - not for secrets
+        for p, predictor in enumerate(compiled.predictors()):
+            made = [demos[p] for i in found if (demos := runs[i].demos) is not None]
+            bootstrapped = [demo for demo in made if demo is not None]
+            room = max(0, min(self.max_labeled_demos - len(bootstrapped), len(unused)))
+            predictor.demos = [*bootstrapped, *rng.sample(unused, room)]

@@ -1,0 +1,299 @@
+"""What a teacher did on training examples: each example run once, shared by all who ask."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mipro.context import context, settings
+from mipro.errors import LMError, ProgramError, UserError
+from mipro.evaluate._outcome import run_example
+from mipro.evaluate._threads import parallel_map
+from mipro.example import Example
+
+if TYPE_CHECKING:
+    from mipro.evaluate._outcome import Outcome
+    from mipro.modules import Module
+
+OnProgress = Callable[[int, int], None]
+"""Called with the number of steps done and the number known to be needed so far."""
+
+_FRESH_TEMPERATURE = 1.0  # DSPy's, for the rounds after the first
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherSettings:
+    """How a teacher is run and judged."""
+
+    metric: Callable[..., Any] | None
+    """What says whether a run succeeded; None takes every run that does not raise."""
+    metric_threshold: float | None = None
+    """Least score of a success; None takes every score that is true (not 0)."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Settings in force while the teacher runs, such as its `lm`."""
+    max_rounds: int = 1
+    """Runs per example at most; each after the first is a fresh draw."""
+    max_errors: int = 10
+    """So many examples on which the program or the metric raise end the search."""
+    num_threads: int = 1
+    """Examples run at the same time; the results don't depend on it."""
+    seed: int = 0
+    """Chooses among several calls of one predictor in one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How a teacher did on one training example."""
+
+    demos: tuple[Example | None, ...] | None
+    """For each predictor a demo of one of its calls, or None where it was not called;
+    None for all where no run succeeded."""
+    error: BaseException | None = None
+    """What the last run raised, if it raised."""
+    parsed: bool = True
+    """False where the answer of the model could not be read, which is no error of the program."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether a run passed the metric."""
+        return self.demos is not None
+
+
+class TeacherRuns:
+    """Runs a teacher over training examples, each (example, round) pair at most once.
+
+    Args:
+        teacher: Program to run; not modified. A demo of it that is the example at
+            hand is hidden from it.
+        trainset: Training examples.
+        how: How it is run and judged.
+        on_progress: Called after each run, from the thread that ran it.
+    """
+
+    def __init__(
+        self,
+        teacher: Module,
+        trainset: Sequence[Example],
+        how: TeacherSettings,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self._teacher = teacher
+        self._trainset = trainset
+        self._how = how
+        self._on_progress = on_progress
+        self._attempts: dict[int, Attempt] = {}
+        self._num_errors = 0
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._attempts
+
+    def __getitem__(self, index: int) -> Attempt:
+        return self._attempts[index]
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    @property
+    def num_succeeded(self) -> int:
+        """Examples on which the teacher succeeded so far."""
+        return sum(1 for attempt in self._attempts.values() if attempt.succeeded)
+
+    def successes(self) -> list[int]:
+        """Return the indices of the examples on which the teacher succeeded, in order."""
+        return sorted(index for index, attempt in self._attempts.items() if attempt.succeeded)
+
+    def run(self, indices: Iterable[int]) -> None:
+        """Run the teacher on the examples not yet run, in parallel.
+
+        Args:
+            indices: Places in the training set.
+
+        Raises:
+            ProgramError: The program or the metric raised on `max_errors` examples;
+                its cause is the last of the exceptions.
+            LMError: The same, and the last exception came from the model.
+        """
+        todo = [index for index in dict.fromkeys(indices) if index not in self._attempts]
+        before = len(self._attempts)
+        done = iter(range(before + 1, before + len(todo) + 1))
+
+        def report(*_: Any) -> None:
+            if self._on_progress is not None:
+                self._on_progress(next(done), before + len(todo))
+
+        attempts = parallel_map(self._attempt, todo, num_threads=self._how.num_threads, on_done=report)
+        for index, attempt in zip(todo, attempts, strict=True):
+            self._attempts[index] = attempt
+            self._count_error(attempt)
+
+    def _count_error(self, attempt: Attempt) -> None:
+        if attempt.error is None or not attempt.parsed:
+            return
+        self._num_errors += 1
+        if self._num_errors < self._how.max_errors:
+            return
+        if isinstance(attempt.error, LMError):
+            raise attempt.error
+        raise ProgramError(
+            f"the teacher must run on the training examples, but it or the metric raised on "
+            f"{self._num_errors} of {len(self._attempts)} (`max_errors={self._how.max_errors}`), last: "
+            f"{type(attempt.error).__name__}: {attempt.error}. Repair the program or the metric, or pass "
+            "a larger `max_errors`.",
+            count=self._num_errors,
+        ) from attempt.error
+
+    def _attempt(self, index: int) -> Attempt:
+        attempt = Attempt(None)
+        for round_index in range(max(self._how.max_rounds, 1)):
+            attempt = self._run_once(index, round_index)
+            if attempt.succeeded:
+                break
+        return attempt
+
+    def _run_once(self, index: int, round_index: int) -> Attempt:
+        example = self._trainset[index]
+        trace: list[Any] = []
+        with context(**{**self._how.overrides, "trace": trace}):
+            teacher = self._teacher_for(example, round_index)
+            fresh = {"lm": _redrawn(settings.lm, round_index)} if round_index and settings.lm else {}
+            with context(**fresh):
+                outcome = run_example(teacher, example, self._how.metric or _accept, trace=trace)
+        if outcome.failure:
+            return Attempt(None, error=outcome.error, parsed=outcome.failure != "parse")
+        if not self._passes(outcome):
+            return Attempt(None)
+        return Attempt(self._demos(teacher, trace, index))
+
+    def _passes(self, outcome: Outcome) -> bool:
+        score = outcome.score
+        if score is None:
+            return False
+        if self._how.metric_threshold is not None:
+            return score >= self._how.metric_threshold
+        return bool(score)
+
+    def _teacher_for(self, example: Example, round_index: int) -> Module:
+        """Return the teacher itself, or a copy where it must differ for this run."""
+        predictors = self._teacher.predictors()
+        hides = any(_is_same(demo, example) for predictor in predictors for demo in predictor.demos)
+        redraws = bool(round_index) and any(predictor.lm is not None for predictor in predictors)
+        if not hides and not redraws:
+            return self._teacher
+        copied = self._teacher.deepcopy()
+        for predictor in copied.predictors():
+            predictor.demos = [demo for demo in predictor.demos if not _is_same(demo, example)]
+            if redraws and predictor.lm is not None:
+                predictor.lm = _redrawn(predictor.lm, round_index)
+        return copied
+
+    def _demos(self, teacher: Module, trace: list[Any], index: int) -> tuple[Example | None, ...]:
+        place = {id(predictor): i for i, predictor in enumerate(teacher.predictors())}
+        calls: list[list[Example]] = [[] for _ in place]
+        for predictor, inputs, outputs in trace:
+            if id(predictor) in place:
+                fields = {**dict(inputs.items()), **dict(outputs.items())}
+                calls[place[id(predictor)]].append(Example(**{"augmented": True, **fields}))
+        # The text of the seed is hashed by SHA-512, the same in every process.
+        rng = random.Random(f"{self._how.seed}/{index}")  # noqa: S311 - not for secrets
+        return tuple(_one_call(made, rng) for made in calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A number of successes, looked for in an order of its own."""
+
+    order: tuple[int, ...]
+    """Places in the training set, in the order to try them."""
+    size: int
+    """Successes wanted."""
+
+
+def first_successes(
+    runs: TeacherRuns, wants: Sequence[Want], *, patience: int | None = None
+) -> list[list[int]]:
+    """Return for each want the first examples of its order on which the teacher succeeds.
+
+    In each wave exactly those examples are run that are needed whatever the others
+    give, so that running in parallel costs no more than running in sequence and gives
+    the same result.
+
+    Args:
+        runs: The teacher's runs; what is there already is not run again.
+        wants: What to look for.
+        patience: So many failures in a row end the search of one want, and so many
+            runs without any success end all; None looks through all examples.
+
+    Returns:
+        `found[w]`, at most `wants[w].size` places in the training set.
+    """
+    while True:
+        walks = [_walk(runs, want, patience) for want in wants]
+        todo = [index for _, missing in walks for index in missing]
+        hopeless = patience is not None and len(runs) >= patience and runs.num_succeeded == 0
+        if not todo or hopeless:
+            return [found for found, _ in walks]
+        runs.run(todo)
+
+
+def check_same_structure(student: Module, teacher: Module) -> None:
+    """Check that what the teacher shows can be taken over by the student.
+
+    Raises:
+        UserError: They don't have the same predictors with the same fields.
+    """
+    ours = {name: _fields(predictor) for name, predictor in student.named_predictors()}
+    theirs = {name: _fields(predictor) for name, predictor in teacher.named_predictors()}
+    if ours != theirs:
+        raise UserError(
+            "Student and teacher must have the same predictors with the same fields, but the student has "
+            f"{ours} and the teacher {theirs}; pass a teacher of the same structure, or `teacher_settings`."
+        )
+
+
+def _walk(runs: TeacherRuns, want: Want, patience: int | None) -> tuple[list[int], list[int]]:
+    found: list[int] = []
+    missing: list[int] = []
+    failures = 0
+    for index in want.order:
+        if len(found) + len(missing) >= want.size:
+            break
+        if index not in runs:
+            missing.append(index)
+        elif runs[index].succeeded:
+            found.append(index)
+            failures = 0
+        else:
+            failures += 1
+            if patience is not None and failures >= patience:
+                break
+    return found, missing
+
+
+def _fields(predictor: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(predictor.signature.input_fields), tuple(predictor.signature.output_fields)
+
+
+def _one_call(made: list[Example], rng: random.Random) -> Example | None:
+    """Choose one of several calls: the last in half of all cases, as DSPy does."""
+    if len(made) < 2:  # noqa: PLR2004 - one of two
+        return made[0] if made else None
+    return rng.choice(made[:-1]) if rng.random() < 0.5 else made[-1]  # noqa: PLR2004 - one of two
+
+
+def _redrawn(lm: Any, round_index: int) -> Any:
+    if lm.supports_reasoning:
+        return lm.copy(rollout_id=round_index)
+    return lm.copy(rollout_id=round_index, temperature=_FRESH_TEMPERATURE)
+
+
+def _is_same(demo: Any, example: Example) -> bool:
+    """Whether a demo would give away the answer: it has the inputs of the example."""
+    inputs = example.inputs()
+    return bool(len(inputs)) and all(key in demo and demo[key] == value for key, value in inputs.items())
+
+
+def _accept(*_: Any, **__: Any) -> bool:
+    return True

@@ -1,0 +1,26 @@
+"""Proposing instructions: grounded in data and program, guarded, all at the same time."""
+
+from mipro.propose._facts import FieldFacts, observe
+from mipro.propose._grounding import Grounding
+from mipro.propose._guards import Guard, LeakCheck, Verdict
+from mipro.propose._propose import propose_instructions, propose_more
+from mipro.propose._records import Mistake, Proposals, ProposalSettings, ScoredInstruction
+from mipro.propose._text import token_estimate
+from mipro.propose._tips import TIPS
+
+__all__ = [
+    "TIPS",
+    "FieldFacts",
+    "Grounding",
+    "Guard",
+    "LeakCheck",
+    "Mistake",
+    "ProposalSettings",
+    "Proposals",
+    "ScoredInstruction",
+    "Verdict",
+    "observe",
+    "propose_instructions",
+    "propose_more",
+    "token_estimate",
+]

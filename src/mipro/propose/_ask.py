@@ -1,0 +1,114 @@
+"""Questions to the prompt model: asked in parallel, a bad answer is no exception."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mipro.context import context, settings
+from mipro.errors import AdapterParseError, ContextWindowError
+from mipro.evaluate._threads import parallel_map
+
+if TYPE_CHECKING:
+    from mipro.lm import BaseLM
+    from mipro.signature import Signature
+
+OnProgress = Callable[[int, int], None]
+"""Called with the number of answers there and the number known to be needed so far."""
+
+_LOCAL = "local/"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One call of the prompt model."""
+
+    signature: type[Signature]
+    """The prompt; its only output is the answer."""
+    inputs: Mapping[str, str]
+    """Values of its input fields; a field that is absent is left out of the prompt."""
+    rollout_id: int | None = None
+    """Makes the draw a fresh one; None takes what the model's cache may have."""
+    temperature: float | None = None
+    """Sampling temperature, or None for the model's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    text: str
+    """The text of the output field, "" where there is none."""
+    fault: str = ""
+    """"malformed" if it could not be read, "too long" if the prompt exceeds the
+    model's context, else ""."""
+
+
+class Asker:
+    """Asks the prompt model.
+
+    Args:
+        lm: The prompt model.
+        num_threads: Questions under way at the same time.
+        on_progress: Called after each answer.
+    """
+
+    def __init__(self, lm: BaseLM, *, num_threads: int, on_progress: OnProgress | None = None) -> None:
+        self._lm = lm
+        self._num_threads = num_threads
+        self._on_progress = on_progress
+        self._num_planned = 0
+        self.num_calls = 0
+        """Questions asked so far."""
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """Ask all questions at once and return the answers in order.
+
+        Raises:
+            LMError: The model can't be reached; a run has tried again by then.
+            RunStopped: The run may make no more calls.
+        """
+        self._num_planned += len(questions)
+
+        def report(*_: Any) -> None:
+            self.num_calls += 1
+            if self._on_progress is not None:
+                self._on_progress(self.num_calls, self._num_planned)
+
+        return parallel_map(self._ask_one, questions, num_threads=self._num_threads, on_done=report)
+
+    def _ask_one(self, question: Question) -> Answer:
+        from mipro.modules import Predict  # noqa: PLC0415 - the layer of programs loads when it is used
+
+        signature = question.signature
+        for name in signature.input_fields:
+            if name not in question.inputs:
+                signature = signature.delete(name)
+        [output] = signature.output_fields
+        with context(lm=self._lm, trace=[], adapter=self._adapter()):
+            try:
+                prediction = Predict(signature)(config=self._config(question), **question.inputs)
+            except AdapterParseError:
+                return Answer("", "malformed")
+            except ContextWindowError:
+                return Answer("", "too long")
+        text = prediction.get(output)
+        return Answer(text) if isinstance(text, str) and text.strip() else Answer("", "malformed")
+
+    def _adapter(self) -> Any:
+        """Return the user's adapter; else JSON for a model in this process, held to its schema."""
+        if settings.adapter is None and self._lm.model.startswith(_LOCAL):
+            from mipro.adapters import JSONAdapter  # noqa: PLC0415 - the layer of programs loads when it is used
+
+            return JSONAdapter()
+        return settings.adapter
+
+    def _config(self, question: Question) -> dict[str, Any]:
+        config: dict[str, Any] = {}
+        if question.rollout_id is not None:
+            config["rollout_id"] = question.rollout_id
+        # Reasoning models refuse a temperature.
+        if question.temperature is not None and not self._lm.supports_reasoning:
+            config["temperature"] = question.temperature
+        return config

@@ -1,0 +1,245 @@
+"""Where proposals are asked for, judged, and asked for again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mipro.propose._ask import Answer, Asker, Question
+from mipro.propose._guards import Guard, similar
+from mipro.propose._records import ORIGINAL, Mistake, Proposals, ProposalSettings, ScoredInstruction
+from mipro.propose._signatures import ProposeInstruction
+from mipro.propose._text import clip, show_examples, show_value, token_estimate
+from mipro.propose._tips import LABELS, TIPS, draw_tips, next_tip
+from mipro.signature import extra_of
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from mipro.example import Example
+    from mipro.modules import Module
+    from mipro.propose._grounding import Grounding
+
+# Demos shown with each proposal; the number of DSPy and of the paper.
+_DEMOS_SHOWN = 3
+_DEMO_TOKENS = 450
+_INSTRUCTION_TOKENS = 1000
+_HISTORY_SHOWN = 5
+_MISTAKES_SHOWN = 3
+_MISTAKE_TOKENS = 60
+# Asked, asked again, asked with the next tip.
+_MAX_ASKS = 3
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A place for one instruction, filled when an answer passes the guard."""
+
+    predictor: int
+    tip: str
+    labels: bool
+    """Whether the closed set of labels is stated in it."""
+    rollouts: tuple[int, ...]
+    """One draw for each time that it is asked for."""
+    demos: tuple[Example, ...]
+    lean: bool = False
+    """Whether to leave out all that is long: the model's context was too small for it."""
+    text: str | None = None
+
+
+class Desk:
+    """Fills the places for instructions with what the prompt model proposes.
+
+    Args:
+        program: Program to propose for; not modified.
+        trainset: Training examples, which must not be given away.
+        grounding: What is known of data and program.
+        how: Settings.
+        demos: For each predictor good demos to show.
+        history: Instructions tried before.
+        mistakes: What the leading candidate got wrong.
+    """
+
+    def __init__(
+        self,
+        program: Module,
+        trainset: Sequence[Example],
+        grounding: Grounding,
+        how: ProposalSettings,
+        *,
+        demos: Sequence[Sequence[Example]],
+        history: Sequence[ScoredInstruction] = (),
+        mistakes: Sequence[Mistake] = (),
+    ) -> None:
+        self._predictors = program.predictors()
+        self._grounding = grounding
+        self._how = how
+        self._demos = demos
+        self._history = history
+        self._mistakes = mistakes
+        self._guards = [self._guard(p, trainset) for p in range(len(self._predictors))]
+        self._refusals: Counter[str] = Counter()
+
+    def propose(self, asker: Asker, taken: Sequence[Sequence[str]], rng: random.Random) -> Proposals:
+        """Return the instructions in `taken` with new ones after them, `how.count` in all.
+
+        Args:
+            asker: Asks the prompt model.
+            taken: For each predictor the instructions that are there already.
+            rng: Source of tips and draws; advanced in place.
+        """
+        heard = [list(texts) for texts in taken]
+        slots = [slot for p, texts in enumerate(taken) for slot in self._slots(p, len(texts), rng)]
+        for number in range(_MAX_ASKS):
+            waiting = [slot for slot in slots if slot.text is None]
+            answers = asker.ask([self._question(slot, number) for slot in waiting]) if waiting else []
+            for slot, answer in zip(waiting, answers, strict=True):
+                self._judge(slot, answer, heard[slot.predictor], number)
+        instructions = [list(texts) for texts in taken]
+        tips = [[ORIGINAL] for _ in taken]
+        for slot in slots:
+            text, tip = self._finished(slot, instructions[slot.predictor])
+            if text:
+                instructions[slot.predictor].append(text)
+                tips[slot.predictor].append(tip)
+        return Proposals(
+            instructions=tuple(map(tuple, instructions)),
+            tips=tuple(map(tuple, tips)),
+            refused=sum(self._refusals.values()),
+            refusals=dict(self._refusals),
+            num_calls=asker.num_calls,
+            grounding=self._grounding,
+            notes=tuple(self._notes(instructions)),
+        )
+
+    def _guard(self, p: int, trainset: Sequence[Example]) -> Guard:
+        signature = self._predictors[p].signature
+        fields = [f"{name} {extra_of(field)['desc']}" for name, field in signature.fields.items()]
+        return Guard(
+            signature.instructions,
+            trainset,
+            public=[*fields, self._grounding.label_sentence(p), *TIPS.values()],
+            keep=self._how.keep,
+            max_tokens=self._how.max_instruction_tokens,
+        )
+
+    def _slots(self, p: int, num_taken: int, rng: random.Random) -> list[_Slot]:
+        count = max(self._how.count - num_taken, 0)
+        stated = bool(self._grounding.label_sentence(p))
+        tips = draw_tips(count, rng, use=self._how.tip_aware)
+        return [
+            _Slot(
+                predictor=p,
+                tip=tip,
+                labels=stated and i % 2 == 0,
+                rollouts=tuple(rng.getrandbits(30) for _ in range(_MAX_ASKS)),
+                demos=self._some_demos(p, i),
+            )
+            for i, tip in enumerate(tips)
+        ]
+
+    def _some_demos(self, p: int, i: int) -> tuple[Example, ...]:
+        """Return the demos that proposal `i` is shown: other ones each time, as far as they go."""
+        demos = list(self._demos[p]) if self._how.fewshot_aware else []
+        size = min(_DEMOS_SHOWN, len(demos))
+        return tuple(demos[(i * size + k) % len(demos)] for k in range(size))
+
+    def _question(self, slot: _Slot, number: int) -> Question:
+        p = slot.predictor
+        signature = self._predictors[p].signature
+        fields = list(signature.fields)
+        inputs = {
+            "basic_instruction": clip(signature.instructions, _INSTRUCTION_TOKENS),
+            "module": self._grounding.modules[p],
+            "must_contain": "\n".join(part for part in self._how.keep if part in signature.instructions),
+            "tip": TIPS[slot.tip],
+        }
+        if not slot.lean:
+            inputs |= {
+                "dataset_description": self._grounding.data_description(p),
+                "program_description": self._grounding.program_description,
+                "module_description": self._grounding.roles[p],
+                "previous_instructions": self._shown_history(p),
+                "failures": self._shown_mistakes(fields),
+                "task_demos": show_examples(slot.demos, fields, _DEMO_TOKENS),
+            }
+        return Question(
+            ProposeInstruction,
+            {name: text for name, text in inputs.items() if text},
+            rollout_id=slot.rollouts[number],
+            temperature=self._how.init_temperature,
+        )
+
+    def _shown_history(self, p: int) -> str:
+        best = sorted(
+            (tried for tried in self._history if tried.predictor == p), key=lambda tried: tried.score
+        )
+        return "\n".join(
+            f"{tried.score:.3g}: {show_value(tried.instruction, _INSTRUCTION_TOKENS // _HISTORY_SHOWN)}"
+            for tried in best[-_HISTORY_SHOWN:]
+        )
+
+    def _shown_mistakes(self, fields: Sequence[str]) -> str:
+        shown = []
+        for mistake in self._mistakes[:_MISTAKES_SHOWN]:
+            lines = [show_examples([mistake.example.inputs()], list(mistake.example), _MISTAKE_TOKENS)]
+            given = mistake.answer
+            answer = {name: given[name] for name in fields if name in given} if given is not None else None
+            lines.append(f"answered: {show_value(answer, _MISTAKE_TOKENS) if answer else 'nothing readable'}")
+            lines.append(f"expected: {show_value(mistake.example.labels().toDict(), _MISTAKE_TOKENS)}")
+            if mistake.feedback:
+                lines.append(f"feedback: {show_value(mistake.feedback, _MISTAKE_TOKENS)}")
+            shown.append("\n".join(lines))
+        return "\n\n".join(shown)
+
+    def _judge(self, slot: _Slot, answer: Answer, heard: list[str], number: int) -> None:
+        """Fill the slot, or set it up for being asked again."""
+        if answer.fault:
+            reason = answer.fault
+            slot.lean = slot.lean or reason == "too long"
+        else:
+            verdict = self._guards[slot.predictor].judge(answer.text, heard)
+            reason = verdict.refused
+            if not reason:
+                slot.text = verdict.text
+                heard.append(verdict.text)
+                return
+        self._refusals[reason] += 1
+        # The same words would lead to the same proposal once more.
+        if number or reason == "duplicate":
+            slot.tip = next_tip(slot.tip) if self._how.tip_aware else slot.tip
+
+    def _finished(self, slot: _Slot, taken: Sequence[str]) -> tuple[str, str]:
+        """Return the instruction of a slot and how it came about; "" where there is none."""
+        sentence = self._grounding.label_sentence(slot.predictor) if slot.labels else ""
+        text, tip = (slot.text, slot.tip) if slot.text is not None else (taken[0], ORIGINAL)
+        if sentence:
+            stated = self._with_labels(text, slot.predictor, sentence)
+            if stated not in taken and (slot.text is not None or not any(similar(stated, t) for t in taken)):
+                return stated, f"{tip}+{LABELS}"
+        return (text, tip) if slot.text is not None and text not in taken else ("", "")
+
+    def _with_labels(self, text: str, p: int, sentence: str) -> str:
+        """Return the instruction with the labels stated, if they are not and there is room."""
+        labels = [label for fact in self._grounding.facts[p] for label in fact.labels]
+        if all(label.casefold() in text.casefold() for label in labels):
+            return text
+        stated = f"{text}\n{sentence}"
+        limit = self._how.max_instruction_tokens
+        return text if limit is not None and token_estimate(stated) > limit else stated
+
+    def _notes(self, instructions: Sequence[Sequence[str]]) -> list[str]:
+        notes = []
+        if self._refusals:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self._refusals.items()))
+            notes.append(f"answers of the prompt model that could not be used: {reasons}.")
+        for p, texts in enumerate(instructions):
+            if len(texts) < self._how.count:
+                only = "only the original instruction" if len(texts) == 1 else f"{len(texts)} instructions"
+                notes.append(
+                    f"predictor {p} has {only} instead of {self._how.count}: "
+                    "the prompt model proposed nothing else that could be used."
+                )
+        return notes

@@ -1,0 +1,137 @@
+"""What can be seen in the training data without asking a model: labels, lengths, forms.
+
+A model that is told "the answer is always one of: ..." often goes from useless to
+good, and no language model is needed to see it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mipro.example import Example
+
+_MAX_LABELS = 24
+_MAX_LABEL_WORDS = 6
+_MIN_VALUES = 5
+# The share of values seen exactly once estimates the chance that the next value is a
+# new one (Good-Turing); above this the set is not closed.
+_MAX_UNSEEN = 0.15
+_MOST = 0.8
+_SHORT_WORDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFacts:
+    """What holds for one output field in the training data."""
+
+    field: str
+    """Name of the field."""
+    labels: tuple[str, ...] = ()
+    """All values the field takes, most frequent first; empty where the set is open."""
+    notes: tuple[str, ...] = ()
+    """Sentences on length and form."""
+
+    @property
+    def sentence(self) -> str:
+        """The labels as a sentence for an instruction, or "" where the set is open."""
+        if not self.labels:
+            return ""
+        return f"The {self.field.replace('_', ' ')} must be exactly one of: {', '.join(self.labels)}."
+
+
+def observe(trainset: Sequence[Example], field: str) -> FieldFacts:
+    """Return what holds for the output `field` in the training data.
+
+    Args:
+        trainset: Training examples; those without the field don't count.
+        field: Name of an output field.
+
+    Returns:
+        The closed set of labels, if there is one, and notes on length and form.
+    """
+    rows = [row for row in trainset if row.get(field) is not None]
+    values = [row[field] for row in rows]
+    labels = closed_labels(values)
+    if labels or not values:
+        return FieldFacts(field, labels)
+    return FieldFacts(field, (), tuple(_form(field, values, rows)))
+
+
+def closed_labels(values: Sequence[Any]) -> tuple[str, ...]:
+    """Return the labels that `values` are drawn from, most frequent first, or ().
+
+    A set is taken to be closed if there are at least five values, at most 24 different
+    ones, all of them short, and few of them (15 %) were seen only once.
+    """
+    if len(values) < _MIN_VALUES or not all(isinstance(value, (str, int, bool)) for value in values):
+        return ()
+    texts = [str(value).strip() for value in values]
+    spellings = Counter(texts)
+    counts = Counter(text.casefold() for text in texts)
+    once = sum(1 for count in counts.values() if count == 1)
+    if not 1 < len(counts) <= _MAX_LABELS or once / len(texts) > _MAX_UNSEEN:
+        return ()
+    if any(not text or len(text.split()) > _MAX_LABEL_WORDS for text in counts):
+        return ()
+    best = {}
+    for text, _ in spellings.most_common():
+        best.setdefault(text.casefold(), text)
+    return tuple(best[key] for key, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _form(field: str, values: list[Any], rows: list[Example]) -> list[str]:
+    name = field.replace("_", " ")
+    if all(isinstance(value, bool) for value in values):
+        return [f"The {name} is true or false."]
+    if _share(values, _is_number) >= _MOST:
+        whole = _share(values, lambda value: float(str(value)).is_integer() if _is_number(value) else False)
+        return [f"The {name} is a {'whole ' if whole >= _MOST else ''}number, without any other words."]
+    if not all(isinstance(value, str) for value in values):
+        return []
+    notes = []
+    words = statistics.median(len(value.split()) for value in values)
+    if words <= _SHORT_WORDS:
+        notes.append(f"The {name} is short: {_count(words)}, never a full sentence.")
+    else:
+        notes.append(f"The {name} usually has about {_count(words)}.")
+    if sum(1 for row in rows if _copied(row, field)) >= _MOST * len(rows):
+        notes.append(f"The {name} is copied word for word from the input.")
+    if _share(values, lambda value: value == value.lower() and value != value.upper()) >= _MOST:
+        notes.append(f"The {name} is written in lower case.")
+    return notes
+
+
+def _count(words: float) -> str:
+    rounded = max(round(words), 1)
+    return f"{rounded} word{'' if rounded == 1 else 's'}"
+
+
+def _share(values: Sequence[Any], test: Any) -> float:
+    return sum(1 for value in values if test(value)) / len(values)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, (int, float)):
+        return not isinstance(value, bool)
+    if not isinstance(value, str):
+        return False
+    try:
+        number = float(value)
+    except ValueError:
+        return False
+    return number == number and abs(number) != float("inf")  # noqa: PLR0124 - NaN is not equal to itself
+
+
+def _copied(row: Example, field: str) -> bool:
+    needle = " ".join(str(row[field]).casefold().split())
+    return bool(needle) and any(
+        needle in " ".join(str(value).casefold().split())
+        for name, value in row.items()
+        if name != field and isinstance(value, (str, list, tuple))
+    )

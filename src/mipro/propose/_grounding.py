@@ -1,0 +1,184 @@
+"""What the proposer knows of data and program; made once, used for every proposal."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mipro.propose._ask import Asker, Question
+from mipro.propose._facts import FieldFacts, observe
+from mipro.propose._program import call_form, source, structure
+from mipro.propose._signatures import DescribeData, DescribeModule, DescribeProgram, MergeObservations
+from mipro.propose._text import clip, show_example, show_examples
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from mipro.example import Example
+    from mipro.modules import Module
+
+# Bounds on what is shown, in tokens, whatever the size of an example or a program.
+_VIEW_TOKENS = 700
+_SOURCE_TOKENS = 1500
+_STRUCTURE_TOKENS = 600
+_EXAMPLE_TOKENS = 200
+_DESCRIPTION_TOKENS = 200
+# Views of the data; a fourth hardly ever adds anything to a summary of three sentences.
+_MAX_VIEWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Grounding:
+    """What the proposer knows of the task."""
+
+    summary: str = ""
+    """What a model says about the training data, or ""."""
+    program_description: str = ""
+    """What a model says about the program, or "" where its structure says it all."""
+    modules: tuple[str, ...] = ()
+    """The call of each predictor, such as "Predict(question) -> answer"."""
+    roles: tuple[str, ...] = ()
+    """What a model says about the role of each predictor, "" where there is only one."""
+    facts: tuple[tuple[FieldFacts, ...], ...] = ()
+    """For each predictor what the training data show of its outputs."""
+    notes: tuple[str, ...] = ()
+    """What could not be found out, and why."""
+
+    def data_description(self, p: int) -> str:
+        """Return all that is known of the data of predictor `p`, as sentences."""
+        facts = [fact.sentence or " ".join(fact.notes) for fact in self.facts[p]]
+        return " ".join(part for part in [self.summary, *facts] if part)
+
+    def label_sentence(self, p: int) -> str:
+        """Return the sentence that states the closed label sets of predictor `p`, or ""."""
+        return " ".join(fact.sentence for fact in self.facts[p] if fact.sentence)
+
+
+def ground(
+    program: Module,
+    trainset: Sequence[Example],
+    asker: Asker,
+    *,
+    rng: random.Random,
+    view_size: int,
+    data_aware: bool = True,
+    program_aware: bool = True,
+) -> Grounding:
+    """Find out about data and program: views and description at once, then what needs them.
+
+    Args:
+        program: The program; not modified.
+        trainset: Training examples.
+        asker: Asks the prompt model.
+        rng: Source of the views; advanced in place.
+        view_size: Training examples per view.
+        data_aware: Whether to look at the data.
+        program_aware: Whether to look at the program.
+    """
+    views = _views(trainset, view_size, rng) if data_aware else []
+    predictors = program.predictors()
+    code = _code(program, len(predictors)) if program_aware else ""
+    questions = [Question(DescribeData, {"examples": view}) for view in views]
+    if code:
+        questions.append(
+            Question(DescribeProgram, {"program_code": code, "program_example": _example(trainset)})
+        )
+    first = [clip(answer.text.strip(), _DESCRIPTION_TOKENS) for answer in asker.ask(questions)]
+    observations = [text for text in first[: len(views)] if text]
+    description = first[-1] if code else ""
+
+    modules = tuple(call_form(predictor) for predictor in predictors)
+    questions = _role_questions(program, description, modules) if code and len(predictors) > 1 else []
+    num_roles = len(questions)
+    if len(observations) > 1:
+        listed = "\n".join(f"- {text}" for text in observations)
+        questions.append(Question(MergeObservations, {"observations": listed}))
+    second = [clip(answer.text.strip(), _DESCRIPTION_TOKENS) for answer in asker.ask(questions)]
+    merged = second[num_roles:] if len(observations) > 1 else observations
+    summary = (merged[0] if merged else "") or " ".join(observations[:1])
+    return Grounding(
+        summary=summary,
+        program_description=description,
+        modules=modules if program_aware else ("",) * len(modules),
+        roles=tuple(second[:num_roles]) if num_roles else ("",) * len(modules),
+        facts=tuple(_facts(predictor, trainset) if data_aware else () for predictor in predictors),
+        notes=_notes(views, summary, code, description),
+    )
+
+
+def _views(trainset: Sequence[Example], view_size: int, rng: random.Random) -> list[str]:
+    """Return samples of the training data as text, each bounded in tokens."""
+    if not trainset:
+        return []
+    size = max(min(view_size, len(trainset)), 1)
+    count = min(_MAX_VIEWS, -(-len(trainset) // size))
+    places = rng.sample(range(len(trainset)), min(count * size, len(trainset)))
+    fields = _fields(trainset)
+    return [
+        show_examples([trainset[i] for i in places[start : start + size]], fields, _VIEW_TOKENS)
+        for start in range(0, len(places), size)
+    ]
+
+
+def _fields(trainset: Sequence[Example]) -> list[str]:
+    """Return the names of all fields, inputs first."""
+    names = dict.fromkeys(name for row in trainset for name in row)
+    inputs = {name for row in trainset for name in (row._input_keys or ())}  # noqa: SLF001 - `inputs()` refuses examples without inputs
+    return sorted(names, key=lambda name: name not in inputs)
+
+
+def _example(trainset: Sequence[Example]) -> str:
+    return show_example(trainset[0], _fields(trainset[:1]), _EXAMPLE_TOKENS) if trainset else "none"
+
+
+def _code(program: Module, num_predictors: int) -> str:
+    """Return the program as text, or "" where a model could add nothing to its call form."""
+    text = source(program, _SOURCE_TOKENS)
+    if not text and num_predictors < 2:  # noqa: PLR2004 - a bare predictor
+        return ""
+    calls = structure(program, _STRUCTURE_TOKENS)
+    return f"{text}\n\nIts calls:\n{calls}" if text else calls
+
+
+def _role_questions(program: Module, description: str, modules: Sequence[str]) -> list[Question]:
+    calls = structure(program, _STRUCTURE_TOKENS)
+    names = [name for name, _ in program.named_predictors()]
+    return [
+        Question(
+            DescribeModule,
+            {
+                "program_description": description or "not known",
+                "program_code": calls,
+                "module": f"{name}: {module}",
+            },
+        )
+        for name, module in zip(names, modules, strict=True)
+    ]
+
+
+def _facts(predictor: Any, trainset: Sequence[Example]) -> tuple[FieldFacts, ...]:
+    """Return the facts on the outputs whose type does not say them already."""
+    return tuple(
+        facts
+        for name, field in predictor.signature.output_fields.items()
+        if not _says_its_values(field.annotation)
+        if (facts := observe(trainset, name)).labels or facts.notes
+    )
+
+
+def _says_its_values(annotation: Any) -> bool:
+    """Whether the adapter tells the model the possible values anyway: bool, enum, Literal."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return True
+    return annotation is bool or bool(getattr(annotation, "__members__", None))
+
+
+def _notes(views: Sequence[str], summary: str, code: str, description: str) -> tuple[str, ...]:
+    notes = []
+    if views and not summary:
+        notes.append("the prompt model gave no readable summary of the data; proposals go without it.")
+    if code and not description:
+        notes.append("the prompt model gave no readable description of the program; proposals go without it.")
+    return tuple(notes)

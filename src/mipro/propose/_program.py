@@ -1,0 +1,82 @@
+"""A program as text: its source where there is one, its structure always."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from mipro.propose._text import clip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mipro.modules import Module
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def call_form(predictor: Any) -> str:
+    """Return a predictor's call as text, such as "Predict(context, question) -> answer"."""
+    signature = predictor.signature
+    inputs, outputs = ", ".join(signature.input_fields), ", ".join(signature.output_fields)
+    return f"{type(predictor).__name__}({inputs}) -> {outputs}"
+
+
+def structure(program: Module, max_tokens: int) -> str:
+    """Return the predictors of a program, one a line, with their instructions.
+
+    Args:
+        program: The program.
+        max_tokens: About how many tokens the text may have.
+    """
+    named = program.named_predictors()
+    share = max(max_tokens // max(len(named), 1), 16)
+    lines = [
+        clip(f"{name}: {call_form(predictor)}. {' '.join(predictor.signature.instructions.split())}", share)
+        for name, predictor in named
+    ]
+    return "\n".join(lines)
+
+
+def source(program: Module, max_tokens: int) -> str:
+    """Return the source of the user's own classes in a program, or "" where there is none.
+
+    There is none for a bare predictor, and for classes made in a REPL, by a generator
+    or by a wrapper. Classes of this package say nothing about the task and are left out.
+
+    Args:
+        program: The program.
+        max_tokens: About how many tokens the text may have.
+    """
+    texts = []
+    for kind in dict.fromkeys(_classes(program)):
+        try:
+            text = textwrap.dedent(inspect.getsource(kind)).strip()
+        except (OSError, TypeError):
+            continue
+        texts.append(text)
+    return clip("\n\n".join(texts), max_tokens) if texts else ""
+
+
+def _classes(program: Module) -> Iterator[type]:
+    """Yield the user's own module classes, outermost first."""
+    seen: set[int] = set()
+    waiting: list[Any] = [program]
+    while waiting:
+        value = waiting.pop(0)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, (list, tuple)):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+        elif _is_module(value):
+            if type(value).__module__.partition(".")[0] != _PACKAGE:
+                yield type(value)
+            waiting.extend(vars(value).values())
+
+
+def _is_module(value: Any) -> bool:
+    return callable(getattr(type(value), "named_predictors", None)) or hasattr(type(value), "forward")

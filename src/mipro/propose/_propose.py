@@ -1,0 +1,149 @@
+"""Stage 2 of MIPROv2: instructions to choose from, proposed by the prompt model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mipro.propose._ask import Asker, OnProgress
+from mipro.propose._desk import Desk
+from mipro.propose._grounding import ground
+from mipro.propose._records import ORIGINAL, Mistake, Proposals, ProposalSettings, ScoredInstruction
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from mipro.example import Example
+    from mipro.lm import BaseLM
+    from mipro.modules import Module
+
+
+def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-only
+    program: Module,
+    trainset: Sequence[Example],
+    demo_sets: Any = None,
+    *,
+    prompt_lm: BaseLM,
+    count: int,
+    rng: random.Random,
+    init_temperature: float = 1.0,
+    view_data_batch_size: int = 10,
+    data_aware: bool = True,
+    program_aware: bool = True,
+    tip_aware: bool = True,
+    fewshot_aware: bool = True,
+    num_threads: int = 1,
+    keep: Sequence[str] = (),
+    max_instruction_tokens: int | None = None,
+    history: Sequence[ScoredInstruction] = (),
+    on_progress: OnProgress | None = None,
+) -> Proposals:
+    """Propose grounded instructions for every predictor, all at the same time.
+
+    The original instruction is entry 0 and costs no call. Each proposal has a tip and a
+    draw of its own. Where the training data show a closed set of labels, every other
+    proposal, the first included, has a sentence that states it.
+
+    Args:
+        program: Program to improve; not modified.
+        trainset: Training examples; also what the proposals must not give away.
+        demo_sets: `DemoSets` whose `grounding` is shown to the model, or None.
+        prompt_lm: Model that writes the instructions.
+        count: Instructions per predictor, the original included; fewer come back where
+            the model's answers can't be used.
+        rng: Source of tips, views and draws; advanced in place.
+        init_temperature: Sampling temperature of the proposals; reasoning models get none.
+        view_data_batch_size: Training examples in each view that the summary is made from.
+        data_aware: Whether to look at the training data.
+        program_aware: Whether to describe program and predictors.
+        tip_aware: Whether to give tips.
+        fewshot_aware: Whether to show demos.
+        num_threads: Calls under way at the same time; does not change the result.
+        keep: Parts of the original instructions that must stay, word for word.
+        max_instruction_tokens: Bound on the (estimated) tokens of an instruction.
+        history: Instructions tried before.
+        on_progress: Called after each call with the number of calls made and the number
+            known to be needed so far.
+
+    Returns:
+        The instructions, with what was found out on the way. If no answer can be used
+        there is the original only, with a note.
+
+    Raises:
+        LMError: The prompt model can't be reached.
+        RunStopped: The run may make no more calls.
+
+    References:
+        Opsahl-Ong et al., 2024, arXiv:2406.11695.
+    """
+    how = ProposalSettings(
+        count, init_temperature, tip_aware, fewshot_aware, tuple(keep), max_instruction_tokens
+    )
+    originals = [(predictor.signature.instructions,) for predictor in program.predictors()]
+    if count <= 1:
+        return Proposals(tuple(originals), ((ORIGINAL,),) * len(originals))
+    asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress)
+    grounding = ground(
+        program,
+        trainset,
+        asker,
+        rng=rng,
+        view_size=view_data_batch_size,
+        data_aware=data_aware,
+        program_aware=program_aware,
+    )
+    demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals)
+    desk = Desk(program, trainset, grounding, how, demos=demos, history=history)
+    proposals = desk.propose(asker, originals, rng)
+    return replace(proposals, notes=(*grounding.notes, *proposals.notes))
+
+
+def propose_more(  # noqa: PLR0913 - the settings of a stage, keyword-only
+    program: Module,
+    trainset: Sequence[Example],
+    before: Proposals,
+    *,
+    prompt_lm: BaseLM,
+    settings: ProposalSettings,
+    rng: random.Random,
+    demos: Sequence[Sequence[Example]] = (),
+    history: Sequence[ScoredInstruction] = (),
+    mistakes: Sequence[Mistake] = (),
+    num_threads: int = 1,
+    on_progress: OnProgress | None = None,
+) -> Proposals:
+    """Propose one more round of instructions with what the search has learned.
+
+    Args:
+        program: Program to improve; not modified.
+        trainset: Training examples.
+        before: The proposals so far; their grounding is used again, and near-duplicates
+            of them are not taken.
+        prompt_lm: Model that writes the instructions.
+        settings: How to propose; `count` is the number per predictor in the end.
+        rng: Source of tips and draws; advanced in place.
+        demos: For each predictor good demos to show.
+        history: Instructions tried so far with their scores.
+        mistakes: What the leading candidate got wrong, from training data only.
+        num_threads: Calls under way at the same time.
+        on_progress: As for `propose_instructions`.
+
+    Returns:
+        `before` with the new instructions after the old ones.
+    """
+    asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress)
+    demos = demos or ((),) * len(before.instructions)
+    desk = Desk(
+        program, trainset, before.grounding, settings, demos=demos, history=history, mistakes=mistakes
+    )
+    new = desk.propose(asker, before.instructions, rng)
+    return replace(
+        new,
+        tips=tuple((*old, *more[1:]) for old, more in zip(before.tips, new.tips, strict=True)),
+        refused=before.refused + new.refused,
+        refusals=dict(Counter(before.refusals) + Counter(new.refusals)),
+        num_calls=before.num_calls + new.num_calls,
+        notes=(*before.notes, *new.notes),
+    )

@@ -1,0 +1,114 @@
+"""Values and examples as short plain text, bounded in tokens whatever their size."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from mipro.example import Example
+
+_CHARS_PER_TOKEN = 4  # what English text comes to with the tokenizers in use
+_ELLIPSIS = " [...]"
+_PLAIN_TYPES = (str, int, float, bool, type(None), dt.date, dt.time, decimal.Decimal)
+_MAX_DEPTH = 6
+_BOOKKEEPING = "augmented"
+
+
+def token_estimate(text: str) -> int:
+    """Return about how many tokens `text` has, without a tokenizer.
+
+    Four ASCII characters count as a token, and so does every other character, which
+    is near the truth for English and on the safe side for other scripts.
+    """
+    ascii_chars = sum(1 for char in text if char < "\x80")
+    return math.ceil(ascii_chars / _CHARS_PER_TOKEN) + len(text) - ascii_chars
+
+
+def clip(text: str, max_tokens: int) -> str:
+    """Return `text`, cut at about `max_tokens` tokens; a cut is marked with " [...]"."""
+    if token_estimate(text) <= max_tokens:
+        return text
+    low, high = 0, min(len(text), max_tokens * _CHARS_PER_TOKEN)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if token_estimate(text[:middle]) <= max_tokens else (low, middle - 1)
+    return text[:low].rstrip() + _ELLIPSIS
+
+
+def show_value(value: Any, max_tokens: int) -> str:
+    """Return a value as text; what is not text or data is described, not pasted.
+
+    Args:
+        value: Any field value: text, number, list, mapping, pydantic model, image, ...
+        max_tokens: About how many tokens the text may have.
+    """
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, _PLAIN_TYPES):
+        return clip(" ".join(str(value).split()) if isinstance(value, str) else str(value), max_tokens)
+    # A list of a million rows must not be written out before it is cut.
+    plain = _plain(value, max_tokens * _CHARS_PER_TOKEN, depth=0)
+    return clip(plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False), max_tokens)
+
+
+def show_example(example: Example | Mapping[str, Any], fields: Sequence[str], max_tokens: int) -> str:
+    """Return an example as lines "field: value", the tokens shared out among the fields.
+
+    Args:
+        example: The example or demo.
+        fields: Names of the fields to show, in this order; absent ones are left out.
+        max_tokens: About how many tokens all of it may have.
+    """
+    present = [name for name in fields if name in example and name != _BOOKKEEPING]
+    if not present:
+        return ""
+    share = max(max_tokens // len(present), 4)
+    return "\n".join(f"{name}: {show_value(example[name], share)}" for name in present)
+
+
+def show_examples(examples: Iterable[Example], fields: Sequence[str], max_tokens: int) -> str:
+    """Return several examples, a blank line between two, together within `max_tokens`."""
+    rows = list(examples)
+    if not rows:
+        return ""
+    share = max(max_tokens // len(rows), 8)
+    return "\n\n".join(shown for row in rows if (shown := show_example(row, fields, share)))
+
+
+def _plain(value: Any, max_items: int, depth: int) -> Any:
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, _PLAIN_TYPES):
+        native = isinstance(value, (bool, int, float, type(None)))
+        return value if native else str(value)[:max_items]
+    if depth >= _MAX_DEPTH or _is_media(value):
+        return _described(value)
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name), max_items, depth + 1) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        pairs = list(value.items())[:max_items]
+        return {str(key): _plain(item, max_items, depth + 1) for key, item in pairs}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
+        return [_plain(item, max_items, depth + 1) for item in list(items)[:max_items]]
+    return _described(value)
+
+
+def _is_media(value: Any) -> bool:
+    """Whether a value is an image, sound or the like: a type that formats itself for the wire."""
+    return isinstance(value, BaseModel) and callable(getattr(value, "format", None))
+
+
+def _described(value: Any) -> str:
+    size = f", {len(value)} bytes" if isinstance(value, (bytes, bytearray)) else ""
+    shape = getattr(value, "shape", None)
+    size = size or (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
+    return f"<{type(value).__name__}{size}>"
