@@ -1,0 +1,119 @@
+"""Which backend answers a model's name, and which arguments configure it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mipro.errors import UserError
+from mipro.lm._prices import as_prices
+from mipro.lm._providers import PROVIDERS
+from mipro.lm._secrets import Secret, is_secret_name, public_url
+
+if TYPE_CHECKING:
+    from mipro.lm._backend import Backend
+
+LOCAL = "local"
+# What `LM` takes for the way to a model rather than for a parameter of requests.
+_ALIASES = {
+    "api_base": "api_base",
+    "base_url": "api_base",
+    "api_key": "api_key",
+    "timeout": "timeout_s",
+    "timeout_s": "timeout_s",
+    "headers": "headers",
+    "extra_headers": "headers",
+    "default_headers": "headers",
+    "threads": "threads",
+    "parallel": "parallel",
+    "context_size": "context_size",
+}
+# A small local model that rambles must not hold up a run for minutes.
+LOCAL_MAX_TOKENS = 512
+
+
+def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split arguments into options of the backend and parameters of requests.
+
+    Values that may be secrets come out as `Secret`, whatever parameter holds them.
+
+    Args:
+        kwargs: As the caller gave them; not modified.
+
+    Returns:
+        Options under one name each, and parameters.
+    """
+    options: dict[str, Any] = {}
+    params: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        option = _ALIASES.get(name)
+        if option == "headers":
+            options[option] = {k: _hidden(v) for k, v in dict(value or {}).items()}
+        elif option is not None:
+            options[option] = _hidden(value) if is_secret_name(option) else value
+        elif is_secret_name(name):
+            options.setdefault("credentials", {})[name] = _hidden(value)
+        else:
+            params[name] = value
+    return options, params
+
+
+def default_params(model: str) -> dict[str, Any]:
+    """Return parameters that a model gets where the caller says nothing."""
+    if _provider_of(model) == LOCAL:
+        return {"temperature": 0.0, "max_tokens": LOCAL_MAX_TOKENS}
+    return {}
+
+
+def public_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that may be saved: no key, no headers, no password in an address."""
+    kept = {
+        name: options[name]
+        for name in ("timeout_s", "threads", "parallel", "context_size")
+        if name in options
+    }
+    if options.get("api_base"):
+        kept["api_base"] = public_url(options["api_base"])
+    return kept
+
+
+def create(model: str, options: dict[str, Any]) -> Backend:
+    """Return what answers for `model`; nothing is connected, loaded or imported yet.
+
+    Args:
+        model: Provider and name; without a provider it is OpenAI's.
+        options: As `split_options` returns them, and `prices`.
+
+    Raises:
+        UserError: The name or an option is not what it must be.
+    """
+    provider = _provider_of(model)
+    name = model[len(provider) + 1 :] if model.startswith(f"{provider}/") else model
+    if not name:
+        raise UserError(f"`model` must have a name after the provider, but got {model!r}.")
+    given = {k: v for k, v in options.items() if v is not None}
+    timeout_s = given.get("timeout_s")
+    if timeout_s is not None and not (isinstance(timeout_s, (int, float)) and timeout_s > 0):
+        raise UserError(f"`timeout` must be a number of seconds above 0, but got {timeout_s!r}.")
+    if provider == LOCAL:
+        from mipro.lm._local import LocalBackend  # noqa: PLC0415 - rarely needed
+
+        own = {k: given[k] for k in ("threads", "parallel", "context_size", "timeout_s") if k in given}
+        return LocalBackend(model, name, **own)
+    prices = as_prices(given.get("prices"))
+    shared = {k: given[k] for k in ("api_base", "api_key", "headers", "timeout_s") if k in given}
+    if provider in PROVIDERS:
+        from mipro.lm._http import HTTPBackend  # noqa: PLC0415 - not needed by local models
+
+        return HTTPBackend(model, name, PROVIDERS[provider], prices=prices, **shared)
+    from mipro.lm._litellm import LiteLLMBackend  # noqa: PLC0415 - rarely needed
+
+    return LiteLLMBackend(model, prices=prices, credentials=given.get("credentials", {}), **shared)
+
+
+def _provider_of(model: str) -> str:
+    provider, slash, _ = model.partition("/")
+    return provider if slash else "openai"
+
+
+def _hidden(value: Any) -> Secret:
+    return value if isinstance(value, Secret) else Secret(None if value is None else str(value))

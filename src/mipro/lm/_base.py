@@ -1,0 +1,377 @@
+"""What every language model is: the call forms, the history, and the way through a run's gate."""
+
+from __future__ import annotations
+
+import asyncio
+import copy as copying
+import functools
+import logging
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from mipro.context import settings
+from mipro.errors import LMError, LMRequestError, UserError
+from mipro.lm._callbacks import notified
+from mipro.lm._history import entry_of, record, show
+from mipro.lm._loop import run, submit
+from mipro.lm._outputs import lm_response, openai_response, outputs_of, usage_dict
+from mipro.lm._retry import delay_s
+from mipro.lm._secrets import is_secret_name
+from mipro.lm._types import LMRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TextIO
+
+    from typing_extensions import Self
+
+    from mipro.lm._types import LMResponse
+
+_log = logging.getLogger("mipro.lm")
+_jitter = Random()  # noqa: S311 - spreads retries in time, decides nothing
+_BLOCKING_CALLS = 256
+
+CLASS_KEY = "_lm_class"
+
+
+class BaseLM:
+    """A language model; subclass it to bring your own.
+
+    A subclass implements `forward(prompt=None, messages=None, **kwargs)`, or
+    `aforward`, and returns an OpenAI-like response (object or dict) or simply the
+    text. Calls pass the run's gate where there is one, so that budget, ledger and
+    retries hold for it as for every other model.
+
+    Args:
+        model: Name of the model.
+        model_type: "chat", "text" or "responses".
+        temperature: Default for requests; None leaves it to the model.
+        max_tokens: Default limit of output tokens; None leaves it to the model.
+        cache: Whether answers may come from the response cache.
+        callbacks: Objects with `on_lm_start` and `on_lm_end`.
+        num_retries: How often a call that failed for a passing reason is tried again.
+        kwargs: More default parameters of requests.
+
+    Attributes:
+        kwargs: Default parameters of requests.
+        history: The last calls, oldest first; bounded by the setting `max_history_size`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        model_type: str = "chat",
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        cache: bool = True,
+        callbacks: Sequence[Any] | None = None,
+        num_retries: int = 3,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(model, str) or not model:
+            raise UserError(f"`model` must be a non-empty text, but got {model!r}.")
+        if isinstance(num_retries, bool) or not isinstance(num_retries, int) or num_retries < 0:
+            raise UserError(f"`num_retries` must be a whole number of at least 0, but got {num_retries!r}.")
+        self.model = model
+        self.model_type = model_type
+        self.cache = cache
+        self.callbacks = list(callbacks or ())
+        self.num_retries = num_retries
+        self.kwargs: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, **kwargs}
+        if self.kwargs.get("rollout_id", ...) is None:
+            del self.kwargs["rollout_id"]
+        self.history: list[dict[str, Any]] = []
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the server without secrets, or ""."""
+        return ""
+
+    @property
+    def identity(self) -> str:
+        """Model and address: what tells this model from others, without a key."""
+        return f"{self.model}@{self.endpoint}" if self.endpoint else self.model
+
+    @property
+    def supports_function_calling(self) -> bool:
+        """Whether the model can be given tools."""
+        return False
+
+    @property
+    def supports_reasoning(self) -> bool:
+        """Whether the model reasons by itself before it answers."""
+        return False
+
+    @property
+    def supports_response_schema(self) -> bool:
+        """Whether answers can be held to a JSON schema."""
+        return False
+
+    @property
+    def supported_params(self) -> set[str]:
+        """Names of parameters known to be supported."""
+        return set()
+
+    def __call__(
+        self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """Ask the model and wait for the answer.
+
+        Args:
+            prompt: A text, sent as one user message.
+            messages: Or chat messages in OpenAI's format.
+            kwargs: Parameters of this call; they go before the defaults.
+
+        Returns:
+            A list of `n` texts, or of dicts with `text` and what else came back
+            (`reasoning_content`, `tool_calls`, `logprobs`) where there is more than text.
+
+        Raises:
+            LMError: The call failed, and trying again did not help.
+            RunStopped: The run that this call belongs to may not make it.
+        """
+        with notified(self, prompt, messages, kwargs) as seen:
+            lm, kwargs = self._for_call(kwargs)
+            request = lm.request(prompt, messages, **kwargs)
+            gate = settings.gate
+            shown: Any = None
+            if gate is not None:
+                response = run(gate.call(lm, request))
+            elif lm._forward_is_custom():  # noqa: SLF001 - this very object, or a copy of it
+                start_s = time.perf_counter()
+                shown = lm.forward(prompt=prompt, messages=messages, **kwargs)
+                response = lm_response(shown, time.perf_counter() - start_s)
+            else:
+                response = run(lm.answer(request))
+            return seen(self._finish(prompt, messages, kwargs, request, response, shown))
+
+    async def acall(
+        self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """Ask the model; the async form of a plain call, with the same arguments."""
+        with notified(self, prompt, messages, kwargs) as seen:
+            lm, kwargs = self._for_call(kwargs)
+            request = lm.request(prompt, messages, **kwargs)
+            gate = settings.gate
+            shown: Any = None
+            if gate is not None:
+                response = await asyncio.wrap_future(submit(gate.call(lm, request)))
+            elif lm._forward_is_custom():  # noqa: SLF001 - this very object, or a copy of it
+                start_s = time.perf_counter()
+                shown = await lm.aforward(prompt=prompt, messages=messages, **kwargs)
+                response = lm_response(shown, time.perf_counter() - start_s)
+            else:
+                response = await asyncio.wrap_future(submit(lm.answer(request)))
+            return seen(self._finish(prompt, messages, kwargs, request, response, shown))
+
+    def forward(
+        self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
+    ) -> Any:
+        """Return an OpenAI-like response; what subclasses implement."""
+        if type(self).aforward is BaseLM.aforward:
+            raise NotImplementedError(f"{type(self).__name__} must implement `forward` or `aforward`.")
+        return run(self.aforward(prompt=prompt, messages=messages, **kwargs))
+
+    async def aforward(
+        self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
+    ) -> Any:
+        """Return an OpenAI-like response; runs `forward` in a thread unless implemented."""
+        call = functools.partial(self.forward, prompt=prompt, messages=messages, **kwargs)
+        return await _in_thread(call)
+
+    def request(
+        self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
+    ) -> LMRequest:
+        """Return the complete request: defaults merged in, forms normalised, nothing secret.
+
+        Raises:
+            UserError: Neither `prompt` nor `messages` was given.
+        """
+        if messages is None:
+            if prompt is None:
+                raise UserError("A call to a model must have `prompt` or `messages`, but got neither.")
+            messages = [{"role": "user", "content": prompt}]
+        params = {k: v for k, v in {**self.kwargs, **kwargs}.items() if v is not None}
+        form = params.get("response_format")
+        if isinstance(form, type):
+            params["response_format"] = _schema_format(form)
+        if self.model_type != "chat":
+            params["model_type"] = self.model_type
+        return LMRequest(self.model, tuple(messages), params, self.endpoint)
+
+    async def send(self, request: LMRequest) -> LMResponse:
+        """Answer `request` in one attempt, on the I/O loop.
+
+        Runs the subclass's `forward` in a thread, or its `aforward` right here.
+
+        Raises:
+            LMError: The call failed.
+        """
+        start_s = time.perf_counter()
+        messages = list(request.messages)
+        if type(self).forward is BaseLM.forward:
+            value = await self.aforward(messages=messages, **request.params)
+        else:
+            value = await _in_thread(functools.partial(self.forward, messages=messages, **request.params))
+        try:
+            return lm_response(value, time.perf_counter() - start_s)
+        except ValueError as error:
+            raise LMRequestError(
+                f"`{type(self).__name__}.forward` must return a text or an OpenAI-like response: {error}.",
+                model=self.model,
+            ) from error
+
+    async def answer(self, request: LMRequest) -> LMResponse:
+        """Answer `request` without a gate: with retries.
+
+        Raises:
+            LMError: The last attempt failed.
+        """
+        return await self._retried(self.send, request)
+
+    async def _retried(self, send: Callable[[LMRequest], Any], request: LMRequest) -> LMResponse:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response: LMResponse = await send(request)
+            except LMError as error:
+                wait_s = delay_s(error, attempt, _jitter) if attempt <= self.num_retries else None
+                if wait_s is None:
+                    if attempt > 1:
+                        _note(error, f"Gave up after {attempt} attempts.")
+                    raise
+                _log.info("attempt %d at %s failed, next in %.1f s: %s", attempt, self.model, wait_s, error)
+                await asyncio.sleep(wait_s)
+            else:
+                return response
+
+    def copy(self, **changes: Any) -> Self:
+        """Return a copy with its own history and defaults, changed as given.
+
+        Args:
+            changes: Attributes or default parameters; None removes a parameter.
+        """
+        other = copying.copy(self)
+        other.history = []
+        other.callbacks = list(self.callbacks)
+        other.kwargs = dict(self.kwargs)
+        for name, value in changes.items():
+            is_attribute = name in other.__dict__
+            if is_attribute:
+                setattr(other, name, value)
+            if name in other.kwargs or not is_attribute:
+                if value is None:
+                    other.kwargs.pop(name, None)
+                else:
+                    other.kwargs[name] = value
+        return other
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return what rebuilds this model with `load_state`; never a key or another secret."""
+        return {
+            CLASS_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
+            "model": self.model,
+            "model_type": self.model_type,
+            "cache": self.cache,
+            "num_retries": self.num_retries,
+            **{k: v for k, v in self.kwargs.items() if not is_secret_name(k)},
+        }
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any], *, allow_custom_lm_class: bool = False) -> BaseLM:
+        """Rebuild a model from what `dump_state` returned.
+
+        Args:
+            state: What `dump_state` returned; not modified.
+            allow_custom_lm_class: Whether a class named in the state may be imported.
+                Only for files you trust: importing runs code.
+
+        Raises:
+            UserError: The state names a class of another package and that is not allowed.
+        """
+        from mipro.lm._state import rebuild  # noqa: PLC0415 - knows LM, which knows this class
+
+        return rebuild(cls, state, allow_custom=allow_custom_lm_class)
+
+    def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
+        """Show the last `n` calls of this model; see `mipro.inspect_history`."""
+        show(self.history, n, file=file)
+
+    def update_history(self, entry: dict[str, Any]) -> None:
+        """Append `entry` to the histories, unless the setting `disable_history` is on."""
+        record(entry, self.history)
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in self.kwargs.items() if v is not None and not is_secret_name(k)}
+        parts = [repr(self.model), *(f"{k}={v!r}" for k, v in shown.items())]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def _forward_is_custom(self) -> bool:
+        """Whether the answer comes from a user's `forward` or `aforward`."""
+        return True
+
+    def _for_call(self, kwargs: dict[str, Any]) -> tuple[Self, dict[str, Any]]:
+        """Split what configures the model from the parameters of one call."""
+        own = {k: kwargs[k] for k in ("cache", "num_retries") if k in kwargs}
+        if not own or type(self).forward is not BaseLM.forward:
+            return self, kwargs
+        return self.copy(**own), {k: v for k, v in kwargs.items() if k not in own}
+
+    def _finish(
+        self,
+        prompt: str | None,
+        messages: list[dict[str, Any]] | None,
+        kwargs: dict[str, Any],
+        request: LMRequest,
+        response: LMResponse,
+        shown: Any,
+    ) -> list[Any]:
+        outputs = outputs_of(response)
+        tracker = settings.usage_tracker
+        if tracker is not None and not response.cached:
+            tracker.add_usage(self.model, usage_dict(response.usage))
+        if not settings.disable_history:
+            entry = entry_of(
+                prompt=prompt,
+                messages=messages,
+                kwargs=kwargs,
+                request=request,
+                response=response,
+                shown=openai_response(response) if shown is None else shown,
+                outputs=outputs,
+            )
+            self.update_history(entry)
+        return outputs
+
+
+def _note(error: LMError, text: str) -> None:
+    error.args = (f"{error.args[0] if error.args else ''} {text}".strip(), *error.args[1:])
+
+
+def _schema_format(model: type) -> dict[str, Any]:
+    """Return OpenAI's `response_format` for a pydantic model class."""
+    schema = getattr(model, "model_json_schema", None)
+    if not callable(schema):
+        raise UserError(f"`response_format` must be a dict or a pydantic model, but got {model!r}.")
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": model.__name__, "strict": True, "schema": schema()},
+    }
+
+
+_threads: ThreadPoolExecutor | None = None
+_threads_pid = 0
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    """Run a user's blocking `forward` in a thread, under the settings of the caller."""
+    global _threads, _threads_pid  # noqa: PLW0603 - the one place that owns them
+    if _threads is None or _threads_pid != os.getpid():
+        _threads = ThreadPoolExecutor(_BLOCKING_CALLS, thread_name_prefix="mipro-forward")
+        _threads_pid = os.getpid()
+    return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, call)

@@ -1,0 +1,206 @@
+"""The response cache: answers already had, in memory and on disk.
+
+Keys are hashes of whole requests and values are responses, as JSON, so that neither a
+key nor a header can ever get in. The file is opened on first use.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from mipro.lm._types import LMResponse
+
+_log = logging.getLogger("mipro.lm")
+
+MEMORY_ENTRIES = 10_000
+DISK_BYTES = 2 * 2**30
+_WRITE_DELAY_S = 0.25
+_BUSY_TIMEOUT_S = 5.0
+_FILE = "responses-v1.sqlite3"
+
+
+class ResponseCache:
+    """Answers by key of their request; safe to use from any thread and process.
+
+    A disk that fails costs answers, never a call: it is noted in the log once, and the
+    cache goes on in memory.
+
+    Args:
+        path: SQLite file, or None to keep answers in memory only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._memory: OrderedDict[str, LMResponse] = OrderedDict()
+        self._pending: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._disk_lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._broken = path is None
+
+    def get(self, key: str) -> LMResponse | None:
+        """Return the answer to the request with this key, or None."""
+        with self._lock:
+            response = self._memory.get(key)
+            if response is not None:
+                self._memory.move_to_end(key)
+                return response
+            text = self._pending.get(key)
+        if text is None:
+            text = self._read(key)
+        if text is None:
+            return None
+        try:
+            response = LMResponse.from_json(text)
+        except ValueError:
+            return None
+        self._remember(key, response)
+        return response
+
+    def put(self, key: str, response: LMResponse) -> None:
+        """Keep an answer; it is on disk a quarter of a second later, or when the process ends."""
+        self._remember(key, response)
+        if self._broken:
+            return
+        with self._lock:
+            self._pending[key] = response.to_json()
+            if self._timer is None:
+                self._timer = threading.Timer(_WRITE_DELAY_S, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def flush(self) -> None:
+        """Write to disk what is waiting."""
+        with self._lock:
+            waiting, self._pending = self._pending, {}
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        if not waiting:
+            return
+        with self._disk_lock:
+            connection = self._open()
+            if connection is None:
+                return
+            try:
+                with connection:
+                    connection.executemany(
+                        "INSERT OR REPLACE INTO responses (key, response) VALUES (?, ?)", waiting.items()
+                    )
+            except sqlite3.Error as error:
+                self._give_up(error)
+
+    def clear(self) -> None:
+        """Forget all answers, on disk too."""
+        with self._lock:
+            self._memory.clear()
+            self._pending.clear()
+        with self._disk_lock:
+            connection = self._open()
+            if connection is not None:
+                try:
+                    with connection:
+                        connection.execute("DELETE FROM responses")
+                except sqlite3.Error as error:
+                    self._give_up(error)
+
+    def close(self) -> None:
+        """Write what is waiting and close the file."""
+        self.flush()
+        with self._disk_lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _remember(self, key: str, response: LMResponse) -> None:
+        with self._lock:
+            self._memory[key] = response
+            self._memory.move_to_end(key)
+            while len(self._memory) > MEMORY_ENTRIES:
+                self._memory.popitem(last=False)
+
+    def _read(self, key: str) -> str | None:
+        with self._disk_lock:
+            connection = self._open()
+            if connection is None:
+                return None
+            try:
+                row = connection.execute("SELECT response FROM responses WHERE key = ?", (key,)).fetchone()
+            except sqlite3.Error as error:
+                self._give_up(error)
+                return None
+        return None if row is None else str(row[0])
+
+    def _open(self) -> sqlite3.Connection | None:
+        if self._broken or self._path is None:
+            return None
+        if self._connection is None:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
+                self._connection = connection
+                connection.execute("PRAGMA journal_mode=WAL")
+                # A power cut may cost the last answers, never the file.
+                connection.execute("PRAGMA synchronous=NORMAL")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS responses "
+                    "(key TEXT PRIMARY KEY, response TEXT NOT NULL) WITHOUT ROWID"
+                )
+                if self._path.stat().st_size > DISK_BYTES:
+                    with connection:
+                        connection.execute("DELETE FROM responses")
+                    connection.execute("VACUUM")
+            except (OSError, sqlite3.Error) as error:
+                self._give_up(error)
+        return self._connection
+
+    def _give_up(self, error: Exception) -> None:
+        self._broken = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+        _log.warning("the response cache %s fails (%s); answers are kept in memory only.", self._path, error)
+
+
+_cache: ResponseCache | None = None
+_owner: tuple[int, Path] | None = None
+_open_lock = threading.Lock()
+
+
+def response_cache() -> ResponseCache:
+    """Return the cache of this process, in the folder that is in force."""
+    global _cache, _owner
+    owner = (os.getpid(), cache_folder() / _FILE)
+    if _cache is None or _owner != owner:
+        with _open_lock:
+            if _cache is None or _owner != owner:
+                if _cache is None:
+                    atexit.register(_close)
+                elif _owner is not None and _owner[0] == owner[0]:
+                    _cache.close()
+                _cache, _owner = ResponseCache(owner[1]), owner
+    return _cache
+
+
+def cache_folder() -> Path:
+    """Return the folder of caches: MIPRO_CACHE_DIR, or the platform's for this user."""
+    given = os.environ.get("MIPRO_CACHE_DIR")
+    if given:
+        return Path(given)
+    import platformdirs  # noqa: PLC0415 - only where the variable is not set
+
+    return Path(platformdirs.user_cache_dir("mipro"))
+
+
+def _close() -> None:
+    if _cache is not None and _owner is not None and _owner[0] == os.getpid():
+        _cache.close()

@@ -1,0 +1,138 @@
+"""Models behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from mipro.errors import LMAuthError, LMConnectionError, LMError, LMServerError, UserError
+from mipro.lm import _openai as openai
+from mipro.lm import _prices, _wire
+from mipro.lm._failures import Call, error_from_answer
+from mipro.lm._secrets import Secret, public_url, redact
+
+if TYPE_CHECKING:
+    from mipro.lm._prices import Prices
+    from mipro.lm._providers import Provider
+    from mipro.lm._types import LMRequest, LMResponse
+
+DEFAULT_TIMEOUT_S = 600.0  # as the OpenAI SDK; reasoning models take minutes
+_OK = 200
+# Models of OpenAI that can't be held to a JSON schema.
+_NO_SCHEMA = re.compile(r"gpt-3\.5.*|gpt-4(?:-.*)?|chatgpt-.*|o1-(?:mini|preview).*|davinci.*|babbage.*")
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPBackend:
+    """One model behind one address."""
+
+    model: str
+    """Name as given to `LM`."""
+    name: str
+    """Name as the server knows it."""
+    provider: Provider
+    api_base: str = field(default="", repr=False)
+    """Address as given to `LM`, or ""."""
+    api_key: Secret = field(default_factory=lambda: Secret(None))
+    headers: dict[str, Secret] = field(default_factory=dict)
+    """More headers to send; their values may be secrets."""
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    prices: Prices | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Address in force: the argument, the environment variable, or the provider's own."""
+        base = self.api_base or self.provider.base_from_environment() or self.provider.base_url
+        return base.rstrip("/")
+
+    @property
+    def endpoint(self) -> str:
+        """Address without secrets, or "" for the provider's own."""
+        base = self.base_url
+        return "" if base == self.provider.base_url else public_url(base)
+
+    @property
+    def supports_response_schema(self) -> bool:
+        """Whether answers can be held to a JSON schema; other servers than OpenAI's are taken to."""
+        return bool(self.endpoint) or self.provider.name != "openai" or not _NO_SCHEMA.fullmatch(self.name)
+
+    @property
+    def supports_function_calling(self) -> bool:
+        """Whether the model can be given tools; taken for granted with this API."""
+        return True
+
+    @property
+    def supports_reasoning(self) -> bool:
+        """Whether this is one of OpenAI's reasoning models."""
+        return openai.is_reasoning_model(self.name)
+
+    def check(self) -> None:
+        """Refuse a call without an address, or without a key where the provider surely needs one."""
+        if not self.base_url:
+            raise UserError(f"`{self.model}` must be told where its server is; pass `api_base=`.")
+        needs_key = bool(self.provider.key_variables) and self.base_url == self.provider.base_url
+        local = self.base_url.startswith(("http://localhost", "http://127."))
+        if needs_key and not local and not self._key() and not self.headers:
+            raise LMAuthError(
+                f"`{self.model}` needs an API key, but none was given; "
+                f"set {self.provider.key_variables[0]} or pass `api_key=`.",
+                model=self.model,
+            )
+
+    async def send(self, request: LMRequest) -> LMResponse:
+        """Post `request` and read the answer; see `Backend.send`."""
+        self.check()
+        key = self._key()
+        headers = {"Content-Type": "application/json", "User-Agent": "mipro"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        headers.update((name, value.reveal()) for name, value in self.headers.items())
+        url = self.base_url + openai.PATHS[request.params.get("model_type", "chat")]
+        call = Call(
+            self.model,
+            public_url(url),
+            self.provider.key_variables[0] if self.provider.key_variables else "",
+            (key, *(value.reveal() for value in self.headers.values())),
+        )
+        data = openai.encode(openai.body(request, self.name), self.model)
+        start_s = time.perf_counter()
+        try:
+            reply = await _wire.post(url, data, headers=headers, timeout_s=self.timeout_s)
+        except _wire.NoReplyError as error:
+            raise LMConnectionError(
+                f"The model `{self.model}` at {call.url} gave no answer: {redact(str(error), call.secrets)}; "
+                "check that the server runs and `api_base=` is its address, or pass a longer `timeout=`.",
+                model=self.model,
+            ) from error
+        return self._read(call, reply, time.perf_counter() - start_s)
+
+    def _read(self, call: Call, reply: _wire.Reply, latency_s: float) -> LMResponse:
+        text = reply.body.decode("utf-8", "replace")
+        if reply.status != _OK:
+            raise error_from_answer(call, reply.status, text, reply.headers)
+        try:
+            response = openai.response_from(json.loads(text), latency_s=latency_s)
+        except ValueError as error:
+            raise self._not_an_answer(call, text, reply) from error
+        cost = _prices.cost_usd(self.provider.name, self.name, response.usage, self.prices)
+        return response if cost is None else replace(response, cost_usd=cost)
+
+    def _not_an_answer(self, call: Call, text: str, reply: _wire.Reply) -> LMError:
+        # Some proxies report a failure of the model behind them under status 200.
+        try:
+            status = int(json.loads(text)["error"]["code"])
+        except (KeyError, TypeError, ValueError):
+            shown = redact(text[:200], call.secrets)
+            return LMServerError(
+                f"The model `{self.model}` at {call.url} answered 200, but not with a completion: {shown!r}; "
+                "check that `api_base=` is the address of an OpenAI-compatible API, usually ending in /v1.",
+                model=self.model,
+                status=reply.status,
+            )
+        return error_from_answer(call, status, text, reply.headers)
+
+    def _key(self) -> str:
+        return self.api_key.reveal() or self.provider.key_from_environment()

@@ -1,0 +1,121 @@
+"""All other providers, through the extra `litellm`, which is imported only here and only then."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mipro.errors import LMConnectionError, LMServerError, MissingExtraError
+from mipro.lm import _prices
+from mipro.lm._failures import Call, error_from_answer
+from mipro.lm._openai import response_from
+from mipro.lm._secrets import Secret, public_url, redact
+
+if TYPE_CHECKING:
+    from mipro.lm._prices import Prices
+    from mipro.lm._types import LMRequest, LMResponse
+
+_REASONING = re.compile(
+    r"claude-(?:3-7|[a-z]+-[4-9])|gemini-(?:2\.5|[3-9])|reasoner|thinking|/o[1-9]|gpt-[5-9]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LiteLLMBackend:
+    """One model of a provider that litellm knows."""
+
+    model: str
+    """Name as given to `LM`, which is litellm's."""
+    api_base: str = field(default="", repr=False)
+    api_key: Secret = field(default_factory=lambda: Secret(None))
+    headers: dict[str, Secret] = field(default_factory=dict)
+    credentials: dict[str, Secret] = field(default_factory=dict)
+    """Secrets under the provider's own names, such as `aws_secret_access_key`."""
+    timeout_s: float = 600.0
+    prices: Prices | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Address without secrets, or "" for the provider's own."""
+        return public_url(self.api_base) if self.api_base else ""
+
+    @property
+    def supports_response_schema(self) -> bool:
+        """Whether answers can be held to a JSON schema, as litellm's table has it."""
+        return bool(_import_litellm(self.model).supports_response_schema(self.model))
+
+    @property
+    def supports_function_calling(self) -> bool:
+        """Whether the model can be given tools, as litellm's table has it."""
+        return bool(_import_litellm(self.model).supports_function_calling(self.model))
+
+    @property
+    def supports_reasoning(self) -> bool:
+        """Whether the model reasons by itself before it answers."""
+        return _REASONING.search(self.model) is not None
+
+    def check(self) -> None:
+        """Refuse a call without litellm; the key is litellm's business."""
+        _import_litellm(self.model)
+
+    async def send(self, request: LMRequest) -> LMResponse:
+        """Have litellm make the call, once; see `Backend.send`."""
+        litellm = _import_litellm(self.model)
+        params = {k: v for k, v in request.params.items() if k not in ("rollout_id", "model_type")}
+        secrets = {name: value.reveal() for name, value in self.credentials.items() if value}
+        if self.api_key:
+            secrets["api_key"] = self.api_key.reveal()
+        if self.headers:
+            params["extra_headers"] = {name: value.reveal() for name, value in self.headers.items()}
+        if self.api_base:
+            params["api_base"] = self.api_base
+        hidden = (*secrets.values(), *(value.reveal() for value in self.headers.values()))
+        start_s = time.perf_counter()
+        try:
+            data = await litellm.acompletion(
+                model=self.model,
+                messages=list(request.messages),
+                timeout=self.timeout_s,
+                num_retries=0,
+                max_retries=0,
+                drop_params=True,
+                **params,
+                **secrets,
+            )
+        except Exception as error:  # noqa: BLE001 - litellm's errors have no common base
+            raise _error(self, error, hidden) from None
+        response = response_from(data, latency_s=time.perf_counter() - start_s)
+        return replace(response, cost_usd=self._cost(data, response))
+
+    def _cost(self, data: Any, response: LMResponse) -> float | None:
+        if self.prices is not None:
+            return self.prices.cost_usd(response.usage)
+        listed = (getattr(data, "_hidden_params", None) or {}).get("response_cost")
+        if listed is not None:
+            return float(listed)
+        provider, _, name = self.model.partition("/")
+        return _prices.cost_usd(provider, name, response.usage, None)
+
+
+def _error(backend: LiteLLMBackend, error: Exception, secrets: tuple[str, ...]) -> Exception:
+    call = Call(backend.model, backend.endpoint or "its provider", secrets=secrets)
+    status = getattr(error, "status_code", None)
+    kind = type(error).__name__
+    if status is None and not kind.startswith(("APIConnection", "Timeout")):
+        return LMServerError(f"litellm failed for `{backend.model}`: {kind}: {redact(str(error), secrets)}")
+    if status is None or kind.startswith(("APIConnection", "Timeout")):
+        return LMConnectionError(
+            f"The model `{backend.model}` gave no answer: {redact(str(error), secrets)}", model=backend.model
+        )
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    return error_from_answer(call, int(status), str(error), headers)
+
+
+def _import_litellm(model: str) -> Any:
+    try:
+        import litellm  # noqa: PLC0415 - an extra, slow, and it reaches for the network
+    except ImportError as error:
+        raise MissingExtraError("litellm", extra="litellm", purpose=f"The model `{model}`") from error
+    return litellm

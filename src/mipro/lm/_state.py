@@ -1,0 +1,62 @@
+"""Rebuilding a model from a saved state."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from mipro.errors import StateError
+from mipro.lm._base import CLASS_KEY, BaseLM
+from mipro.lm._lm import LM
+
+_BUILT_IN = f"{LM.__module__}.{LM.__qualname__}"
+# States that DSPy wrote name its own class; ours takes its place.
+_OF_DSPY = ("_dspy_lm_class", "dspy.clients.lm.LM")
+_ONLY_DSPY = (
+    "finetuning_model",
+    "launch_kwargs",
+    "train_kwargs",
+    "use_developer_role",
+    "engine",
+    "async_engine",
+)
+
+
+def rebuild(kind: type[BaseLM], state: dict[str, Any], *, allow_custom: bool) -> BaseLM:
+    """Return the model that `state` describes.
+
+    Args:
+        kind: The class that was asked; `BaseLM` lets the state choose.
+        state: What `dump_state` returned; not modified.
+        allow_custom: Whether a class named in the state may be imported.
+
+    Raises:
+        StateError: The class is another one and may not be imported, or can't be.
+    """
+    values = dict(state)
+    path = values.pop(CLASS_KEY, None)
+    old_path = values.pop(_OF_DSPY[0], None)
+    if old_path is not None:
+        path = _BUILT_IN if old_path == _OF_DSPY[1] else old_path
+        values = {k: v for k, v in values.items() if k not in _ONLY_DSPY}
+    if kind is not BaseLM:
+        return kind(**values)
+    if path in (None, _BUILT_IN):
+        return LM(**values)
+    if not allow_custom:
+        raise StateError(
+            f"The saved model is of the class `{path}`, which is not imported unless you trust the file; "
+            "pass `allow_custom_lm_class=True` (`allow_unsafe_lm_state=True` of `Module.load`) if you do."
+        )
+    return _imported(path)(**values)
+
+
+def _imported(path: str) -> type[BaseLM]:
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise StateError(f"The class `{path}` of the saved model can't be imported: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, BaseLM)):
+        raise StateError(f"The class `{path}` of the saved model must be a subclass of `BaseLM`.")
+    return found

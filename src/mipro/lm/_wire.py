@@ -1,0 +1,96 @@
+"""HTTP on the I/O loop: one pooled session for all models of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mipro.lm._loop import at_close
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import aiohttp
+
+CONNECT_TIMEOUT_S = 20.0
+KEEPALIVE_S = 30.0
+
+_session: aiohttp.ClientSession | None = None
+_owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+# Sessions of a parent process. Closing them here would close the parent's
+# connections, and dropping them would warn, so they are kept as they are.
+_of_parents: list[aiohttp.ClientSession] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered, whatever the status."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class NoReplyError(Exception):
+    """The server did not answer; the message says in a few words why."""
+
+
+async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> Reply:
+    """Post `body` and return the whole answer.
+
+    Args:
+        url: Where to.
+        body: Sent as it is.
+        headers: Sent with it.
+        timeout_s: Limit for the whole exchange; connecting is limited to 20 s besides.
+
+    Raises:
+        NoReplyError: Nothing was listening, the connection broke, or time ran out.
+    """
+    import aiohttp  # noqa: PLC0415 - heavy
+
+    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, timeout_s))
+    try:
+        async with _open_session().post(url, data=body, headers=headers, timeout=timeout) as answer:
+            return Reply(answer.status, answer.headers, await answer.read())
+    except asyncio.TimeoutError as error:
+        raise NoReplyError(f"no answer within {timeout_s:g} s") from error
+    except aiohttp.InvalidURL as error:
+        raise NoReplyError("the address is not a URL") from error
+    except aiohttp.ClientConnectorError as error:
+        raise NoReplyError(f"could not connect ({error.os_error.strerror or error.os_error})") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise NoReplyError(f"the connection broke ({type(error).__name__}: {error})") from error
+
+
+def _open_session() -> aiohttp.ClientSession:
+    global _session, _owner  # noqa: PLW0603 - the one place that owns them
+    owner = (os.getpid(), asyncio.get_running_loop())
+    if _session is not None and not _session.closed and _owner == owner:
+        return _session
+    if _session is not None and _owner is not None and _owner[0] != owner[0]:
+        _of_parents.append(_session)
+    import aiohttp  # noqa: PLC0415 - heavy
+
+    _session = aiohttp.ClientSession(
+        # The callers' threads and the run's gate bound what is in flight.
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=300),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Looking for proxies costs time on every call, so it is done only where there are any.
+        trust_env=bool(urllib.request.getproxies()),
+        skip_auto_headers=("User-Agent",),
+    )
+    _owner = owner
+    at_close(_close)
+    return _session
+
+
+async def _close() -> None:
+    global _session  # noqa: PLW0603 - the one place that owns it
+    if _session is not None and _owner is not None and _owner[0] == os.getpid():
+        await _session.close()
+        await asyncio.sleep(0)
+    _session = None
