@@ -16,6 +16,7 @@ class TestSQLite(StoreContract):
 
     @pytest.fixture
     def make_store(self, tmp_path):
+        """Open the same file at each call."""
         return lambda: SQLStore(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
 
 

@@ -34,6 +34,7 @@ from mipro.runs import (
     Run,
     canonical,
     default_run_dir,
+    interruptible,
     of_examples,
     of_metric,
     of_program,
@@ -271,6 +272,7 @@ class MIPROv2:
         with ExitStack() as stack:
             run = Run(run_dir, self._facts(job), budget=self.budget, seed=job.plan.seed)
             stack.callback(run.close)
+            stack.enter_context(interruptible(run))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run_dir)
             listeners = list(self.callbacks)
             if self.verbose or sys.stderr.isatty():

@@ -3,6 +3,7 @@
 from mipro.runs._budget import Budget
 from mipro.runs._evaluation import Evaluator, Measurement
 from mipro.runs._fingerprint import canonical, digest, of_examples, of_metric, of_program
+from mipro.runs._interrupt import interruptible
 from mipro.runs._reading import RecordedRun, open  # noqa: A004 - mipro.runs.open
 from mipro.runs._records import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Record, Spent
 from mipro.runs._run import Run, default_run_dir, versions
@@ -25,6 +26,7 @@ __all__ = [
     "canonical",
     "default_run_dir",
     "digest",
+    "interruptible",
     "of_examples",
     "of_metric",
     "of_program",

@@ -136,6 +136,8 @@ class Evaluator:
         return Measurement(known, pending, examples)
 
     def _measure(self, program: Module, candidate: str, index: int) -> EvaluationRecord:
+        if self._run.stopped is not None:
+            raise self._run.stopped
         outcome = run_example(program, self._dataset[index], self._metric, failure_score=self._failure_score)
         self._refuse_to_go_on(outcome)
         record = _record(outcome, candidate, self._split, index, self._failure_score)
@@ -156,10 +158,10 @@ class Evaluator:
         with self._lock:
             self._raised += 1
             raised = self._raised
-        if raised > self._max_errors:
+        if raised >= max(1, self._max_errors):
             raise ProgramError(
-                f"the {outcome.failure} must not raise on more than {self._max_errors} examples, but raised "
-                f"on {raised}; the last was example {index} of the {self._split}set: "
+                f"program and metric must raise on fewer than {self._max_errors} examples (`max_errors`), "
+                f"but raised on {raised}; the last was the {outcome.failure} on example {index} of the {self._split}set: "
                 f"{dict(self._dataset[index])!r}. Mend it, or raise `max_errors`; what was measured is kept "
                 f"in {self._run.where}.\n{outcome.traceback}",
                 count=raised,
