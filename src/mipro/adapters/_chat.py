@@ -1,0 +1,214 @@
+"""`ChatAdapter`: fields under markers such as `[[ ## answer ## ]]`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mipro.adapters._base import Adapter, Answers
+from mipro.adapters._read import read_value, with_defaults
+from mipro.adapters._tool_calls import ToolCalls
+from mipro.adapters._values import describe_fields, placeholder, type_name, value_text
+from mipro.adapters._wording import WORDING
+from mipro.errors import AdapterParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from pydantic.fields import FieldInfo
+
+    from mipro.adapters._base import LMCall
+    from mipro.lm import BaseLM
+    from mipro.signature import Signature
+
+_MARKER = re.compile(r"^[^\S\n]*\[\[ ## (\w+) ## \]\]", re.MULTILINE)
+_END_MARKER = "[[ ## completed ## ]]"
+
+
+class FieldInfoWithName(NamedTuple):
+    """A field and its name."""
+
+    name: str
+    info: FieldInfo
+
+
+class ChatAdapter(Adapter):
+    """The default: every field under a marker with its name, which all models can write.
+
+    An answer that can't be read is asked for once more as JSON.
+
+    Args:
+        callbacks: Kept for the caller.
+        use_native_function_calling: See `Adapter`.
+        native_response_types: Kept for the caller.
+        use_json_adapter_fallback: Whether to ask once more as JSON.
+        parallel_tool_calls: See `Adapter`.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Any] | None = None,
+        use_native_function_calling: bool = False,
+        native_response_types: Sequence[type] | None = None,
+        use_json_adapter_fallback: bool = True,
+        parallel_tool_calls: bool | None = None,
+    ) -> None:
+        super().__init__(callbacks, use_native_function_calling, native_response_types, parallel_tool_calls)
+        self.use_json_adapter_fallback = use_json_adapter_fallback
+        self._fallback: Adapter | None = None
+
+    def _exchange(
+        self,
+        lm: BaseLM,
+        params: dict[str, Any],
+        signature: type[Signature],
+        demos: Sequence[Mapping[str, Any]],
+        inputs: dict[str, Any],
+    ) -> Generator[LMCall, list[Any], Answers]:
+        try:
+            return (yield from super()._exchange(lm, dict(params), signature, demos, inputs))
+        except AdapterParseError as error:
+            if not self.use_json_adapter_fallback:
+                raise
+            reason = str(error)
+        answers = yield from self._json_adapter()._exchange(lm, params, signature, demos, inputs)
+        answers.metadata["fallback"] = reason
+        return answers
+
+    def _json_adapter(self) -> Adapter:
+        if self._fallback is None:
+            from mipro.adapters._json import JSONAdapter  # noqa: PLC0415 - it is a ChatAdapter itself
+
+            self._fallback = JSONAdapter(
+                use_native_function_calling=self.use_native_function_calling,
+                parallel_tool_calls=self.parallel_tool_calls,
+            )
+        return self._fallback
+
+    def format_field_description(self, signature: type[Signature]) -> str:
+        """Return the list of input and output fields."""
+        return (
+            f"{WORDING.inputs_title}\n{describe_fields(signature.input_fields)}\n"
+            f"{WORDING.outputs_title}\n{describe_fields(signature.output_fields)}"
+        )
+
+    def format_field_structure(self, signature: type[Signature]) -> str:
+        """Return the layout of messages: each field under its marker."""
+        parts = [WORDING.chat_layout]
+        for fields in (signature.input_fields, signature.output_fields):
+            parts.append(
+                self.format_field_with_value(
+                    {FieldInfoWithName(name, info): placeholder(name, info) for name, info in fields.items()}
+                )
+            )
+        return "\n\n".join([*parts, _END_MARKER]).strip()
+
+    def format_task_description(self, signature: type[Signature]) -> str:
+        """Return the instructions, introduced and indented."""
+        indent = "\n" + " " * 8
+        return f"{WORDING.task} {indent}{indent.join(signature.instructions.splitlines())}"
+
+    def format_user_message_content(
+        self,
+        signature: type[Signature],
+        inputs: Mapping[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,
+    ) -> str:
+        """Return the given inputs under their markers, then the reminder of the output format."""
+        parts = [prefix]
+        for name, info in signature.input_fields.items():
+            if name in inputs:
+                parts.append(f"[[ ## {name} ## ]]\n{value_text(info, inputs[name])}")
+        if main_request:
+            reminder = self._head(signature).reminder
+            if reminder is not None:
+                parts.append(reminder)
+        parts.append(suffix)
+        return "\n\n".join(parts).strip()
+
+    def user_message_output_requirements(self, signature: type[Signature]) -> str | None:
+        """Return the reminder of the output format."""
+        fields = WORDING.joiner.join(
+            f"`[[ ## {name} ## ]]`{self._type_hint(info)}" for name, info in signature.output_fields.items()
+        )
+        return WORDING.chat_reminder.format(fields=fields)
+
+    def _type_hint(self, info: FieldInfo) -> str:
+        if info.annotation is str:
+            return ""
+        if info.annotation is ToolCalls:
+            return WORDING.reminder_tool_calls
+        return WORDING.reminder_type.format(type=type_name(info.annotation))
+
+    def format_assistant_message_content(
+        self,
+        signature: type[Signature],
+        outputs: Mapping[str, Any],
+        missing_field_message: str | None = None,
+    ) -> str:
+        """Return the output fields under their markers, then the end marker."""
+        values = {
+            FieldInfoWithName(name, info): outputs.get(name, missing_field_message)
+            for name, info in signature.output_fields.items()
+        }
+        return f"{self.format_field_with_value(values)}\n\n{_END_MARKER}\n"
+
+    def format_field_with_value(self, fields_with_values: Mapping[FieldInfoWithName, Any]) -> str:
+        """Return values under the markers of their fields."""
+        return "\n\n".join(
+            f"[[ ## {field.name} ## ]]\n{value_text(field.info, value)}"
+            for field, value in fields_with_values.items()
+        ).strip()
+
+    def parse(self, signature: type[Signature], completion: str) -> dict[str, Any]:
+        """Return what stands under the markers of the output fields, the first time each occurs.
+
+        Raises:
+            AdapterParseError: A field is missing or of another type.
+        """
+        outputs = signature.output_fields
+        values: dict[str, Any] = {}
+        markers = list(_MARKER.finditer(completion))
+        for number, marker in enumerate(markers):
+            name = marker.group(1)
+            if name not in outputs or name in values:
+                continue
+            end = markers[number + 1].start() if number + 1 < len(markers) else len(completion)
+            text = completion[marker.end() : end].strip()
+            try:
+                values[name] = read_value(text, outputs[name].annotation)
+            except ValueError as error:
+                raise AdapterParseError(
+                    "ChatAdapter",
+                    signature,
+                    completion,
+                    f"Failed to parse field {name} with value {text!r}: {error}",
+                    parsed_result=values,
+                    missing=(name,),
+                ) from error
+        return complete_or_raise("ChatAdapter", signature, completion, values)
+
+    def format_finetune_data(
+        self,
+        signature: type[Signature],
+        demos: Sequence[Mapping[str, Any]],
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+    ) -> dict[str, list[Any]]:
+        """Return prompt and answer as one conversation in OpenAI's fine-tuning format."""
+        answer = self.format_assistant_message_content(signature, outputs)
+        messages = self.format(signature, demos, inputs)
+        return {"messages": [*messages, {"role": "assistant", "content": answer}]}
+
+
+def complete_or_raise(
+    adapter: str, signature: type[Signature], completion: str, values: dict[str, Any]
+) -> dict[str, Any]:
+    """Return all output fields in order, or raise what is missing."""
+    complete = with_defaults(signature.output_fields, values)
+    missing = tuple(name for name in signature.output_fields if name not in complete)
+    if missing:
+        raise AdapterParseError(adapter, signature, completion, parsed_result=complete, missing=missing)
+    return complete

@@ -1,0 +1,194 @@
+"""`JSONAdapter`: the answer is one JSON object, by schema where the server can do that."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mipro.adapters._base import Adapter, Answers
+from mipro.adapters._chat import ChatAdapter, FieldInfoWithName, complete_or_raise
+from mipro.adapters._read import read_value, repair_json
+from mipro.adapters._schema import response_schema
+from mipro.adapters._values import as_plain, placeholder, value_text
+from mipro.adapters._wording import WORDING
+from mipro.errors import AdapterParseError, ContextWindowError, LMRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from pydantic.fields import FieldInfo
+
+    from mipro.adapters._base import LMCall
+    from mipro.lm import BaseLM
+    from mipro.signature import Signature
+
+_JSON_OBJECT: dict[str, Any] = {"type": "json_object"}
+
+
+class JSONAdapter(ChatAdapter):
+    """Asks for one JSON object with the output fields as keys.
+
+    The strictest format that the model takes is used: a JSON schema, a JSON object,
+    or plain text. One that a server refuses is not offered to it again.
+
+    Args:
+        callbacks: Kept for the caller.
+        use_native_function_calling: See `Adapter`.
+        parallel_tool_calls: See `Adapter`.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Any] | None = None,
+        use_native_function_calling: bool = True,
+        parallel_tool_calls: bool | None = None,
+    ) -> None:
+        super().__init__(
+            callbacks,
+            use_native_function_calling,
+            use_json_adapter_fallback=False,
+            parallel_tool_calls=parallel_tool_calls,
+        )
+        # Response formats, by model, that its server has refused.
+        self._refused: set[tuple[str, str]] = set()
+
+    def _exchange(
+        self,
+        lm: BaseLM,
+        params: dict[str, Any],
+        signature: type[Signature],
+        demos: Sequence[Mapping[str, Any]],
+        inputs: dict[str, Any],
+    ) -> Generator[LMCall, list[Any], Answers]:
+        if "response_format" in params:
+            return (yield from Adapter._exchange(self, lm, params, signature, demos, inputs))
+        model = str(getattr(lm, "identity", lm.model))
+        for response_format in self._response_formats(lm, model, signature):
+            offered = dict(params, response_format=response_format)
+            try:
+                return (yield from Adapter._exchange(self, lm, offered, signature, demos, inputs))
+            except ContextWindowError:
+                raise
+            except LMRequestError as error:
+                if "response_format" not in str(error) and "schema" not in str(error):
+                    raise
+                self._refused.add((model, response_format["type"]))
+        return (yield from Adapter._exchange(self, lm, params, signature, demos, inputs))
+
+    def _response_formats(
+        self, lm: BaseLM, model: str, signature: type[Signature]
+    ) -> Generator[dict[str, Any], None, None]:
+        """Yield the formats to offer, the strictest first."""
+        known = getattr(lm, "supported_params", None)
+        if known is not None and "response_format" not in known:
+            return
+        if lm.supports_response_schema and (model, "json_schema") not in self._refused:
+            schema = response_schema(signature, native_tools=self.use_native_function_calling)
+            if schema is not None:
+                yield schema
+        if (model, "json_object") not in self._refused:
+            yield _JSON_OBJECT
+
+    def format_field_structure(self, signature: type[Signature]) -> str:
+        """Return the layout: inputs under markers, outputs as a JSON object."""
+        inputs, outputs = (
+            {FieldInfoWithName(name, info): placeholder(name, info) for name, info in fields.items()}
+            for fields in (signature.input_fields, signature.output_fields)
+        )
+        parts = [
+            WORDING.json_layout,
+            WORDING.json_inputs,
+            self.format_field_with_value(inputs, role="user"),
+            WORDING.json_outputs,
+            self.format_field_with_value(outputs, role="assistant"),
+        ]
+        return "\n\n".join(parts).strip()
+
+    def user_message_output_requirements(self, signature: type[Signature]) -> str | None:
+        """Return the reminder of the output format."""
+        fields = WORDING.joiner.join(
+            f"`{name}`{self._type_hint(info)}" for name, info in signature.output_fields.items()
+        )
+        return WORDING.json_reminder.format(fields=fields)
+
+    def format_assistant_message_content(
+        self,
+        signature: type[Signature],
+        outputs: Mapping[str, Any],
+        missing_field_message: str | None = None,
+    ) -> str:
+        """Return the output fields as a JSON object."""
+        values = {
+            FieldInfoWithName(name, info): outputs.get(name, missing_field_message)
+            for name, info in signature.output_fields.items()
+        }
+        return self.format_field_with_value(values, role="assistant")
+
+    def format_field_with_value(
+        self, fields_with_values: Mapping[FieldInfoWithName, Any], role: str = "user"
+    ) -> str:
+        """Return values under markers ("user") or as a JSON object ("assistant")."""
+        if role == "user":
+            return super().format_field_with_value(fields_with_values)
+        values = {field.name: _json_value(field.info, value) for field, value in fields_with_values.items()}
+        return json.dumps(values, indent=2, ensure_ascii=False)
+
+    def parse(self, signature: type[Signature], completion: str) -> dict[str, Any]:
+        """Return the output fields of the JSON object in an answer, repaired if need be.
+
+        Raises:
+            AdapterParseError: There is no object, or a field is missing or of another type.
+        """
+        found = _json_object(completion)
+        if found is None:
+            raise AdapterParseError(
+                "JSONAdapter", signature, completion, "LM response cannot be serialized to a JSON object."
+            )
+        values: dict[str, Any] = {}
+        for name, info in signature.output_fields.items():
+            if name not in found:
+                continue
+            try:
+                values[name] = read_value(found[name], info.annotation)
+            except ValueError as error:
+                raise AdapterParseError(
+                    "JSONAdapter",
+                    signature,
+                    completion,
+                    f"Failed to parse field {name}: {error}",
+                    parsed_result=found,
+                    missing=(name,),
+                ) from error
+        return complete_or_raise("JSONAdapter", signature, completion, values)
+
+    def format_finetune_data(
+        self,
+        signature: type[Signature],
+        demos: Sequence[Mapping[str, Any]],
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+    ) -> dict[str, list[Any]]:
+        """Return prompt and answer as one conversation in OpenAI's fine-tuning format."""
+        return super().format_finetune_data(signature, demos, inputs, outputs)
+
+
+def _json_value(info: FieldInfo, value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and info.annotation is str:
+        return value_text(info, value)
+    return as_plain(value)
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that `text` is, nearly is, or holds."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = repair_json(text)
+    if isinstance(found, dict):
+        return found
+    start, end = text.find("{"), text.rfind("}")
+    if 0 <= start < end:
+        found = repair_json(text[start : end + 1])
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,146 @@
+"""How the text of an answer becomes a typed value."""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import decimal
+import enum
+import json
+import pathlib
+import uuid
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from mipro.adapters._type import Type
+from mipro.adapters._values import is_optional, is_subclass, is_union, type_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic.fields import FieldInfo
+
+# Types that a model writes as bare text: "2024-05-01", not "\"2024-05-01\"".
+_TEXT_LIKE = (
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    decimal.Decimal,
+    uuid.UUID,
+    pathlib.PurePath,
+    bytes,
+    complex,
+)
+_NONE_WORDS = frozenset({"None", "null"})
+
+
+def read_value(value: Any, annotation: Any) -> Any:
+    """Return `value`, a text or what JSON holds, as an instance of `annotation`.
+
+    Raises:
+        ValueError: It can't be read as that type.
+    """
+    if annotation is str:
+        return value if isinstance(value, str) else str(value)
+    try:
+        if isinstance(annotation, enum.EnumMeta):
+            return _enum_member(value, annotation)
+        if get_origin(annotation) is Literal:
+            value = _literal(value, annotation)
+        if isinstance(value, str):
+            return _read_text(value, annotation)
+        return type_adapter(annotation).validate_python(value)
+    except ValueError:
+        raise
+    except Exception as error:  # validators of the user's types may raise anything on odd input
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _read_text(text: str, annotation: Any) -> Any:
+    validate = type_adapter(annotation).validate_python
+    if is_union(annotation) and is_optional(annotation) and str in get_args(annotation):
+        return None if text.strip() in _NONE_WORDS else validate(text)
+    first_error: ValueError | None = None
+    for candidate in _candidates(text, annotation):
+        try:
+            return validate(candidate)
+        except ValueError as error:
+            first_error = first_error or error
+    raise first_error or ValueError(f"can't read {text!r}")
+
+
+def _candidates(text: str, annotation: Any) -> Iterator[Any]:
+    """Yield what `text` may stand for, the most literal reading first."""
+    if get_origin(annotation) is Literal or any(is_subclass(annotation, base) for base in _TEXT_LIKE):
+        yield text.strip()
+    try:
+        yield json.loads(text)
+    except (ValueError, RecursionError):
+        yield _repaired(text)
+    # A custom type may read the text itself; a scalar may be written plainly.
+    if is_subclass(annotation, Type) or annotation in (int, float, bool):
+        yield text.strip()
+
+
+def _repaired(text: str) -> Any:
+    """Return the JSON or Python value that `text` almost is, else the text."""
+    repaired = repair_json(text)
+    if repaired != "" or text == "":
+        return repaired
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def repair_json(text: str) -> Any:
+    """Return the JSON value that `text` almost is; "" where it is none."""
+    import json_repair  # noqa: PLC0415 - most answers need no repair
+
+    try:
+        return json_repair.loads(text)
+    except (ValueError, RecursionError, IndexError, TypeError):
+        return ""
+
+
+def _enum_member(value: Any, annotation: Any) -> Any:
+    """Find a member by its value, by its value as text, or by its name."""
+    if isinstance(value, annotation):
+        return value
+    for member in annotation:
+        if member.value == value:
+            return member
+    text = str(value).strip()
+    for member in annotation:
+        if str(member.value) == text:
+            return member
+    if text in annotation.__members__:
+        return annotation[text]
+    raise ValueError(f"{value!r} is not a valid name or value for the enum {annotation.__name__}")
+
+
+def _literal(value: Any, annotation: Any) -> Any:
+    allowed = get_args(annotation)
+    if not isinstance(value, str) or value in allowed:
+        return value
+    text = value.strip()
+    if text.startswith(("Literal[", "str[")) and text.endswith("]"):
+        text = text[text.find("[") + 1 : -1]
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
+    return text
+
+
+def with_defaults(fields: Mapping[str, FieldInfo], values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` in the order of `fields`, optional fields that are absent filled in.
+
+    A field is optional when it has a default or its type allows None.
+    """
+    complete = {}
+    for name, field in fields.items():
+        if name in values:
+            complete[name] = values[name]
+        elif not field.is_required():
+            complete[name] = field.get_default(call_default_factory=True)
+        elif is_optional(field.annotation):
+            complete[name] = None
+    return complete

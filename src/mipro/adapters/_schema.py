@@ -1,0 +1,76 @@
+"""The JSON schema of a signature's outputs, in the strict form that servers decode by."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import pydantic
+
+from mipro.adapters._tool_calls import ToolCalls
+from mipro.adapters._values import type_adapter
+
+if TYPE_CHECKING:
+    from mipro.signature import Signature
+
+_schemas: WeakKeyDictionary[type[Signature], dict[bool, dict[str, Any] | None]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def response_schema(signature: type[Signature], *, native_tools: bool) -> dict[str, Any] | None:
+    """Return `response_format` for the outputs of `signature`; built once per signature.
+
+    None where the strict form can't say it: a dict with keys not known in advance, a
+    value of any type, a type without a schema.
+
+    Args:
+        signature: What must be answered.
+        native_tools: Whether tool calls go through the server's own and need no field.
+    """
+    built = _schemas.get(signature)
+    if built is None:
+        with _lock:
+            built = _schemas.setdefault(signature, {})
+    if native_tools not in built:
+        built[native_tools] = _build(signature, native_tools=native_tools)
+    return built[native_tools]
+
+
+def _build(signature: type[Signature], *, native_tools: bool) -> dict[str, Any] | None:
+    outputs = {
+        name: info.annotation
+        for name, info in signature.output_fields.items()
+        if not (native_tools and info.annotation is ToolCalls)
+    }
+    try:
+        adapters: list[Any] = [(name, "validation", type_adapter(outputs[name])) for name in outputs]
+        by_field, shared = pydantic.TypeAdapter.json_schemas(adapters)
+    except (pydantic.errors.PydanticUserError, ValueError):
+        return None
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {name: by_field[(name, "validation")] for name in outputs},
+    }
+    if shared.get("$defs"):
+        schema["$defs"] = shared["$defs"]
+    if not _make_strict(schema):
+        return None
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+
+
+def _make_strict(part: dict[str, Any]) -> bool:
+    """Close every object in place; return False where that is not possible."""
+    part.pop("default", None)
+    if not part or ("additionalProperties" in part and part["additionalProperties"] is not False):
+        return False
+    if part.get("type") == "object":
+        part.setdefault("properties", {})
+        part["required"] = list(part["properties"])
+        part["additionalProperties"] = False
+    inner: list[Any] = [*part.get("properties", {}).values(), *part.get("$defs", {}).values()]
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        inner.extend(part.get(key, ()))
+    if part.get("type") == "array" and "prefixItems" not in part:
+        inner.append(part.get("items", {}))
+    return all(_make_strict(item) for item in inner if isinstance(item, dict))

@@ -1,0 +1,140 @@
+"""`ToolCalls`: what a model wants called, and the server's own way of saying so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+import pydantic
+
+from mipro.adapters._read import repair_json
+from mipro.adapters._tool import Tool
+from mipro.adapters._type import Type
+from mipro.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mipro.signature import Signature
+
+
+class ToolCalls(Type):
+    """The tool calls that a model asks for."""
+
+    class ToolCall(Type):
+        """One call: the tool's name and its arguments."""
+
+        id: str | None = pydantic.Field(default=None, exclude=True)
+        name: str
+        args: dict[str, Any] = pydantic.Field(json_schema_extra={"additionalProperties": True})
+
+        def format(self) -> dict[str, Any]:  # type: ignore[override] # JSON, not content blocks
+            """Return name and arguments."""
+            return {"name": self.name, "args": self.args}
+
+        def execute(self, functions: Mapping[str, Any] | Sequence[Tool]) -> Any:
+            """Call the tool and return what it returns.
+
+            Args:
+                functions: Functions by name, or tools.
+
+            Raises:
+                UserError: The tool is not among them.
+            """
+            named = functions if isinstance(functions, dict) else {tool.name: tool for tool in functions}
+            if self.name not in named:
+                raise UserError(f"Tool function '{self.name}' not found; known: {sorted(map(str, named))}.")
+            return named[self.name](**self.args)
+
+    tool_calls: list[ToolCall]
+
+    @classmethod
+    def from_dict_list(cls, tool_calls_dicts: Sequence[Mapping[str, Any]]) -> ToolCalls:
+        """Return the calls that dicts with `name` and `args` describe."""
+        return cls(tool_calls=[cls.ToolCall(**_normal(call)) for call in tool_calls_dicts])
+
+    @classmethod
+    def description(cls) -> str:
+        """Return what the model is told about the type."""
+        return 'A JSON object such as {"tool_calls": [{"name": "search", "args": {"query": "cats"}}]}.'
+
+    def format(self) -> dict[str, Any]:  # type: ignore[override] # JSON, not content blocks
+        """Return the calls as plain values."""
+        return {"tool_calls": [call.format() for call in self.tool_calls]}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _validate(cls, data: Any) -> Any:
+        if isinstance(data, cls):
+            return data
+        calls = data.get("tool_calls", [data]) if isinstance(data, dict) else data
+        if isinstance(calls, list) and all(isinstance(c, cls.ToolCall) or _is_call(c) for c in calls):
+            return {"tool_calls": [cls.ToolCall(**_normal(c)) if isinstance(c, dict) else c for c in calls]}
+        raise ValueError(f"Received invalid value for `ToolCalls`: {data!r}")
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, dict) and (
+        ("name" in value and ("args" in value or "arguments" in value)) or "function" in value
+    )
+
+
+def _normal(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return id, name and args of a call in our form or the server's."""
+    function = call.get("function")
+    inner = function if isinstance(function, dict) else call
+    arguments = inner.get("args", inner.get("arguments", {}))
+    if isinstance(arguments, str):
+        arguments = repair_json(arguments)
+    return {
+        "id": call.get("id") or call.get("call_id"),
+        "name": inner.get("name") or call.get("name"),
+        "args": arguments if isinstance(arguments, dict) else {},
+    }
+
+
+def read_tool_calls(calls: Sequence[Any]) -> ToolCalls:
+    """Return tool calls in the server's form, dicts or objects, as `ToolCalls`."""
+    return ToolCalls.from_dict_list([c if isinstance(c, dict) else c.model_dump() for c in calls])
+
+
+def tool_calls_field(signature: type[Signature]) -> str | None:
+    """Return the name of the output field of type `ToolCalls`, if there is one."""
+    return next((n for n, field in signature.output_fields.items() if field.annotation is ToolCalls), None)
+
+
+def _tools_field(signature: type[Signature]) -> str | None:
+    for name, field in signature.input_fields.items():
+        annotation = field.annotation
+        if annotation is Tool or (get_origin(annotation) is list and get_args(annotation) == (Tool,)):
+            return name
+    return None
+
+
+def native_tools(
+    signature: type[Signature], inputs: Mapping[str, Any], *, supported: bool
+) -> list[dict[str, Any]] | None:
+    """Return the tools to send in the server's own format, or None for none.
+
+    Raises:
+        UserError: The signature wants tool calls and takes no tools.
+    """
+    calls, tools = tool_calls_field(signature), _tools_field(signature)
+    if calls is None:
+        return None
+    if tools is None:
+        raise UserError(
+            f"the output field `{calls}` wants tool calls, but there is no input field with the tools; "
+            "add one of type `list[Tool]`."
+        )
+    if not supported:
+        return None
+    given = inputs.get(tools, [])
+    return [tool.format_as_openai_function_call() for tool in (given if isinstance(given, list) else [given])]
+
+
+def without_tool_fields(signature: type[Signature]) -> type[Signature]:
+    """Return the signature without the fields that go through the server's tool calls."""
+    for name in (tool_calls_field(signature), _tools_field(signature)):
+        if name is not None:
+            signature = signature.delete(name)
+    return signature

@@ -1,0 +1,83 @@
+"""`Type`: base of values that are not text in a prompt, such as images."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, get_args, get_origin
+
+import pydantic
+
+# A custom value becomes text between these two while a prompt is put together, and
+# a content block of its own at the end. Saved demos hold them, so they can't change.
+_START = "<<CUSTOM-TYPE-START-IDENTIFIER>>"
+_END = "<<CUSTOM-TYPE-END-IDENTIFIER>>"
+_MARKED = re.compile(f"{_START}(.*?){_END}", re.DOTALL)
+
+
+class Type(pydantic.BaseModel):
+    """Base of custom types in signatures; subclasses say how they look in a prompt.
+
+    Example:
+        >>> class Link(Type):
+        ...     url: str
+        ...
+        ...     def format(self):
+        ...         return [{"type": "text", "text": self.url}]
+    """
+
+    def format(self) -> list[dict[str, Any]] | str:
+        """Return content blocks in OpenAI's format, or plain text."""
+        raise NotImplementedError(f"`{type(self).__name__}` must define `format`.")
+
+    @classmethod
+    def description(cls) -> str:
+        """Return what the model is told about the type; nothing by default."""
+        return ""
+
+    @classmethod
+    def extract_custom_type_from_annotation(cls, annotation: Any) -> list[type[Type]]:
+        """Return the subclasses of this class that `annotation` holds, at any depth."""
+        if isinstance(annotation, type) and get_origin(annotation) is None:
+            return [annotation] if issubclass(annotation, cls) else []
+        return [
+            found for part in get_args(annotation) for found in cls.extract_custom_type_from_annotation(part)
+        ]
+
+    @pydantic.model_serializer()
+    def serialize_model(self) -> Any:
+        """Return the text that stands for this value until the prompt is put together."""
+        formatted = self.format()
+        if isinstance(formatted, list):
+            return f"{_START}{json.dumps(formatted, ensure_ascii=False)}{_END}"
+        return formatted
+
+
+def with_content_blocks(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a user message with its custom values as content blocks, if it has any."""
+    content = message["content"]
+    if message["role"] != "user" or not isinstance(content, str) or _START not in content:
+        return message
+    blocks: list[dict[str, Any]] = []
+    end = 0
+    for found in _MARKED.finditer(content):
+        if found.start() > end:
+            blocks.append({"type": "text", "text": content[end : found.start()]})
+        blocks.extend(_blocks(found.group(1).strip()))
+        end = found.end()
+    if end < len(content):
+        blocks.append({"type": "text", "text": content[end:]})
+    return {**message, "content": blocks}
+
+
+def _blocks(payload: str) -> list[dict[str, Any]]:
+    # A value inside a list or dict is quoted once more by the JSON around it.
+    for text in (payload, f'"{payload}"'):
+        try:
+            blocks = json.loads(text)
+            blocks = json.loads(blocks) if isinstance(blocks, str) else blocks
+        except ValueError:
+            continue
+        if isinstance(blocks, list):
+            return [b if isinstance(b, dict) else {"type": "text", "text": str(b)} for b in blocks]
+    return [{"type": "text", "text": payload}]

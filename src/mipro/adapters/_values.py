@@ -1,0 +1,164 @@
+"""How values and types are written into a prompt."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+import types
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+import pydantic
+
+from mipro.adapters._type import Type
+from mipro.adapters._wording import WORDING
+from mipro.signature import extra_of, role_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
+
+_SCALARS = (str, bool, int, float, type(None))
+
+
+@functools.lru_cache(maxsize=1024)
+def type_adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
+    """Return pydantic's reader and writer for a type; built once per type.
+
+    Raises:
+        pydantic.errors.PydanticUserError: pydantic can't handle the type.
+    """
+    try:
+        return pydantic.TypeAdapter(annotation)
+    except pydantic.errors.PydanticSchemaGenerationError:
+        # A plain class: its instances are accepted, nothing is read from text.
+        return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
+
+
+def as_plain(value: Any) -> Any:
+    """Return `value` as JSON can hold it; what can't be turned into JSON becomes text."""
+    if isinstance(value, _SCALARS) and type(value) in _SCALARS:
+        return value
+    try:
+        return type_adapter(type(value)).dump_python(value, mode="json", fallback=str, warnings=False)
+    except (ValueError, TypeError, pydantic.errors.PydanticUserError):
+        return str(value)
+
+
+def value_text(field: FieldInfo, value: Any) -> str:
+    """Return `value` as it stands in a prompt under the name of `field`."""
+    if type(value) is str:
+        return value
+    if isinstance(value, list) and field.annotation is str:
+        return _numbered(value)
+    as_json = as_plain(value)
+    if isinstance(as_json, (dict, list)):
+        return json.dumps(as_json, ensure_ascii=False)
+    return str(as_json)
+
+
+def _numbered(values: list[Any]) -> str:
+    """Several texts where one was declared: passages, one under the other."""
+    if not values:
+        return "N/A"
+    if len(values) == 1:
+        return _quoted(str(values[0]))
+    return "\n".join(f"[{number}] {_quoted(str(value))}" for number, value in enumerate(values, start=1))
+
+
+def _quoted(text: str) -> str:
+    if not any(mark in text for mark in "\n«»"):
+        return f"«{text}»"
+    indented = text.replace("\n", "\n    ")
+    return f"«««\n    {indented}\n»»»"
+
+
+def is_optional(annotation: Any) -> bool:
+    """Return whether `annotation` allows None."""
+    if annotation is None or annotation is type(None):
+        return True
+    if get_origin(annotation) is Annotated:
+        return is_optional(get_args(annotation)[0])
+    return is_union(annotation) and any(is_optional(part) for part in get_args(annotation))
+
+
+def is_union(annotation: Any) -> bool:
+    """Return whether `annotation` is `Union[...]` or `... | ...`."""
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
+def is_subclass(annotation: Any, base: type) -> bool:
+    """Return whether `annotation` is a plain class below `base`."""
+    return isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, base)
+
+
+def type_name(annotation: Any) -> str:
+    """Return the name of a type as the model sees it, for example `Literal['a', 'b']`."""
+    origin = get_origin(annotation)
+    if origin is None:
+        return getattr(annotation, "__name__", None) or str(annotation)
+    if origin is types.UnionType:
+        origin = Union
+    if origin is Literal:
+        parts = [_literal_name(part) for part in get_args(annotation)]
+    else:
+        parts = ["..." if part is Ellipsis else type_name(part) for part in get_args(annotation)]
+    return f"{type_name(origin)}[{', '.join(parts)}]"
+
+
+def _literal_name(value: Any) -> str:
+    if not isinstance(value, str):
+        return type_name(value)
+    if "'" not in value:
+        return f"'{value}'"
+    if '"' not in value:
+        return f'"{value}"'
+    return "'" + value.replace("'", "\\'") + "'"
+
+
+def placeholder(name: str, field: FieldInfo) -> str:
+    """Return what stands for a field's value in the layout, with a note on its type."""
+    note = "" if role_of(field) == "input" else _type_note(field.annotation)
+    return f"{{{name}}}" + (WORDING.note.format(note=note) if note else "")
+
+
+def _type_note(annotation: Any) -> str:
+    if annotation is str:
+        return ""
+    if annotation is bool:
+        return WORDING.note_bool
+    if annotation in (int, float):
+        return WORDING.note_number.format(type=annotation.__name__)
+    if is_subclass(annotation, enum.Enum):
+        return WORDING.note_enum.format(values="; ".join(str(member.value) for member in annotation))
+    if get_origin(annotation) is Literal:
+        return WORDING.note_literal.format(values="; ".join(str(value) for value in get_args(annotation)))
+    schema = json.dumps(_type_first(type_adapter(annotation).json_schema()), ensure_ascii=False)
+    return WORDING.note_schema.replace("{schema}", schema)
+
+
+def _type_first(schema: Any) -> Any:
+    """Return the schema with `type` before all other keys: models read from the left."""
+    if isinstance(schema, dict):
+        ordered = sorted(schema.items(), key=lambda item: (item[0] != "type", item[0]))
+        return {key: _type_first(value) for key, value in ordered}
+    if isinstance(schema, list):
+        return [_type_first(item) for item in schema]
+    return schema
+
+
+def describe_fields(fields: Mapping[str, FieldInfo]) -> str:
+    """Return the numbered list of fields: name, type, description, constraints."""
+    lines = []
+    for number, (name, field) in enumerate(fields.items(), start=1):
+        extra = extra_of(field)
+        text = extra["desc"] if extra["desc"] != f"${{{name}}}" else ""
+        for custom in Type.extract_custom_type_from_annotation(field.annotation):
+            if custom.description():
+                text += "\n" + WORDING.about_type.format(type=type_name(custom), text=custom.description())
+        line = f"{number}. `{name}` ({type_name(field.annotation)}): {text}"
+        if extra.get("constraints"):
+            line += "\n" + WORDING.constraints.format(text=extra["constraints"])
+        lines.append(line)
+    return "\n".join(lines).strip()

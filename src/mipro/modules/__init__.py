@@ -1,0 +1,24 @@
+"""Modules: predictors, what is built of them, and how programs are run and kept."""
+
+from mipro.adapters import Tool
+from mipro.modules._asyncify import asyncify, syncify
+from mipro.modules._chain_of_thought import ChainOfThought
+from mipro.modules._majority import majority
+from mipro.modules._module import Module
+from mipro.modules._parallel import Parallel
+from mipro.modules._predict import Predict
+from mipro.modules._react import ReAct
+from mipro.modules._tree import Parameter
+
+__all__ = [
+    "ChainOfThought",
+    "Module",
+    "Parallel",
+    "Parameter",
+    "Predict",
+    "ReAct",
+    "Tool",
+    "asyncify",
+    "majority",
+    "syncify",
+]

@@ -1,0 +1,71 @@
+"""What is wrong with the inputs of a call: missing, unknown, of another type."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from mipro.adapters import is_optional, type_name
+from mipro.context import settings
+from mipro.signature import TYPE_IS_UNDEFINED, extra_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mipro.signature import Signature
+
+
+def input_faults(signature: type[Signature], inputs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one sentence for each kind of fault."""
+    fields = signature.input_fields
+    unknown = [name for name in inputs if name not in fields]
+    if unknown:
+        yield (
+            f"Input contains fields not in signature. These fields will be ignored: {unknown}. "
+            f"Expected fields: {list(fields)}."
+        )
+    if settings.warn_on_type_mismatch or settings.strict:
+        for name, field in fields.items():
+            value = inputs.get(name)
+            if value is None or extra_of(field).get(TYPE_IS_UNDEFINED):
+                continue
+            if not fits(value, field.annotation):
+                yield (
+                    f"Type mismatch for field '{name}': expected {type_name(field.annotation)} based on given "
+                    f"Signature, but the provided value is incompatible: {value!r}."
+                )
+    missing = [name for name in fields if name not in inputs and not is_optional(fields[name].annotation)]
+    if missing:
+        present = [name for name in fields if name in inputs]
+        yield f"Not all input fields were provided to module. Present: {present}. Missing: {missing}."
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Return whether `value` may be given where `annotation` is declared.
+
+    Several texts may be given where one is declared: passages.
+    """
+    if annotation is str and isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    return _is(value, annotation)
+
+
+def _is(value: Any, annotation: Any) -> bool:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is None:
+        return annotation is Any or (isinstance(annotation, type) and isinstance(value, annotation))
+    if origin in (Union, types.UnionType):
+        return any(_is(value, part) for part in args)
+    if origin is Literal:
+        return value in args
+    if not isinstance(origin, type) or not isinstance(value, origin):
+        return False
+    if origin is dict:
+        return all(_is(key, args[0]) and _is(item, args[1]) for key, item in value.items())
+    if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):  # noqa: PLR2004 - tuple[X, ...]
+        return len(value) == len(args) and all(
+            _is(item, part) for item, part in zip(value, args, strict=True)
+        )
+    if origin in (list, tuple, set, frozenset):
+        return all(_is(item, args[0]) for item in value)
+    return True

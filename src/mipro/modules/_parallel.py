@@ -1,0 +1,201 @@
+"""`Parallel`: pairs of program and inputs, run in threads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from mipro.context import settings
+from mipro.errors import ProgramError, RunStopped, UserError
+from mipro.example import Example
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_log = logging.getLogger("mipro.modules")
+# How often stragglers are looked for.
+_TICK_S = 1.0
+
+
+class Parallel:
+    """Runs pairs of a program and its inputs in threads that share the caller's settings.
+
+    Inputs are an `Example`, a dict, a tuple of positional arguments or, for a program
+    that is a `Parallel` itself, a list of pairs.
+
+    Args:
+        num_threads: Threads; by default the setting `num_threads`.
+        max_errors: So many failures end it; by default the setting `max_errors`.
+        access_examples: Whether an `Example` is given as its inputs, or whole.
+        return_failed_examples: Whether to return failed inputs and errors too.
+        provide_traceback: Whether failures are logged with their traceback.
+        disable_progress_bar: Whether to show no progress.
+        timeout: Seconds after which one of the last few calls is made again beside the
+            first, and the first answer taken; 0 for never.
+        straggler_limit: How few calls must be left for that.
+    """
+
+    def __init__(
+        self,
+        num_threads: int | None = None,
+        max_errors: int | None = None,
+        access_examples: bool = True,
+        return_failed_examples: bool = False,
+        provide_traceback: bool | None = None,
+        disable_progress_bar: bool = False,
+        timeout: float = 120,
+        straggler_limit: int = 3,
+    ) -> None:
+        self.num_threads = num_threads or settings.num_threads
+        self.max_errors = settings.max_errors if max_errors is None else max_errors
+        self.access_examples = access_examples
+        self.return_failed_examples = return_failed_examples
+        self.provide_traceback = (
+            settings.provide_traceback if provide_traceback is None else provide_traceback
+        )
+        self.disable_progress_bar = disable_progress_bar
+        self.timeout = timeout
+        self.straggler_limit = straggler_limit
+        self.failed_examples: list[Any] = []
+        self.exceptions: list[BaseException] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the pairs; see `forward`."""
+        return self.forward(*args, **kwargs)
+
+    def forward(self, exec_pairs: Sequence[tuple[Any, Any]], num_threads: int | None = None) -> Any:
+        """Run the pairs and return the results in their order, None for those that failed.
+
+        Args:
+            exec_pairs: Pairs of program and inputs.
+            num_threads: Threads, in place of the constructor's.
+
+        Returns:
+            The results; with `return_failed_examples` results, failed inputs and errors.
+
+        Raises:
+            ProgramError: `max_errors` calls failed.
+            RunStopped: The run that the calls belong to has ended.
+        """
+        run = _Run(self, list(exec_pairs), num_threads or self.num_threads)
+        results, errors = run.results()
+        if not self.return_failed_examples:
+            return results
+        self.failed_examples.extend(exec_pairs[index][1] for index in sorted(errors))
+        self.exceptions.extend(errors[index] for index in sorted(errors))
+        return results, self.failed_examples, self.exceptions
+
+    def _call(self, program: Any, inputs: Any) -> Any:
+        if isinstance(inputs, Example):
+            return program(**inputs.inputs()) if self.access_examples else program(inputs)
+        if isinstance(inputs, dict):
+            return program(**inputs)
+        if isinstance(inputs, list) and isinstance(program, Parallel):
+            return program(inputs)
+        if isinstance(inputs, tuple):
+            return program(*inputs)
+        raise UserError(
+            f"Invalid example type: {type(inputs).__name__}, only supported types are Example, dict, list and tuple"
+        )
+
+
+class _Run:
+    """One run over pairs: hands them out, collects, and stops when too many fail."""
+
+    def __init__(self, parallel: Parallel, pairs: list[tuple[Any, Any]], num_threads: int) -> None:
+        self.parallel = parallel
+        self.pairs = pairs
+        self.num_threads = num_threads
+        self.done: dict[int, Any] = {}
+        self.errors: dict[int, BaseException] = {}
+        self.started_s: dict[Future[Any], float] = {}
+        self.index_of: dict[Future[Any], int] = {}
+        self.stop = threading.Event()
+
+    def results(self) -> tuple[list[Any], dict[int, BaseException]]:
+        pool = ThreadPoolExecutor(max(1, self.num_threads), thread_name_prefix="mipro-parallel")
+        try:
+            pending = {self._submit(pool, index) for index in range(len(self.pairs))}
+            with _progress(len(self.pairs), hidden=self.parallel.disable_progress_bar) as advance:
+                while pending and len(self.done) + len(self.errors) < len(self.pairs):
+                    finished, pending = wait(pending, timeout=_TICK_S, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        self._collect(future)
+                    advance(len(self.done) + len(self.errors))
+                    pending |= self._stragglers(pool, pending)
+        finally:
+            self.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+        return [self.done.get(index) for index in range(len(self.pairs))], self.errors
+
+    def _submit(self, pool: ThreadPoolExecutor, index: int) -> Future[Any]:
+        started: list[Future[Any]] = []
+        future = pool.submit(copy_context().run, self._one, index, started)
+        started.append(future)
+        self.index_of[future] = index
+        return future
+
+    def _one(self, index: int, started: list[Future[Any]]) -> Any:
+        if started:
+            self.started_s[started[0]] = time.monotonic()
+        return None if self.stop.is_set() else self.parallel._call(*self.pairs[index])  # noqa: SLF001
+
+    def _collect(self, future: Future[Any]) -> None:
+        index = self.index_of[future]
+        error = future.exception()
+        if index in self.done or index in self.errors:
+            return  # the other of two made of a straggler
+        if error is None:
+            self.done[index] = future.result()
+            return
+        if isinstance(error, RunStopped) or not isinstance(error, Exception):
+            raise error
+        self.errors[index] = error
+        shown = error if self.parallel.provide_traceback else None
+        _log.error("Error for %r: %s", self.pairs[index][1], error, exc_info=shown)
+        if len(self.errors) >= self.parallel.max_errors:
+            raise ProgramError(
+                f"Execution cancelled due to errors: {len(self.errors)} calls failed, as many as `max_errors` "
+                f"allows; the last: {type(error).__name__}: {error}",
+                count=len(self.errors),
+            ) from error
+
+    def _stragglers(self, pool: ThreadPoolExecutor, pending: set[Future[Any]]) -> set[Future[Any]]:
+        """Start a second try of calls that take very long, when few are left."""
+        if not self.parallel.timeout > 0 or len(pending) > self.parallel.straggler_limit:
+            return set()
+        now_s = time.monotonic()
+        late = [f for f in pending if now_s - self.started_s.get(f, now_s) >= self.parallel.timeout]
+        for future in late:
+            del self.started_s[future]  # once only
+        return {self._submit(pool, self.index_of[future]) for future in late}
+
+
+class _progress:  # noqa: N801 - used as a function
+    """A progress bar where there is a terminal to show it."""
+
+    def __init__(self, total: int, *, hidden: bool) -> None:
+        self.total = total
+        self.bar: Any = None
+        self.hidden = hidden
+
+    def __enter__(self) -> Any:
+        import sys  # noqa: PLC0415 - beside the bar only
+
+        if self.hidden or not sys.stderr.isatty():
+            return lambda _: None
+        from rich.console import Console  # noqa: PLC0415 - heavy, and only where it is seen
+        from rich.progress import Progress  # noqa: PLC0415
+
+        self.bar = Progress(console=Console(stderr=True))
+        self.bar.start()
+        task = self.bar.add_task("Calls", total=self.total)
+        return lambda done: self.bar.update(task, completed=done)
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()

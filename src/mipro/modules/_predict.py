@@ -1,0 +1,272 @@
+"""`Predict`: one call to a model, from a signature's inputs to its outputs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticUndefined
+
+from mipro.adapters import ChatAdapter, as_plain
+from mipro.context import settings
+from mipro.errors import StateError, UserError
+from mipro.example import Prediction
+from mipro.modules._inputs import input_faults
+from mipro.modules._module import Module
+from mipro.modules._tree import Parameter
+from mipro.signature import ensure_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mipro.adapters import Adapter
+    from mipro.lm import BaseLM
+    from mipro.signature import Signature
+
+_log = logging.getLogger("mipro.modules")
+
+# Used where none is configured; one for all, so that what it keeps serves every call.
+_DEFAULT_ADAPTER = ChatAdapter()
+
+_STATE_KEYS = frozenset({"traces", "train", "demos", "signature", "lm"})
+# An address in a file would make the next call send the user's key there.
+_UNSAFE_LM_KEYS = frozenset({"api_base", "base_url", "model_list"})
+# Below this a model gives the same answer n times over.
+_MIN_TEMPERATURE_FOR_MANY, _TEMPERATURE_FOR_MANY = 0.15, 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Everything about one call, read once at its entrance."""
+
+    lm: BaseLM
+    adapter: Adapter
+    signature: type[Signature]
+    demos: Sequence[Any]
+    config: dict[str, Any]
+    inputs: dict[str, Any]
+    is_traced: bool
+
+
+class Predict(Module, Parameter):
+    """Asks a model for the output fields of a signature.
+
+    A call takes the input fields by name, and `config` (parameters of this call), `lm`,
+    `demos` and `signature` in place of the predictor's own.
+
+    Args:
+        signature: "question -> answer" or a `Signature` class.
+        callbacks: See `Module`.
+        config: Parameters of the model, for example `temperature=0.7` or `n=5`.
+
+    Attributes:
+        signature: The signature; its instructions are what optimizers change.
+        demos: Worked examples shown to the model.
+        lm: The model, or None for the one that is configured.
+        config: Parameters of the model.
+
+    Raises:
+        SignatureError: `signature` can't be read.
+
+    Example:
+        >>> classify = Predict("sentence -> sentiment: Literal['positive', 'negative']")
+        >>> classify.signature.output_fields["sentiment"].annotation
+        typing.Literal['positive', 'negative']
+    """
+
+    def __init__(
+        self, signature: str | type[Signature], callbacks: Sequence[Any] | None = None, **config: Any
+    ) -> None:
+        super().__init__(callbacks)
+        self.signature = ensure_signature(signature)
+        if self.signature is None:
+            raise UserError('`signature` must be a signature such as "question -> answer", but got None.')
+        self.config = config
+        self._warned: set[str] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget demos, traces and the model."""
+        self.lm: BaseLM | None = None
+        self.traces: list[Any] = []
+        self.train: list[Any] = []
+        self.demos: list[Any] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask the model.
+
+        Raises:
+            UserError: A positional argument was given, no model is configured, or, under
+                `configure(strict=True)`, the inputs do not fit the signature.
+            AdapterParseError: The answer does not hold the output fields.
+            LMError: The call failed.
+        """
+        self._refuse_positional(args)
+        return super().__call__(**kwargs)
+
+    async def acall(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask the model; the async form of a plain call."""
+        self._refuse_positional(args)
+        return await super().acall(**kwargs)
+
+    def forward(self, **kwargs: Any) -> Prediction:
+        """Do the work of a call."""
+        call = self._prepare(kwargs)
+        answers = call.adapter(
+            call.lm, lm_kwargs=call.config, signature=call.signature, demos=call.demos, inputs=call.inputs
+        )
+        return self._prediction(call, answers)
+
+    async def aforward(self, **kwargs: Any) -> Prediction:
+        """Do the work of an async call."""
+        call = self._prepare(kwargs)
+        answers = await call.adapter.acall(
+            call.lm, lm_kwargs=call.config, signature=call.signature, demos=call.demos, inputs=call.inputs
+        )
+        return self._prediction(call, answers)
+
+    def _prepare(self, kwargs: dict[str, Any]) -> _Call:
+        own = self.signature.input_fields
+        given = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs and name not in own}
+        signature = ensure_signature(given.get("signature", self.signature))
+        lm = _checked_lm(given.get("lm") or self.lm or settings.lm)
+        config = {**self.config, **(given.get("config") or {})}
+        predicted = kwargs.get("prediction")
+        if isinstance(predicted, dict) and predicted.get("type") == "content" and "content" in predicted:
+            config["prediction"] = kwargs.pop("prediction")  # OpenAI's predicted outputs
+        self._vary_if_many(lm, config)
+        for name, field in signature.input_fields.items():
+            if name not in kwargs and field.default is not PydanticUndefined:
+                kwargs[name] = field.default
+        self._report(list(input_faults(signature, kwargs)))
+        return _Call(
+            lm=lm,
+            adapter=settings.adapter or _DEFAULT_ADAPTER,
+            signature=signature,
+            demos=given.get("demos", self.demos),
+            config=config,
+            inputs=kwargs,
+            is_traced=given.get("_trace", True),
+        )
+
+    @staticmethod
+    def _vary_if_many(lm: BaseLM, config: dict[str, Any]) -> None:
+        defaults = getattr(lm, "kwargs", {})
+        temperature = config.get("temperature") or defaults.get("temperature")
+        count = config.get("n") or defaults.get("n") or defaults.get("num_generations") or 1
+        if count > 1 and (temperature is None or temperature <= _MIN_TEMPERATURE_FOR_MANY):
+            config["temperature"] = _TEMPERATURE_FOR_MANY
+
+    def _report(self, faults: list[str]) -> None:
+        if faults and settings.strict:
+            raise UserError(" ".join(faults))
+        for fault in faults:
+            if fault not in self._warned:  # once: an evaluation makes the same mistake a thousand times
+                self._warned.add(fault)
+                _log.warning("%s", fault)
+
+    def _prediction(self, call: _Call, answers: list[dict[str, Any]]) -> Prediction:
+        prediction = Prediction.from_completions(answers, signature=call.signature)
+        prediction.get_metadata().update(getattr(answers, "metadata", {}))
+        trace = settings.trace
+        if call.is_traced and trace is not None and settings.max_trace_size > 0:
+            if len(trace) >= settings.max_trace_size:
+                trace.pop(0)
+            trace.append((self, dict(call.inputs), prediction))
+        return prediction
+
+    def _refuse_positional(self, args: tuple[Any, ...]) -> None:
+        if args:
+            names = list(self.signature.input_fields)
+            raise UserError(
+                "Positional arguments are not allowed when calling `Predict`, must use keyword arguments that "
+                f"match your signature input fields: '{', '.join(names)}'. For example: "
+                f"`predict({names[0] if names else 'field'}=input_value, ...)`."
+            )
+
+    def update_config(self, **config: Any) -> None:
+        """Add to the parameters of the model."""
+        self.config = {**self.config, **config}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the parameters of the model."""
+        return self.config
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return what an optimizer has set, as plain values; never a key."""
+        del json_mode  # there is no other
+        return {
+            "traces": [as_plain(trace) for trace in self.traces],
+            "train": [as_plain(example) for example in self.train],
+            "demos": [{name: as_plain(value) for name, value in demo.items()} for demo in self.demos],
+            "signature": self.signature.dump_state(),
+            "lm": self.lm.dump_state() if self.lm else None,
+        }
+
+    def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> Predict:
+        """Take over what `dump_state` returned; all of it or, when it does not fit, nothing.
+
+        Args:
+            state: The state; not modified.
+            allow_unsafe_lm_state: Whether the address of the model is taken over too.
+
+        Returns:
+            This predictor.
+
+        Raises:
+            StateError: The state is of another predictor; what is wrong is named.
+        """
+        if set(state) == {"self"}:
+            state = state["self"]
+        unknown = sorted(set(state) - _STATE_KEYS)
+        missing = sorted({"demos", "signature"} - set(state))
+        if unknown or missing:
+            raise StateError(
+                f"the state of a predictor must have {sorted(_STATE_KEYS)}, but it has the unknown "
+                f"fields {unknown} and lacks {missing}."
+            )
+        signature = self.signature.load_state(state["signature"])
+        lm = _loaded_lm(state.get("lm"), allow_unsafe=allow_unsafe_lm_state)
+        self.signature, self.lm = signature, lm
+        self.demos = [dict(demo) for demo in state["demos"]]
+        self.traces = list(state.get("traces", ()))
+        self.train = list(state.get("train", ()))
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.signature})"
+
+
+_OPTIONS = ("signature", "demos", "config", "lm", "_trace")
+
+
+def _checked_lm(lm: Any) -> BaseLM:
+    if lm is None:
+        raise UserError(
+            "No LM is loaded. Configure one, for example `mipro.configure(lm=mipro.LM('openai/gpt-4o-mini'))`, "
+            "or pass `lm=`."
+        )
+    if isinstance(lm, str):
+        raise UserError(f"LM must be an instance of `BaseLM`, not a string; pass `mipro.LM({lm!r})`.")
+    from mipro.lm import BaseLM  # noqa: PLC0415 - heavy, and a caller with a model has it loaded
+
+    if not isinstance(lm, BaseLM):
+        raise UserError(f"LM must be an instance of `BaseLM`, but got {type(lm).__name__}: {lm!r}.")
+    return lm
+
+
+def _loaded_lm(state: Mapping[str, Any] | None, *, allow_unsafe: bool) -> BaseLM | None:
+    if not state:
+        return None
+    from mipro.lm import BaseLM  # noqa: PLC0415 - heavy, and a caller with a model has it loaded
+
+    unsafe = sorted(_UNSAFE_LM_KEYS & set(state))
+    if unsafe and not allow_unsafe:
+        _log.warning(
+            "Ignoring unsafe LM config key(s) during state load: %s. "
+            "Pass allow_unsafe_lm_state=True to preserve these keys for trusted files.",
+            unsafe,
+        )
+        state = {key: value for key, value in state.items() if key not in _UNSAFE_LM_KEYS}
+    return BaseLM.load_state(dict(state), allow_custom_lm_class=allow_unsafe)

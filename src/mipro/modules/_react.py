@@ -1,0 +1,246 @@
+"""`ReAct`: an agent that thinks, calls a tool, sees what came of it, and goes on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mipro.adapters import ChatAdapter, Tool
+from mipro.context import settings
+from mipro.errors import (
+    AdapterParseError,
+    ContextWindowError,
+    LMError,
+    LMRequestError,
+    RunStopped,
+    UserError,
+)
+from mipro.example import Prediction
+from mipro.modules._chain_of_thought import ChainOfThought
+from mipro.modules._module import Module
+from mipro.modules._predict import Predict
+from mipro.signature import InputField, OutputField, ensure_signature, make_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from mipro.signature import Signature
+
+_log = logging.getLogger("mipro.modules")
+
+_FINISH = "finish"
+# Each step writes thought, tool name, tool arguments and observation.
+_KEYS_PER_STEP = 4
+_TRUNCATIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A call that the agent asks its driver to make, sync or async."""
+
+    target: Module | Tool
+    arguments: dict[str, Any]
+
+
+class ReAct(Module):
+    """An agent (reasoning and acting, Yao et al. 2022) for any signature.
+
+    Args:
+        signature: What is given and what must be answered.
+        tools: Functions with types and docstrings, or `Tool`s; none is allowed.
+        max_iters: How many tool calls at most; a call may pass its own `max_iters`.
+
+    Raises:
+        SignatureError: `signature` can't be read.
+        UserError: Two tools have the same name.
+
+    Example:
+        >>> def add(x: int, y: int) -> int:
+        ...     "Add two numbers."
+        ...     return x + y
+        >>> list(ReAct("question -> answer", tools=[add]).tools)
+        ['add', 'finish']
+    """
+
+    def __init__(
+        self,
+        signature: str | type[Signature],
+        tools: Sequence[Callable[..., Any] | Tool] = (),
+        max_iters: int = 20,
+    ) -> None:
+        super().__init__()
+        self.signature = ensure_signature(signature)
+        self.max_iters = max_iters
+        self.tools = _named_tools(tools, self.signature)
+        acting = make_signature(dict(self.signature.input_fields), _instructions(self.signature, self.tools))
+        self.react = Predict(
+            acting.append("trajectory", InputField(), str)
+            .append("next_thought", OutputField(), str)
+            .append("next_tool_name", OutputField(), Literal[tuple(self.tools)])
+            .append("next_tool_args", OutputField(), dict[str, Any])
+        )
+        answering = make_signature(self.signature.fields, self.signature.instructions)
+        self.extract = ChainOfThought(answering.append("trajectory", InputField(), str))
+
+    def forward(self, **inputs: Any) -> Prediction:
+        """Run the agent; the prediction has its `trajectory` beside the outputs."""
+        steps = self._steps(inputs)
+        step = next(steps)
+        while True:
+            try:
+                result = step.target(**step.arguments)
+            except Exception as error:  # noqa: BLE001 - the agent decides; it re-raises what it can't use
+                outcome = _throw(steps, error)
+            else:
+                outcome = _send(steps, result)
+            if isinstance(outcome, Prediction):
+                return outcome
+            step = outcome
+
+    async def aforward(self, **inputs: Any) -> Prediction:
+        """Run the agent, awaiting models and tools."""
+        steps = self._steps(inputs)
+        step = next(steps)
+        while True:
+            try:
+                result = await step.target.acall(**step.arguments)
+            except Exception as error:  # noqa: BLE001 - the agent decides; it re-raises what it can't use
+                outcome = _throw(steps, error)
+            else:
+                outcome = _send(steps, result)
+            if isinstance(outcome, Prediction):
+                return outcome
+            step = outcome
+
+    def _steps(self, inputs: dict[str, Any]) -> Generator[_Step, Any, Prediction]:
+        """Yield the calls to make; the one core of `forward` and `aforward`."""
+        max_iters = self.max_iters if "max_iters" in self.signature.input_fields else None
+        max_iters = inputs.pop("max_iters", self.max_iters) if max_iters is None else max_iters
+        trajectory: dict[str, Any] = {}
+        for number in range(max_iters):
+            try:
+                chosen = yield from self._asked(self.react, trajectory, inputs)
+            except (AdapterParseError, ContextWindowError) as error:
+                _log.warning("Ending the trajectory: the agent chose no valid tool: %s", error)
+                break
+            name = chosen.next_tool_name
+            trajectory[f"thought_{number}"] = chosen.next_thought
+            trajectory[f"tool_name_{number}"] = name
+            trajectory[f"tool_args_{number}"] = chosen.next_tool_args
+            trajectory[f"observation_{number}"] = yield from self._observed(name, chosen.next_tool_args)
+            if name == _FINISH:
+                break
+        answer = yield from self._asked(self.extract, trajectory, inputs)
+        return Prediction(trajectory=trajectory, **answer)
+
+    def _observed(self, name: str, arguments: dict[str, Any]) -> Generator[_Step, Any, Any]:
+        """Yield the tool call and return what came of it, a failure in words."""
+        try:
+            return (yield _Step(self.tools[name], arguments))
+        except RunStopped:
+            raise
+        except LMError as error:
+            if not isinstance(error, LMRequestError):  # the infrastructure's failure, not the tool's
+                raise
+            return _failure(name, error)
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything; the agent is told
+            return _failure(name, error)
+
+    def _asked(
+        self, module: Module, trajectory: dict[str, Any], inputs: dict[str, Any]
+    ) -> Generator[_Step, Any, Any]:
+        """Yield the call to a model; where the prompt is too long, without the oldest steps."""
+        for _ in range(_TRUNCATIONS):
+            try:
+                return (yield _Step(module, {**inputs, "trajectory": self._format_trajectory(trajectory)}))
+            except ContextWindowError as error:
+                _log.warning("The trajectory is too long for the model; leaving out the oldest step.")
+                last = error
+                trajectory = self.truncate_trajectory(trajectory)
+        raise ContextWindowError(
+            f"The context window was exceeded even after {_TRUNCATIONS} attempts to truncate the trajectory.",
+            model=last.model,
+            status=last.status,
+        ) from last
+
+    def _format_trajectory(self, trajectory: dict[str, Any]) -> str:
+        adapter = settings.adapter or _TRAJECTORY_ADAPTER
+        fields = {name: InputField() for name in trajectory}
+        return adapter.format_user_message_content(make_signature(fields, ""), trajectory)
+
+    def truncate_trajectory(self, trajectory: dict[str, Any]) -> dict[str, Any]:
+        """Return the trajectory without its oldest step; subclasses may do it otherwise.
+
+        Args:
+            trajectory: The steps; changed in place, so that later prompts are shorter too.
+
+        Raises:
+            ContextWindowError: There is one step only.
+        """
+        keys = list(trajectory)
+        if len(keys) <= _KEYS_PER_STEP:
+            raise ContextWindowError(
+                "The prompt exceeds the context window, and the trajectory cannot be truncated because it only "
+                "has one tool call."
+            )
+        for key in keys[:_KEYS_PER_STEP]:
+            trajectory.pop(key)
+        return trajectory
+
+
+_TRAJECTORY_ADAPTER = ChatAdapter()
+
+
+def _named_tools(tools: Sequence[Any], signature: type[Signature]) -> dict[str, Tool]:
+    named: dict[str, Tool] = {}
+    for given in tools:
+        tool = given if isinstance(given, Tool) else Tool(given)
+        name = str(tool.name)
+        if name in named or name == _FINISH:
+            raise UserError(f"tools must have distinct names other than `{_FINISH}`, but `{name}` is taken.")
+        named[name] = tool
+    outputs = _listed(signature.output_fields)
+    named[_FINISH] = Tool(
+        lambda: "Completed.",
+        name=_FINISH,
+        desc=f"Ends the task: all that is needed for {outputs} is known.",
+        args={},
+    )
+    return named
+
+
+def _instructions(signature: type[Signature], tools: dict[str, Tool]) -> str:
+    inputs, outputs = _listed(signature.input_fields), _listed(signature.output_fields)
+    lines = [f"{signature.instructions}\n"] if signature.instructions else []
+    lines += [
+        f"You work on this as an agent. You are given {inputs} and what you have done so far (`trajectory`).",
+        f"Collect what you need to know for {outputs} by calling tools, one in each turn.",
+        "Write what you think and plan (`next_thought`), the tool to call (`next_tool_name`) and its arguments "
+        "as JSON (`next_tool_args`). What the tool returns is added to the trajectory.\n",
+        "The tools:\n",
+        *(f"({number}) {tool}" for number, tool in enumerate(tools.values(), start=1)),
+    ]
+    return "\n".join(lines)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _failure(name: str, error: Exception) -> str:
+    return f"Execution error in {name}: {type(error).__name__}: {error}"
+
+
+def _send(steps: Generator[_Step, Any, Prediction], result: Any) -> _Step | Prediction:
+    try:
+        return steps.send(result)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return] # StopIteration is not generic
+
+
+def _throw(steps: Generator[_Step, Any, Prediction], error: Exception) -> _Step | Prediction:
+    try:
+        return steps.throw(error)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return] # StopIteration is not generic

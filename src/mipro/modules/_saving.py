@@ -1,0 +1,107 @@
+"""Programs on disk: the state that an optimizer has set, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from mipro.errors import StateError, UserError
+
+# Version of the layout below; raised when an older mipro could no longer read it.
+SCHEMA_VERSION = 1
+_METADATA = "metadata"
+
+
+def write_state(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a program's state whole or not at all; the same state gives the same bytes.
+
+    Raises:
+        UserError: `path` asks for a pickle or is a directory.
+        StateError: The state holds what JSON can't.
+    """
+    target = _checked(path)
+    # DSPy reads `dependency_versions`; empty, so that nothing in the file depends on the machine.
+    document = {**state, _METADATA: {"schema_version": SCHEMA_VERSION, "dependency_versions": {}}}
+    try:
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise StateError(f"the state of this program can't be written as JSON: {error}.") from error
+    if target.is_dir():
+        raise UserError(f"`path` must be a file, but {str(path)!r} is a directory.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8", "surrogatepass"))
+        pathlib.Path(name).chmod(0o644)  # mkstemp's files are the owner's alone
+        os.replace(name, target)  # noqa: PTH105 - atomic, and named as what it is
+    except BaseException:
+        pathlib.Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the state that `write_state`, or DSPy, wrote.
+
+    Raises:
+        UserError: There is no such file, or it is a pickle.
+        StateError: It is no program, or of a newer version.
+    """
+    source = _checked(path)
+    try:
+        state = json.loads(source.read_bytes().decode("utf-8", "surrogatepass"))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no saved program at {str(path)!r}.") from error
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"{str(path)!r} is not a saved program: {error}.") from error
+    if not isinstance(state, dict):
+        raise StateError(f"{str(path)!r} is not a saved program: it must be a JSON object.")
+    metadata = state.pop(_METADATA, None)
+    version = metadata.get("schema_version", 1) if isinstance(metadata, dict) else 1
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise StateError(
+            f"{str(path)!r} was written by a newer mipro (schema version {version!r}, this one reads up to "
+            f"{SCHEMA_VERSION}); update with `pip install -U mipro`."
+        )
+    return state
+
+
+def _checked(path: str | os.PathLike[str]) -> pathlib.Path:
+    if pathlib.Path(path).suffix in (".pkl", ".pickle"):
+        raise UserError(
+            f"`path` must be a JSON file, but got {str(path)!r}: a pickle runs code when it is loaded, "
+            "so mipro neither writes nor reads one; use an ending such as `.json`."
+        )
+    return pathlib.Path(path)
+
+
+def refuse_whole_program() -> None:
+    """Raise that a whole program is not saved.
+
+    Raises:
+        UserError: Always.
+    """
+    raise UserError(
+        "`save_program=True` must stay False: a whole program can only be saved as a pickle, which runs code "
+        "when it is loaded; save its state (`program.save('program.json')`) and load it into a new program."
+    )
+
+
+def check_names(state: dict[str, Any], names: list[str]) -> None:
+    """Check that a state belongs to a program with these predictors.
+
+    Raises:
+        StateError: It is of another program; what differs is named.
+    """
+    if not isinstance(state, dict):
+        raise StateError(f"a program's state must be a dict, but got {type(state).__name__}.")
+    missing = [name for name in names if name not in state]
+    unknown = [name for name in state if name not in names and name != _METADATA]
+    if missing or unknown:
+        raise StateError(
+            f"the state is of another program: it lacks the predictors {missing} and has the unknown {unknown}; "
+            f"this program has {names}. Load it into a program of the same structure."
+        )

@@ -1,0 +1,127 @@
+"""A program as a tree: where its parameters are, and under which names."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Parameter:
+    """Marks what an optimizer may change; `Predict` is one.
+
+    A parameter has `reset()`, `dump_state()` and `load_state(state)`.
+    """
+
+    def reset(self) -> None:
+        """Forget what an optimizer has set."""
+        raise NotImplementedError
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return what an optimizer has set, as plain values."""
+        raise NotImplementedError
+
+    def load_state(self, state: dict[str, Any]) -> Any:
+        """Take over what `dump_state` returned."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A parameter and where it is."""
+
+    name: str
+    """Path from the program, for example "hops[0].predict"; "self" for the program itself."""
+    value: Parameter
+    replace: Callable[[Any], None]
+    """Puts another object in the parameter's place."""
+
+
+def parameter_places(program: Any, module_type: type) -> Iterator[Place]:
+    """Yield the parameters below `program` in the order in which attributes were set.
+
+    Lists, tuples, dicts and modules are looked through; a module marked `_compiled`
+    below the program is left as it is; what is reachable twice comes once.
+
+    Args:
+        program: Where to begin.
+        module_type: What counts as a module.
+    """
+    seen: set[int] = set()
+    if isinstance(program, Parameter):
+        seen.add(id(program))
+        yield Place("self", program, lambda _: None)
+    yield from _below(program, "", module_type, seen)
+
+
+def _below(module: Any, path: str, module_type: type, seen: set[int]) -> Iterator[Place]:
+    for name, value in list(vars(module).items()):
+
+        def replace(new: Any, owner: Any = module, name: str = name) -> None:
+            setattr(owner, name, new)
+
+        yield from _at(value, f"{path}.{name}" if path else name, replace, module_type, seen)
+
+
+def _at(
+    value: Any, path: str, replace: Callable[[Any], None], module_type: type, seen: set[int]
+) -> Iterator[Place]:
+    if not isinstance(value, (Parameter, module_type, list, tuple, dict)) or id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Parameter):
+        yield Place(path, value, replace)
+    if isinstance(value, module_type):
+        # What has been optimized as a part stays as it is in the whole.
+        if not isinstance(value, Parameter) and not getattr(value, "_compiled", False):
+            yield from _below(value, path, module_type, seen)
+    elif isinstance(value, dict):
+        for key, item in list(value.items()):
+            yield from _at(item, f"{path}['{key}']", _setter(value, key), module_type, seen)
+    elif isinstance(value, list):
+        for index, item in enumerate(list(value)):
+            yield from _at(item, f"{path}[{index}]", _setter(value, index), module_type, seen)
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _at(item, f"{path}[{index}]", _tuple_setter(value, index, replace), module_type, seen)
+
+
+def _setter(container: Any, key: Any) -> Callable[[Any], None]:
+    def replace(new: Any) -> None:
+        container[key] = new
+
+    return replace
+
+
+def _tuple_setter(values: tuple[Any, ...], index: int, outer: Callable[[Any], None]) -> Callable[[Any], None]:
+    def replace(new: Any) -> None:
+        outer((*values[:index], new, *values[index + 1 :]))
+
+    return replace
+
+
+def sub_modules(
+    program: Any, module_type: type, *, wanted: type, skip_compiled: bool
+) -> Iterator[tuple[str, Any]]:
+    """Yield every object of type `wanted` below `program`, itself first, nearest first."""
+    queue: deque[tuple[str, Any]] = deque([("self", program)])
+    seen = {id(program)}
+    while queue:
+        name, item = queue.popleft()
+        if isinstance(item, wanted):
+            yield name, item
+        inner: list[tuple[str, Any]] = []
+        if isinstance(item, module_type):
+            if not (skip_compiled and getattr(item, "_compiled", False)):
+                inner = [(f"{name}.{key}", value) for key, value in vars(item).items()]
+        elif isinstance(item, (list, tuple)):
+            inner = [(f"{name}[{index}]", value) for index, value in enumerate(item)]
+        elif isinstance(item, dict):
+            inner = [(f"{name}[{key}]", value) for key, value in item.items()]
+        for path, value in inner:
+            if id(value) not in seen:
+                seen.add(id(value))
+                queue.append((path, value))

@@ -1,0 +1,25 @@
+"""Signatures: what a predictor is given, what it must answer, and how it is told."""
+
+from mipro.signature._fields import (
+    TYPE_IS_UNDEFINED,
+    InputField,
+    OutputField,
+    extra_of,
+    infer_prefix,
+    role_of,
+)
+from mipro.signature._meta import SignatureMeta
+from mipro.signature._signature import Signature, ensure_signature, make_signature
+
+__all__ = [
+    "TYPE_IS_UNDEFINED",
+    "InputField",
+    "OutputField",
+    "Signature",
+    "SignatureMeta",
+    "ensure_signature",
+    "extra_of",
+    "infer_prefix",
+    "make_signature",
+    "role_of",
+]

@@ -1,0 +1,126 @@
+"""The metaclass of signatures: gives a class its fields, its instructions and its repr."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any, cast
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+from mipro.errors import SignatureError
+from mipro.signature._fields import ROLE, TYPE_IS_UNDEFINED, extra_of, infer_prefix
+from mipro.signature._types import TypeFault, read_type
+
+_ModelMeta = type(pydantic.BaseModel)
+
+
+class _UndeclaredFieldError(SignatureError, TypeError):
+    """A field of a signature class was declared with neither InputField nor OutputField."""
+
+
+class SignatureMeta(_ModelMeta):  # type: ignore[valid-type, misc] # pydantic's metaclass has no public name
+    """Makes `Signature("question -> answer")` return a class, and gives classes their fields."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.__base__ is pydantic.BaseModel:  # `Signature` itself
+            return cls._make(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> SignatureMeta:
+        namespace["__annotations__"] = _annotations(namespace)
+        created = cast("SignatureMeta", super().__new__(mcs, name, bases, namespace, **kwargs))
+        if created.__doc__ is None or created.__doc__ == pydantic.BaseModel.__doc__:
+            created.__doc__ = _inherited_instructions(bases) or _default_instructions(created)
+        for field_name, field in created.model_fields.items():
+            extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+            if extra.get(ROLE) not in ("input", "output"):
+                raise _UndeclaredFieldError(
+                    f"Field `{field_name}` of `{name}` must be declared with InputField or OutputField, "
+                    f"for example `{field_name}: str = InputField()`, but got {field!r}."
+                )
+            extra.setdefault("prefix", infer_prefix(field_name) + ":")
+            extra.setdefault("desc", f"${{{field_name}}}")
+        return created
+
+    @property
+    def instructions(cls) -> str:
+        """What the model is told to do."""
+        return inspect.cleandoc(cls.__doc__ or "")
+
+    @instructions.setter
+    def instructions(cls, instructions: str) -> None:
+        cls.__doc__ = instructions
+
+    @property
+    def input_fields(cls) -> dict[str, FieldInfo]:
+        """Input fields by name, in order."""
+        return {n: f for n, f in cls.model_fields.items() if extra_of(f)[ROLE] == "input"}
+
+    @property
+    def output_fields(cls) -> dict[str, FieldInfo]:
+        """Output fields by name, in order."""
+        return {n: f for n, f in cls.model_fields.items() if extra_of(f)[ROLE] == "output"}
+
+    @property
+    def fields(cls) -> dict[str, FieldInfo]:
+        """All fields by name, inputs before outputs."""
+        return {**cls.input_fields, **cls.output_fields}
+
+    @property
+    def signature(cls) -> str:
+        """The names of the fields, as "question -> answer"."""
+        return f"{', '.join(cls.input_fields)} -> {', '.join(cls.output_fields)}"
+
+    def __repr__(cls) -> str:
+        if cls.__base__ is pydantic.BaseModel:
+            return cast("str", super().__repr__())
+        fields = "\n    ".join(f"{name} = Field({field})" for name, field in cls.fields.items())
+        return f"{cls.__name__}({cls.signature}\n    instructions={cls.instructions!r}\n    {fields}\n)"
+
+
+def _default_instructions(signature: SignatureMeta) -> str:
+    inputs = ", ".join(f"`{name}`" for name in signature.input_fields)
+    outputs = ", ".join(f"`{name}`" for name in signature.output_fields)
+    return f"Given the fields {inputs}, produce the fields {outputs}."
+
+
+def _inherited_instructions(bases: tuple[type, ...]) -> str | None:
+    # `Signature` itself comes last in every ancestry; its docstring is documentation.
+    signatures = [base for base in bases if isinstance(base, SignatureMeta) and base.model_fields]
+    return next((base.__doc__ for base in signatures if base.__doc__), None)
+
+
+def _annotations(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Return the annotations of a class body, in the order of its fields, `str` where absent."""
+    written = namespace.get("__annotations__")
+    if written is None and sys.version_info >= (3, 14):
+        import annotationlib
+
+        annotate = annotationlib.get_annotate_from_class_namespace(namespace)
+        if annotate is not None:
+            written = annotationlib.call_annotate_function(annotate, annotationlib.Format.FORWARDREF)
+    written = dict(written or {})
+    ordered: dict[str, Any] = {}
+    for name, field in namespace.items():
+        if not isinstance(field, FieldInfo) or name.startswith("__"):
+            continue
+        if name not in written:
+            written[name] = str
+            if isinstance(field.json_schema_extra, dict):
+                field.json_schema_extra[TYPE_IS_UNDEFINED] = True
+        ordered[name] = _resolved(written[name])
+    return {**ordered, **{name: type_ for name, type_ in written.items() if name not in ordered}}
+
+
+def _resolved(annotation: Any) -> Any:
+    """Return the type that a string annotation names, where it can be found already."""
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return read_type(annotation)
+    except TypeFault:
+        return annotation  # left to pydantic, which may know it later
