@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from mipro._version import __version__ as __version__
 
+# Not lazy: the module `mipro.context`, once imported, would hide the function of that name.
+from mipro.context import configure, context, settings
+
 if TYPE_CHECKING:
     from mipro import datasets, evaluate, runs, search, teleprompt
     from mipro.adapters import Adapter, ChatAdapter, Image, JSONAdapter
-    from mipro.context import configure, context, settings
     from mipro.evaluate import Evaluate, ScoreWithFeedback
     from mipro.example import Example, Prediction
     from mipro.lm import LM, BaseLM, inspect_history, track_usage
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "adapters": ("Adapter", "ChatAdapter", "Image", "JSONAdapter"),
-    "context": ("configure", "context", "settings"),
     "evaluate": ("Evaluate", "ScoreWithFeedback"),
     "example": ("Example", "Prediction"),
     "lm": ("LM", "BaseLM", "inspect_history", "track_usage"),
