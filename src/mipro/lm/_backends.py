@@ -66,7 +66,7 @@ def default_params(model: str) -> dict[str, Any]:
 
 def public_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that may be saved: no key, no headers, no password in an address."""
-    kept = {
+    kept: dict[str, Any] = {
         name: options[name]
         for name in ("timeout_s", "threads", "parallel", "context_size")
         if name in options

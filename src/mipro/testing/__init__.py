@@ -1,0 +1,1 @@
+"""Scripted models, a faulty OpenAI-compatible server, and contract suites."""
