@@ -1,0 +1,335 @@
+"""`Evaluate`: a program on a data set, scored by a metric, in threads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from mipro.context import settings
+from mipro.errors import LMAuthError, LMError, LMNotFoundError, ProgramError, UserError
+from mipro.evaluate import _report
+from mipro.evaluate._outcome import Outcome, run_example
+from mipro.evaluate._threads import parallel_map
+from mipro.example import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mipro.example import Example
+
+logger = logging.getLogger(__name__)
+
+
+class EvaluationResult(Prediction):
+    """What an evaluation found.
+
+    Fields:
+        score: Mean score in per cent, rounded to two places.
+        results: One (example, prediction, score) for each example, in order; the score
+            as the metric returned it, or None where the model could not be reached.
+    """
+
+    def __init__(
+        self,
+        score: float,
+        results: list[tuple[Example, Any, Any]],
+        failures: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(score=score, results=results)
+        self._failures = dict(failures or {})
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How often what failed: "parse", "lm", "program", "metric"; absent where never."""
+        return dict(self._failures)
+
+    def __repr__(self) -> str:
+        return f"EvaluationResult(score={self.score}, results=<list of {len(self.results)} results>)"
+
+    __hash__ = Prediction.__hash__
+
+
+class Evaluate:
+    """Measures programs on a data set.
+
+    An answer that can't be parsed, and an example on which program or metric raise,
+    score `failure_score`. An example whose model could not be reached has no score and
+    does not count in the mean. All are counted in `EvaluationResult.failures`.
+
+    Args:
+        devset: The examples, inputs set.
+        metric: `metric(example, prediction)`, see `Metric`.
+        num_threads: Examples under way at once; `settings.num_threads` if None.
+        display_progress: Whether to draw a bar on stderr.
+        display_table: Whether to show the results; a number shows as many rows.
+        max_errors: On how many examples program, metric or model may fail before the
+            evaluation stops; `settings.max_errors` if None.
+        provide_traceback: Whether to log where program or metric raised;
+            `settings.provide_traceback` if None.
+        failure_score: Score of an example that failed.
+        save_as_csv: File to write the results to.
+        save_as_json: File to write the results to.
+        kwargs: Accepted for programs written for DSPy.
+
+    Raises:
+        UserError: An argument that is no more, such as `return_outputs`.
+    """
+
+    def __init__(  # noqa: PLR0913 - DSPy's call form
+        self,
+        *,
+        devset: Sequence[Example],
+        metric: Callable[..., Any] | None = None,
+        num_threads: int | None = None,
+        display_progress: bool = False,
+        display_table: bool | int = False,
+        max_errors: int | None = None,
+        provide_traceback: bool | None = None,
+        failure_score: float = 0.0,
+        save_as_csv: str | None = None,
+        save_as_json: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if "return_outputs" in kwargs:
+            raise UserError(
+                "`return_outputs` is no longer supported: `EvaluationResult.results` always has the outputs."
+            )
+        self.devset = devset
+        self.metric = metric
+        self.num_threads = num_threads
+        self.display_progress = display_progress
+        self.display_table = display_table
+        self.max_errors = max_errors
+        self.provide_traceback = provide_traceback
+        self.failure_score = failure_score
+        self.save_as_csv = save_as_csv
+        self.save_as_json = save_as_json
+
+    def __call__(  # noqa: PLR0913, PLR0917 - DSPy's call form
+        self,
+        program: Callable[..., Any],
+        metric: Callable[..., Any] | None = None,
+        devset: Sequence[Example] | None = None,
+        num_threads: int | None = None,
+        display_progress: bool | None = None,
+        display_table: bool | int | None = None,
+        callback_metadata: dict[str, Any] | None = None,
+        save_as_csv: str | None = None,
+        save_as_json: str | None = None,
+    ) -> EvaluationResult:
+        """Run the program on every example and score it.
+
+        Args:
+            program: A module, or any function of the inputs; asynchronous ones too.
+            metric: Instead of the one given at construction; so the following ones.
+            devset: See the class.
+            num_threads: See the class.
+            display_progress: See the class.
+            display_table: See the class.
+            callback_metadata: Handed to the callbacks.
+            save_as_csv: See the class.
+            save_as_json: See the class.
+
+        Returns:
+            Score in per cent, and one result for each example.
+
+        Raises:
+            UserError: There are no examples, no metric, or no inputs set.
+            ProgramError: Program or metric raised on `max_errors` examples.
+            LMError: The model refused for good, or failed on `max_errors` examples.
+            RunStopped: The run that calls pass through ended.
+        """
+        metric = self.metric if metric is None else metric
+        devset = self.devset if devset is None else devset
+        display_progress = self.display_progress if display_progress is None else display_progress
+        display_table = self.display_table if display_table is None else display_table
+        save_as_csv = self.save_as_csv if save_as_csv is None else save_as_csv
+        save_as_json = self.save_as_json if save_as_json is None else save_as_json
+        _check(devset, metric)
+        num_threads = self.num_threads if num_threads is None else num_threads
+        inputs = {
+            "program": program,
+            "metric": metric,
+            "devset": devset,
+            "num_threads": num_threads,
+            "display_progress": display_progress,
+            "display_table": display_table,
+            "callback_metadata": callback_metadata,
+            "save_as_csv": save_as_csv,
+            "save_as_json": save_as_json,
+        }
+        with _notified(self, inputs) as note:
+            outcomes = self._measure(program, metric, devset, num_threads, display_progress)
+            result = self._result(devset, outcomes)
+            note(result)
+        rows = _report.rows_of(result.results, _name_of(metric))
+        if display_table:  # `True` is all rows, `1` is one
+            _report.show(rows, _name_of(metric), None if display_table is True else int(display_table))
+        if save_as_csv:
+            _report.save_csv(rows, save_as_csv)
+        if save_as_json:
+            _report.save_json(rows, save_as_json)
+        return result
+
+    def _measure(
+        self,
+        program: Callable[..., Any],
+        metric: Any,
+        devset: Sequence[Example],
+        num_threads: int | None,
+        display_progress: bool,
+    ) -> list[Outcome]:
+        guard = _Guard(
+            settings.max_errors if self.max_errors is None else self.max_errors,
+            settings.provide_traceback if self.provide_traceback is None else self.provide_traceback,
+        )
+
+        def measure(example: Example) -> Outcome:
+            outcome = run_example(program, example, metric, failure_score=self.failure_score)
+            if outcome.failure:
+                guard.count(example, outcome)
+            return outcome
+
+        with _bar(len(devset)) if display_progress else contextlib.nullcontext() as advance:
+            return parallel_map(
+                measure,
+                devset,
+                num_threads=num_threads,
+                on_done=None if advance is None else lambda _index, outcome: advance(outcome),
+            )
+
+    def _result(self, devset: Sequence[Example], outcomes: list[Outcome]) -> EvaluationResult:
+        scores = [outcome.score for outcome in outcomes if outcome.score is not None]
+        failures: Counter[str] = Counter(outcome.failure for outcome in outcomes if outcome.failure)
+        if not scores:
+            last = outcomes[-1].error
+            raise last if last is not None else UserError("no example has a score.")
+        results = [
+            (
+                example,
+                Prediction() if outcome.failure and outcome.prediction is None else outcome.prediction,
+                outcome.score if outcome.failure else outcome.value,
+            )
+            for example, outcome in zip(devset, outcomes, strict=True)
+        ]
+        percent = 100 * sum(scores) / len(scores)
+        logger.info(
+            "Average Metric: %g / %d (%.1f%%)%s", sum(scores), len(scores), percent, _counted(failures)
+        )
+        return EvaluationResult(score=round(percent, 2), results=results, failures=failures)
+
+
+class _Guard:
+    """Counts failures from all threads and stops the evaluation when there are too many."""
+
+    def __init__(self, max_errors: int, provide_traceback: bool) -> None:
+        self._max_errors = max(1, max_errors)
+        self._provide_traceback = provide_traceback
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def count(self, example: Example, outcome: Outcome) -> None:
+        """Log a failure; raise where it is one too many, or no later call can do better."""
+        detail = (
+            f"\n{outcome.traceback}"
+            if self._provide_traceback
+            else " Set `provide_traceback=True` for traceback."
+            if outcome.traceback
+            else ""
+        )
+        logger.warning(
+            "%s failed on %r: %s: %s%s",
+            outcome.failure,
+            example,
+            type(outcome.error).__name__,
+            outcome.error,
+            detail,
+        )
+        if outcome.failure == "parse":  # the program's own fault: a score, not an error
+            return
+        with self._lock:
+            self._count += 1
+            count = self._count
+        if isinstance(outcome.error, LMError):
+            if count >= self._max_errors or isinstance(outcome.error, (LMAuthError, LMNotFoundError)):
+                raise outcome.error
+        elif count >= self._max_errors:
+            raise ProgramError(
+                f"the evaluation was stopped: program and metric must raise on fewer than {self._max_errors} "
+                f"examples (`max_errors`), but raised on {count}; the last was the {outcome.failure}: "
+                f"{type(outcome.error).__name__}: {outcome.error}. Repair it, or pass a larger `max_errors`.",
+                count=count,
+            ) from outcome.error
+
+
+def _check(devset: Sequence[Example] | None, metric: Callable[..., Any] | None) -> None:
+    if not devset:
+        raise UserError("devset must contain at least one example, got an empty devset.")
+    if not callable(metric):
+        raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
+    for example in devset:
+        example.inputs()  # raises where they are not set: before any call is paid
+
+
+def _name_of(metric: Any) -> str:
+    return str(getattr(metric, "__name__", None) or type(metric).__name__)
+
+
+def _counted(failures: Mapping[str, int]) -> str:
+    if not failures:
+        return ""
+    return "; failures: " + ", ".join(f"{count} {name}" for name, count in sorted(failures.items()))
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Callable[[Outcome], None]]:
+    from rich import progress as rich_progress  # noqa: PLC0415 - only where a bar is asked for
+    from rich.console import Console  # noqa: PLC0415
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(bar_width=20),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    scores: list[float] = []
+    failures: Counter[str] = Counter()
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("Average Metric", total=total)
+
+        def advance(outcome: Outcome) -> None:
+            if outcome.score is not None:
+                scores.append(outcome.score)
+            if outcome.failure:
+                failures[outcome.failure] += 1
+            percent = 100 * sum(scores) / len(scores) if scores else 0.0
+            bars.update(task, advance=1, description=f"Average Metric: {percent:.1f}%{_counted(failures)}")
+
+        yield advance
+
+
+@contextlib.contextmanager
+def _notified(evaluate: Evaluate, inputs: dict[str, Any]) -> Iterator[Callable[[EvaluationResult], None]]:
+    """Call `on_evaluate_start` before a block and `on_evaluate_end` after it, on all callbacks."""
+    call_id = uuid.uuid4().hex
+    outputs: list[EvaluationResult] = []
+    failure: BaseException | None = None
+    _tell("on_evaluate_start", call_id=call_id, instance=evaluate, inputs=inputs)
+    try:
+        yield outputs.append
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        _tell("on_evaluate_end", call_id=call_id, outputs=outputs[0] if outputs else None, exception=failure)
+
+
+def _tell(event: str, **details: Any) -> None:
+    for callback in settings.callbacks or ():
+        told = getattr(callback, event, None)
+        if told is not None:
+            told(**details)

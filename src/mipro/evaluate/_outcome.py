@@ -1,0 +1,138 @@
+"""One program on one example: the prediction, its score, or what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+import traceback as tracebacks
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from mipro.errors import AdapterParseError, LMError, RunStopped
+from mipro.evaluate._score import score_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mipro.example import Example
+
+Failure: TypeAlias = Literal["", "parse", "lm", "program", "metric"]
+"""Why there is no proper score: the answer could not be parsed, the model could not be
+reached, the program raised, the metric raised; "" where nothing failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one program on one example."""
+
+    score: float | None
+    """As the metric returned it; the failure score where parse, program or metric
+    failed; None where the model could not be reached, since that is no score."""
+    prediction: Any = None
+    """What the program returned, or None where it did not."""
+    feedback: str = ""
+    """The metric's word on the score."""
+    failure: Failure = ""
+    """What failed, or ""."""
+    error: BaseException | None = None
+    """The exception of the failure."""
+    traceback: str = ""
+    """Where the program or the metric raised, as text."""
+    value: Any = None
+    """What the metric returned, as it came."""
+
+
+def run_example(
+    program: Callable[..., Any],
+    example: Example,
+    metric: Callable[..., Any],
+    *,
+    failure_score: float = 0.0,
+    trace: list[Any] | None = None,
+) -> Outcome:
+    """Run a program on an example's inputs and score what it returns.
+
+    An asynchronous program or metric is awaited.
+
+    Args:
+        program: Called with the inputs by name.
+        example: The example, inputs set.
+        metric: See `Metric`.
+        failure_score: Score where the answer can't be parsed, or program or metric raise.
+        trace: Given to the metric where it is not None.
+
+    Returns:
+        The outcome; exceptions of program and metric are part of it.
+
+    Raises:
+        RunStopped: The run that calls pass through ended.
+        UserError: The example does not say which fields are inputs.
+    """
+    inputs = dict(example.inputs().items())
+    try:
+        prediction = _answer(program, inputs)
+    except RunStopped:
+        raise
+    except LMError as error:
+        return Outcome(None, failure="lm", error=error)
+    except AdapterParseError as error:
+        return Outcome(failure_score, failure="parse", error=error)
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        return Outcome(failure_score, failure="program", error=error, traceback=tracebacks.format_exc())
+    try:
+        value = _awaited(metric(example, prediction) if trace is None else metric(example, prediction, trace))
+        score, feedback = score_of(value)
+    except RunStopped:
+        raise
+    except LMError as error:  # an LM judge
+        return Outcome(None, prediction, failure="lm", error=error)
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        return Outcome(
+            failure_score, prediction, failure="metric", error=error, traceback=tracebacks.format_exc()
+        )
+    return Outcome(score, prediction, feedback, value=value)
+
+
+def _answer(program: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    kind = type(program)
+    acall = getattr(program, "acall", None)
+    if acall is not None and _own(kind, "aforward") and not _own(kind, "forward"):
+        return _awaited(acall(**inputs))
+    return _awaited(program(**inputs))
+
+
+def _own(kind: type, name: str) -> bool:
+    """Tell whether a program's class has a method other than as a stub of the base `Module`."""
+    from mipro.modules import Module  # noqa: PLC0415 - the layer of programs loads when one is run
+
+    method = getattr(kind, name, None)
+    return method is not None and method is not getattr(Module, name, None)
+
+
+def _awaited(value: Any) -> Any:
+    """Return `value`, or what it yields when it must be awaited."""
+    if not inspect.isawaitable(value):
+        return value
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_finish(value))
+    # The caller's thread has a running loop (a notebook), which must not be entered twice.
+    result: Future[Any] = Future()
+    inside = contextvars.copy_context()
+
+    def finish() -> None:
+        try:
+            result.set_result(inside.run(asyncio.run, _finish(value)))
+        except BaseException as error:  # noqa: BLE001 - handed over to the waiting thread
+            result.set_exception(error)
+
+    threading.Thread(target=finish, name="mipro-await", daemon=True).start()
+    return result.result()
+
+
+async def _finish(value: Awaitable[Any]) -> Any:
+    return await value
