@@ -7,6 +7,7 @@ import math
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.context import context, settings
@@ -23,6 +24,7 @@ from mipro.optimize._settings import (
     check_auto,
     check_not_negative,
     check_positive,
+    check_search,
     make_plan,
     resolve_models,
 )
@@ -99,7 +101,8 @@ class MIPROv2:
         track_stats: Whether the best program gets `trial_logs`, `candidate_programs` and the rest.
         log_dir: Name of `run_dir` in DSPy.
         metric_threshold: Score from which a bootstrapped demo is kept; any true score where left out.
-        search: "bayes", "tpe", "random", "halving" or a `mipro.search.Search`.
+        search: "bayes", "tpe", "random", "halving", or a function that makes a `mipro.search.Search`
+            of your own and is called as `mipro.search.create` is, without the name.
         budget: What may be spent at most.
         run_dir: Folder of the run's ledger; given again, the run resumes. A new folder in the
             user's data folder where left out.
@@ -131,13 +134,14 @@ class MIPROv2:
         log_dir: str | None = None,
         metric_threshold: float | None = None,
         *,
-        search: Literal["bayes", "tpe", "random", "halving"] | Search = "bayes",
+        search: Literal["bayes", "tpe", "random", "halving"] | Callable[..., Search] = "bayes",
         budget: Budget | None = None,
         run_dir: str | None = None,
         callbacks: Sequence[Callable[[Progress], None]] = (),
     ) -> None:
         if not callable(metric):
             raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
+        check_search(search)
         check_auto(auto, num_candidates=num_candidates)
         check_positive(num_candidates=num_candidates, num_threads=num_threads)
         check_not_negative(
@@ -360,8 +364,7 @@ class MIPROv2:
         return search.recommend(), trials, stop_reason
 
     def _create_search(self, plan: Plan, space: CandidateSpace) -> tuple[Search, int]:
-        if not isinstance(self.search, str):
-            return self.search, 1
+        make = partial(create, self.search) if isinstance(self.search, str) else self.search
         lookahead = LOOKAHEAD if self.search == "bayes" else 1
         options: dict[str, Any] = {}
         if self.search in {"tpe", "random"}:
@@ -371,8 +374,7 @@ class MIPROv2:
                 "minibatch_size": plan.minibatch_size,
                 "minibatch_full_eval_steps": plan.minibatch_full_eval_steps,
             }
-        search = create(
-            self.search,
+        search = make(
             space.space,
             num_examples=len(plan.valset),
             budget=plan.evaluations,
@@ -438,7 +440,7 @@ class MIPROv2:
             "testset": of_examples(plan.testset),
             "prompt model": _model_fact(job.prompt_lm),
             "task model": "each predictor's own" if job.task_lm is None else _model_fact(job.task_lm),
-            "search": self.search if isinstance(self.search, str) else type(self.search).__qualname__,
+            "search": self.search if isinstance(self.search, str) else of_metric(self.search),
             "teacher settings": canonical(
                 {k: _model_fact(v) if k == "lm" else v for k, v in self.teacher_settings.items()}
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict, UserList
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,10 +116,11 @@ def attach(best: Module, result: OptimizationResult, *, track_stats: bool, build
     best.optimization = result
     best.score = None if result.estimate is None else round(100 * result.estimate, 2)
     if track_stats:
-        best.trial_logs = trial_logs(result, build)
+        # Not dict and list, whose programs a module counts among its own parts.
+        best.trial_logs = UserDict(trial_logs(result, build))
         full, partial = _scored_programs(result, build)
-        best.candidate_programs = full
-        best.mb_candidate_programs = partial
+        best.candidate_programs = UserList(full)
+        best.mb_candidate_programs = UserList(partial)
         best.total_calls = result.lm_calls
         best.prompt_model_total_calls = sum(s.calls for s in result.spent if s.stage == "instructions")
     return best

@@ -34,6 +34,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     # dspy.MIPROv2's AUTO_RUN_SETTINGS.
     {"light": Preset(6, 100), "medium": Preset(12, 300), "heavy": Preset(18, 1000)}
 )
+SEARCHES = ("bayes", "tpe", "random", "halving")
 MIN_MINIBATCH_VALSET = 50
 """With `auto`, a valset of at most this many examples is always evaluated whole (dspy.MIPROv2)."""
 DEFAULT_MINIBATCH_SIZE = 35
@@ -216,6 +217,17 @@ def _check_whole(least: int, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise UserError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
+
+
+def check_search(search: object) -> None:
+    """Refuse what is neither the name of a search nor a function that makes one."""
+    if (isinstance(search, str) and search not in SEARCHES) or not (
+        isinstance(search, str) or callable(search)
+    ):
+        raise UserError(
+            f"`search` must be one of {[*SEARCHES]} or a function that makes a `mipro.search.Search`, "
+            f"but got {search!r}."
+        )
 
 
 def check_auto(auto: str | None, **sizes: int | None) -> None:

@@ -161,7 +161,8 @@ class Evaluator:
         if raised >= max(1, self._max_errors):
             raise ProgramError(
                 f"program and metric must raise on fewer than {self._max_errors} examples (`max_errors`), "
-                f"but raised on {raised}; the last was the {outcome.failure} on example {index} of the {self._split}set: "
+                f"but raised on {raised}; the last was the {outcome.failure} on example "
+                f"{index} of the {self._split}set: "
                 f"{dict(self._dataset[index])!r}. Mend it, or raise `max_errors`; what was measured is kept "
                 f"in {self._run.where}.\n{outcome.traceback}",
                 count=raised,

@@ -139,6 +139,10 @@ class SQLStore(Store):
                 f"{self} must be a ledger of mipro or empty, but it holds the tables "
                 f"{sorted(existing)}; choose another run_dir."
             )
+        if self._engine.dialect.name == "sqlite":
+            # Readers never block the writer. The mode is a property of the file, so not before the check.
+            with self._auto.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         _metadata.create_all(self._engine)
         self.state({"format": str(FORMAT)})
         found = self.facts()["format"]
@@ -255,9 +259,8 @@ def _columns(kind: type[Record]) -> list[Any]:
 
 
 def _tune_sqlite(connection: Any, _record: object) -> None:
-    # WAL: readers never block the writer. NORMAL: a transaction survives the death of the
-    # process at any instruction; only a power cut can lose the last ones, never corrupt.
+    # With WAL a transaction survives the death of the process at any instruction; only a
+    # power cut can lose the last ones, and it never corrupts.
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()

@@ -1,0 +1,235 @@
+"""MIPROv2 from end to end, on a scripted model."""
+
+import pytest
+
+import mipro
+from mipro.errors import LMAuthError, ProgramError, RunMismatchError, UserError
+from mipro.testing.lms import ScriptedLM
+
+
+@pytest.fixture
+def optimize(tmp_path, fruit, same_colour):
+    """Return a function that runs a small optimization; arguments go to MIPROv2 and compile."""
+
+    def run(
+        program=None,
+        *,
+        metric=same_colour,
+        trainset=None,
+        valset=None,
+        run_dir="run",
+        compile_with=None,
+        **with_,
+    ):
+        with_ = {"search": "random", "seed": 0, **with_}
+        optimizer = mipro.MIPROv2(metric, run_dir=str(tmp_path / run_dir), **with_)
+        return optimizer.compile(
+            program or mipro.Predict("fruit -> colour"),
+            trainset=fruit[:20] if trainset is None else trainset,
+            valset=fruit[20:60] if valset is None else valset,
+            **(compile_with or {}),
+        )
+
+    return run
+
+
+@pytest.mark.usefixtures("fruit_lm")
+class TestResult:
+    """What comes back."""
+
+    @pytest.mark.parametrize("search", ["bayes", "tpe", "random", "halving"])
+    def test_program_is_improved(self, optimize, search):
+        """Every search finds the instruction and the demos that the model needs."""
+        best = optimize(search=search)
+        assert "Name the colour" in best.signature.instructions
+        assert len(best.demos) > 1
+        assert best.score > 80
+
+    def test_student_is_not_modified(self, optimize):
+        """The program handed in keeps its instruction and its demos."""
+        student = mipro.Predict("fruit -> colour")
+        before = student.signature.instructions
+        optimize(student)
+        assert (student.signature.instructions, student.demos) == (before, [])
+
+    def test_zero_shot_keeps_no_demos(self, optimize):
+        """With both limits 0 only the instruction changes."""
+        best = optimize(max_bootstrapped_demos=0, max_labeled_demos=0)
+        assert best.demos == []
+        assert "Name the colour" in best.signature.instructions
+
+    def test_labelled_only(self, optimize):
+        """Without bootstrapped demos every demo is a training example as it is."""
+        best = optimize(max_bootstrapped_demos=0, max_labeled_demos=3)
+        assert best.demos
+        assert not any(demo.get("augmented") for demo in best.demos)
+
+    def test_same_seed_same_program_with_any_number_of_threads(self, optimize):
+        """Threads change how long it takes, never what is found."""
+        one = optimize(num_threads=1, run_dir="one")
+        many = optimize(num_threads=16, run_dir="many")
+        assert one.dump_state() == many.dump_state()
+        assert one.optimization.trials == many.optimization.trials
+
+    def test_seed_0_is_a_seed(self, optimize):
+        """Seed 0 is used as given, at the constructor and at compile."""
+        assert optimize(seed=0).optimization.seed == 0
+        assert optimize(seed=5, compile_with={"seed": 0}, run_dir="other").optimization.seed == 0
+
+    def test_story_is_attached(self, optimize, fruit):
+        """Trials, spending and the names that DSPy's users read are there and agree."""
+        best = optimize(search="tpe", compile_with={"testset": fruit[60:]})
+        story = best.optimization
+        assert story.trials[0].candidate == (0, 0)
+        assert story.lm_calls == sum(spent.calls for spent in story.spent)
+        assert {spent.stage for spent in story.spent} >= {"instructions", "search", "test"}
+        assert best.trial_logs[1]["full_eval_score"] == pytest.approx(100 * story.trials[0].score, abs=0.01)
+        assert best.candidate_programs[0]["score"] >= best.candidate_programs[-1]["score"]
+        assert story.test.after > story.test.before
+
+    def test_saved_program_loads_back(self, optimize, tmp_path):
+        """The file holds instruction and demos; nothing of the run is in it."""
+        best = optimize()
+        best.save(tmp_path / "best.json")
+        loaded = mipro.Predict("fruit -> colour")
+        loaded.load(tmp_path / "best.json")
+        assert loaded.dump_state() == best.dump_state()
+        assert str(tmp_path) not in (tmp_path / "best.json").read_text()
+
+
+class TestResume:
+    """A run directory given again."""
+
+    def test_finished_run_is_replayed_for_nothing(self, optimize, fruit_lm):
+        """The second time no call is made and the same program comes back."""
+        first = optimize()
+        paid = len(fruit_lm.calls)
+        again = optimize()
+        assert len(fruit_lm.calls) == paid
+        assert again.dump_state() == first.dump_state()
+
+    @pytest.mark.usefixtures("fruit_lm")
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"seed": 1}, "seed: was 0, is 1"),
+            ({"metric": lambda example, prediction, trace=None: 1.0}, "metric has changed"),
+            ({"search": "tpe"}, "search: was random, is tpe"),
+            ({"program": mipro.Predict("fruit -> colour, shade")}, "predictor self has changed"),
+        ],
+    )
+    def test_another_run_is_refused_by_name(self, optimize, change, named):
+        """What differs is named, and nothing is mixed."""
+        optimize()
+        with pytest.raises(RunMismatchError, match=named):
+            optimize(**change)
+
+    def test_budget_ends_the_run_with_the_best_so_far(self, optimize, fruit_lm):
+        """The cap holds to the call, and a program comes back."""
+        best = optimize(budget=mipro.Budget(lm_calls=60))
+        assert len(fruit_lm.calls) <= 60
+        assert best.optimization.stop_reason == "budget: lm_calls"
+
+
+class TestRefusals:
+    """What makes no sense is refused before the first call."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"auto": "extreme"}, "`auto` must be one of"),
+            ({"auto": "light", "num_candidates": 3}, "`auto` must be left out"),
+            ({"num_candidates": 0}, "`num_candidates` must be"),
+            ({"max_labeled_demos": -1}, "`max_labeled_demos` must be"),
+            ({"compile_with": {"minibatch_size": 41}}, "pass minibatch_size=40"),
+            ({"compile_with": {"num_trials": 0}}, "`num_trials` must be"),
+            ({"trainset": []}, "`trainset` must hold at least 1"),
+            ({"valset": []}, "`valset` must hold at least 1"),
+            ({"trainset": [mipro.Example(fruit="lime 1", colour="green")]}, "names its inputs"),
+            ({"search": "grid"}, "`search` must be one of"),
+            ({"metric": "accuracy"}, "`metric` must be a function"),
+            ({"prompt_model": "gpt-4o"}, "`prompt_model` must be"),
+        ],
+    )
+    def test_refused_before_the_first_call(self, optimize, fruit_lm, arguments, message):
+        """The message says what must hold; nothing is spent."""
+        with pytest.raises(UserError, match=message):
+            optimize(**arguments)
+        assert fruit_lm.calls == []
+
+    def test_no_model(self, optimize):
+        """Without any language model the message says how to set one."""
+        with pytest.raises(UserError, match=r"mipro\.configure\(lm="):
+            optimize()
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_program_without_predictors(self, optimize):
+        """A program with nothing to optimize is refused."""
+        with pytest.raises(UserError, match="at least one predictor"):
+            optimize(mipro.Module())
+
+
+class TestOddRuns:
+    """Each ends in a sensible result or in one clear error."""
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_two_examples(self, optimize, fruit):
+        """Two examples are enough to run."""
+        best = optimize(trainset=fruit[:1], valset=fruit[1:2])
+        assert best.optimization.stop_reason == "complete"
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_valset_smaller_than_the_minibatch(self, optimize, fruit):
+        """With few examples and no size given, trials measure all of them."""
+        best = optimize(valset=fruit[20:30], search="tpe")
+        assert {len(trial.examples) for trial in best.optimization.trials} == {10}
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_single_candidate(self, optimize):
+        """Where there is nothing to choose, the program comes back measured."""
+        best = optimize(num_candidates=1)
+        assert best.optimization.candidate == (0, 0)
+        assert best.score is not None
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_metric_that_raises(self, optimize):
+        """The user's bug is shown with the example and its traceback."""
+
+        def broken(example, prediction, trace=None):
+            return example.no_such_field
+
+        with pytest.raises(ProgramError, match="no_such_field"):
+            optimize(metric=broken)
+
+    def test_garbage_for_every_proposal(self, optimize, fruit):
+        """A model that can't propose leaves the instruction as it was; demos still help."""
+
+        def garbage_or_colour(messages):
+            return {"colour": "yellow"} if "proposed_instruction" not in str(messages) else "#!?"
+
+        with mipro.context(lm=ScriptedLM(garbage_or_colour)):
+            best = optimize()
+        assert best.optimization.warnings
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_predictor_that_is_never_called(self, optimize):
+        """An idle predictor is no obstacle."""
+
+        class Idle(mipro.Module):
+            def __init__(self):
+                super().__init__()
+                self.used = mipro.Predict("fruit -> colour")
+                self.idle = mipro.Predict("shape -> name")
+
+            def forward(self, fruit):
+                return self.used(fruit=fruit)
+
+        best = optimize(Idle())
+        assert "Name the colour" in best.used.signature.instructions
+
+    def test_refused_key_stops_at_once(self, optimize):
+        """A wrong key is one clear error after one call."""
+        lm = ScriptedLM(lambda messages: LMAuthError("wrong key", model="m", status=401))
+        with mipro.context(lm=lm, num_threads=1), pytest.raises(LMAuthError, match="wrong key"):
+            optimize()
+        assert len(lm.calls) == 1
