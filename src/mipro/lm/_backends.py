@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.errors import UserError
 from mipro.lm._prices import as_prices
 from mipro.lm._providers import PROVIDERS
-from mipro.lm._secrets import Secret, is_secret_name, public_url
+from mipro.lm._secrets import Secret, is_secret_name, public_url, split_login
 
 if TYPE_CHECKING:
     from mipro.lm._backend import Backend
@@ -48,6 +48,10 @@ def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         option = _ALIASES.get(name)
         if option == "headers":
             options[option] = {k: _hidden(v) for k, v in dict(value or {}).items()}
+        elif option == "api_base" and value:
+            options[option], login = split_login(str(value))
+            if login:
+                options["login"] = Secret(login)
         elif option is not None:
             options[option] = _hidden(value) if is_secret_name(option) else value
         elif is_secret_name(name):
@@ -104,7 +108,8 @@ def create(model: str, options: dict[str, Any]) -> Backend:
     if provider in PROVIDERS:
         from mipro.lm._http import HTTPBackend  # noqa: PLC0415 - not needed by local models
 
-        return HTTPBackend(model, name, PROVIDERS[provider], prices=prices, **shared)
+        login = given.get("login", Secret(None))
+        return HTTPBackend(model, name, PROVIDERS[provider], prices=prices, login=login, **shared)
     from mipro.lm._litellm import LiteLLMBackend  # noqa: PLC0415 - rarely needed
 
     return LiteLLMBackend(model, prices=prices, credentials=given.get("credentials", {}), **shared)

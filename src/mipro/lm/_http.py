@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -12,7 +13,7 @@ from mipro.errors import LMAuthError, LMConnectionError, LMError, LMServerError,
 from mipro.lm import _openai as openai
 from mipro.lm import _prices, _wire
 from mipro.lm._failures import Call, error_from_answer
-from mipro.lm._secrets import Secret, public_url, redact
+from mipro.lm._secrets import Secret, public_url, redact, split_login
 
 if TYPE_CHECKING:
     from mipro.lm._prices import Prices
@@ -37,6 +38,8 @@ class HTTPBackend:
     api_base: str = field(default="", repr=False)
     """Address as given to `LM`, or ""."""
     api_key: Secret = field(default_factory=lambda: Secret(None))
+    login: Secret = field(default_factory=lambda: Secret(None))
+    """ "user:password" of the address, or nothing."""
     headers: dict[str, Secret] = field(default_factory=dict)
     """More headers to send; their values may be secrets."""
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -86,17 +89,22 @@ class HTTPBackend:
         """Post `request` and read the answer; see `Backend.send`."""
         self.check()
         key = self._key()
-        headers = {"Content-Type": "application/json", "User-Agent": "mipro"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        headers.update((name, value.reveal()) for name, value in self.headers.items())
-        url = self.base_url + openai.PATHS[request.params.get("model_type", "chat")]
+        base, login = split_login(self.base_url)
+        login = self.login.reveal() or login
+        url = base + openai.PATHS[request.params.get("model_type", "chat")]
+        own = {name: value.reveal() for name, value in self.headers.items()}
         call = Call(
             self.model,
             public_url(url),
             self.provider.key_variables[0] if self.provider.key_variables else "",
-            (key, *(value.reveal() for value in self.headers.values())),
+            (key, login.partition(":")[2], *own.values()),
         )
+        headers = {"Content-Type": "application/json", "User-Agent": "mipro"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        elif login:
+            headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+        headers.update(own)
         data = openai.encode(openai.body(request, self.name), self.model)
         start_s = time.perf_counter()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +70,13 @@ def redact(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= 4:  # noqa: PLR2004 - see the docstring
             text = text.replace(secret, HIDDEN)
     return text
+
+
+def split_login(url: str) -> tuple[str, str]:
+    """Return `url` without user and password, and these two as "user:password" or ""."""
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=host)), unquote(login)
 
 
 def public_url(url: str) -> str:

@@ -7,6 +7,7 @@ import os
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mipro.lm._loop import at_close
 
@@ -20,6 +21,7 @@ KEEPALIVE_S = 30.0
 
 _session: aiohttp.ClientSession | None = None
 _owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+_proxies: dict[str, str] = {}
 # Sessions of a parent process. Closing them here would close the parent's
 # connections, and dropping them would warn, so they are kept as they are.
 _of_parents: list[aiohttp.ClientSession] = []
@@ -54,7 +56,9 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
 
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, timeout_s))
     try:
-        async with _open_session().post(url, data=body, headers=headers, timeout=timeout) as answer:
+        session = _open_session()
+        proxy = _proxy_of(url) if _proxies else None
+        async with session.post(url, data=body, headers=headers, timeout=timeout, proxy=proxy) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
     except asyncio.TimeoutError as error:
         raise NoReplyError(f"no answer within {timeout_s:g} s") from error
@@ -67,7 +71,7 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
 
 
 def _open_session() -> aiohttp.ClientSession:
-    global _session, _owner  # noqa: PLW0603 - the one place that owns them
+    global _session, _owner, _proxies  # noqa: PLW0603 - the one place that owns them
     owner = (os.getpid(), asyncio.get_running_loop())
     if _session is not None and not _session.closed and _owner == owner:
         return _session
@@ -79,13 +83,21 @@ def _open_session() -> aiohttp.ClientSession:
         # The callers' threads and the run's gate bound what is in flight.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=300),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # Looking for proxies costs time on every call, so it is done only where there are any.
-        trust_env=bool(urllib.request.getproxies()),
         skip_auto_headers=("User-Agent",),
     )
     _owner = owner
+    # Read once: looking at the environment on every call would cost more than the call.
+    _proxies = urllib.request.getproxies()
     at_close(_close)
     return _session
+
+
+def _proxy_of(url: str) -> str | None:
+    parts = urlsplit(url)
+    proxy = _proxies.get(parts.scheme) or _proxies.get("all")
+    if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy
 
 
 async def _close() -> None:

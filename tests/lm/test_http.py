@@ -1,0 +1,408 @@
+"""Models behind an OpenAI-compatible server, over real HTTP."""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pydantic
+import pytest
+
+from mipro.context import configure, context, settings
+from mipro.errors import (
+    ContextWindowError,
+    LMAuthError,
+    LMConnectionError,
+    LMNotFoundError,
+    LMRateLimitError,
+    LMRequestError,
+    LMServerError,
+    UserError,
+)
+from mipro.lm import LM
+from mipro.testing.lm_contract import LMContract
+from mipro.testing.server import Fault
+
+
+def model(server, name="openai/m", **kwargs):
+    """Return an LM on `server` without cache and retries, unless said otherwise."""
+    return LM(name, **{"api_base": server.url, "cache": False, "num_retries": 0, **kwargs})
+
+
+class TestContract(LMContract):
+    """The contract, over HTTP."""
+
+    @pytest.fixture
+    def lm(self, serve):
+        """Return a model on a healthy server."""
+        return model(serve("hello"))
+
+
+def test_dspy_call_form(serve):
+    """`LM` takes DSPy's arguments and sends those that are parameters of requests."""
+    server = serve()
+    lm = LM(
+        "openai/gpt-4o-mini",
+        temperature=0.7,
+        max_tokens=1000,
+        cache=False,
+        num_retries=3,
+        api_base=server.url,
+        api_key="k" * 20,
+        top_p=0.9,
+    )
+    lm("hi")
+    body = server.requests[0].body
+    assert {k: body[k] for k in ("model", "temperature", "max_tokens", "top_p")} == {
+        "model": "gpt-4o-mini",
+        "temperature": 0.7,
+        "max_tokens": 1000,
+        "top_p": 0.9,
+    }
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_API_BASE", "OPENAI_BASE_URL"])
+def test_address_from_the_environment(serve, monkeypatch, variable):
+    """The address is taken from the usual variables, at the time of the call."""
+    lm = LM("openai/m", cache=False)
+    monkeypatch.setenv(variable, serve("from there").url)
+    assert lm("hi") == ["from there"]
+
+
+def test_key_from_the_environment(serve, monkeypatch):
+    """The key is taken from OPENAI_API_KEY, at the time of the call."""
+    lm = model(serve("ok", api_key="sk-right"))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
+    assert lm("hi") == ["ok"]
+
+
+def test_missing_key_is_refused_before_the_call():
+    """OpenAI's own address without a key is refused with the variable's name."""
+    with pytest.raises(LMAuthError, match="OPENAI_API_KEY"):
+        LM("openai/gpt-4o-mini", cache=False)("hi")
+    with pytest.raises(LMAuthError, match="OPENAI_API_KEY"):
+        LM("openai/gpt-4o-mini").check()
+
+
+def test_missing_address_is_refused():
+    """A kind of server without an address of its own asks for `api_base`."""
+    with pytest.raises(UserError, match="api_base"):
+        LM("hosted_vllm/m", cache=False)("hi")
+
+
+def test_wrong_key(serve):
+    """401 names model, status and what to do, and does not repeat the key."""
+    lm = model(serve(api_key="sk-right"), api_key="sk-wrong-1234")
+    with pytest.raises(LMAuthError, match=r"`openai/m`.*401.*OPENAI_API_KEY") as caught:
+        lm("hi")
+    assert caught.value.status == 401
+    assert "sk-wrong-1234" not in str(caught.value)
+
+
+def test_unknown_model(serve):
+    """404 is an error of its own and is not tried again."""
+    server = serve(models=["other"])
+    with pytest.raises(LMNotFoundError, match=r"`openai/m`.*404.*name"):
+        model(server, num_retries=3)("hi")
+    assert server.count == 1
+
+
+def test_connection_refused(serve):
+    """A dead server is reported with its address."""
+    server = serve()
+    lm = model(server)
+    server.stop()
+    with pytest.raises(LMConnectionError, match=r"127\.0\.0\.1.*could not connect"):
+        lm("hi")
+
+
+def test_timeout(serve):
+    """A server that hangs is given up after `timeout` seconds."""
+    lm = model(serve(error_rate=1.0, errors=["hang"]), timeout=0.2)
+    start_s = time.perf_counter()
+    with pytest.raises(LMConnectionError, match=r"no answer within 0\.2 s"):
+        lm("hi")
+    assert time.perf_counter() - start_s < 5
+
+
+def test_connection_reset(serve):
+    """A connection cut in the middle may pass, so it is a connection error."""
+    with pytest.raises(LMConnectionError, match="broke"):
+        model(serve(error_rate=1.0, errors=["reset"]))("hi")
+
+
+def test_rate_limit_exhausted(serve):
+    """429 to the end raises the rate-limit error after all attempts."""
+    server = serve(error_rate=1.0, errors=[429], retry_after_s=0.01)
+    with pytest.raises(LMRateLimitError, match="after 3 attempts"):
+        model(server, num_retries=2)("hi")
+    assert server.count == 3
+
+
+def test_no_credit_is_not_retried(serve):
+    """429 for lack of credit is no rate limit: trying again can't help."""
+    server = serve(lambda _: Fault(429, "You exceeded your quota.", code="insufficient_quota"))
+    with pytest.raises(LMAuthError, match="credit"):
+        model(server, num_retries=3)("hi")
+    assert server.count == 1
+
+
+def test_context_window(serve):
+    """A prompt that is too long is told from other refused requests."""
+    with pytest.raises(ContextWindowError, match="longer than the model's context window"):
+        model(serve(context_size=5))("word " * 100)
+
+
+def test_refused_request(serve):
+    """400 carries what the server said."""
+    with pytest.raises(LMRequestError, match="no such parameter: frob"):
+        model(serve(lambda _: Fault(400, "no such parameter: frob")))("hi")
+
+
+def test_retry_until_it_works(serve):
+    """Failures that pass are tried again within one call."""
+    script = iter([Fault(500), Fault(429), Fault("reset"), "at last"])
+    server = serve(lambda _: next(script), retry_after_s=0.0)
+    assert model(server, num_retries=3)("hi") == ["at last"]
+    assert server.count == 4
+
+
+def test_retry_after_is_honoured(serve):
+    """The next attempt comes no earlier than the server asks."""
+    script = iter([Fault(429, retry_after=0.3), "ok"])
+    lm = model(serve(lambda _: next(script)), num_retries=1)
+    start_s = time.perf_counter()
+    lm("hi")
+    assert time.perf_counter() - start_s >= 0.3
+
+
+def test_not_an_api(serve):
+    """A 200 that is no completion says so instead of failing somewhere else."""
+    with pytest.raises(LMServerError, match="not with a completion"):
+        model(serve({"choices": "none"}))("hi")
+
+
+def test_usage_and_price(serve):
+    """Counts of the server and the caller's prices give the cost."""
+    lm = model(serve("x" * 400), prices={"input": 1.0, "output": 2.0})
+    lm("y" * 4000)
+    entry = lm.history[-1]
+    assert entry["usage"] == {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    assert entry["cost"] == pytest.approx(0.0012)
+
+
+def test_rollout_id_is_not_sent(serve):
+    """`rollout_id` makes another request of the same prompt, but the server never sees it."""
+    server = serve()
+    lm = model(server, temperature=1.0)
+    lm("hi", rollout_id=7)
+    assert "rollout_id" not in server.requests[0].body
+    assert lm.request("hi", rollout_id=7).key != lm.request("hi", rollout_id=8).key
+
+
+def test_rollout_at_temperature_zero_warns_once(serve, caplog):
+    """Asking for a fresh draw at temperature 0 is noted, once."""
+    lm = model(serve(), temperature=0.0)
+    with caplog.at_level(logging.WARNING, "mipro.lm"):
+        lm("hi", rollout_id=1)
+        lm("hi", rollout_id=2)
+    assert [record.message[:12] for record in caplog.records] == ["`rollout_id`"]
+
+
+def test_reasoning_model(serve):
+    """Reasoning models get `max_completion_tokens` and no temperature."""
+    server = serve()
+    model(server, "openai/o4-mini", temperature=0.5, max_tokens=20_000)("hi", temperature=0.3)
+    body = server.requests[0].body
+    assert body["max_completion_tokens"] == 20_000
+    assert not body.keys() & {"temperature", "max_tokens"}
+
+
+def test_reasoning_content_is_kept(serve):
+    """Native reasoning comes back beside the text."""
+    lm = model(serve({"content": "42", "reasoning_content": "6 x 7"}))
+    assert lm("hi") == [{"text": "42", "reasoning_content": "6 x 7"}]
+
+
+def test_tool_calls(serve):
+    """Tools are passed on and tool calls come back in OpenAI's form."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    server = serve({"content": None, "tool_calls": [call]})
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    assert model(server)("hi", tools=tools) == [{"text": "", "tool_calls": [call]}]
+    assert server.requests[0].body["tools"] == tools
+
+
+def test_response_format_from_pydantic(serve):
+    """A pydantic class as `response_format` is sent as a JSON schema."""
+
+    class Answer(pydantic.BaseModel):
+        n: int
+
+    server = serve('{"n": 1}')
+    model(server)("hi", response_format=Answer)
+    form = server.requests[0].body["response_format"]
+    assert (form["type"], form["json_schema"]["name"]) == ("json_schema", "Answer")
+    assert form["json_schema"]["schema"]["properties"]["n"]["type"] == "integer"
+
+
+def test_image_passes_through(serve):
+    """Image parts reach the server as they are."""
+    server = serve()
+    parts = [
+        {"type": "text", "text": "what is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+    ]
+    model(server)(messages=[{"role": "user", "content": parts}])
+    assert server.requests[0].body["messages"][0]["content"] == parts
+
+
+def test_text_model(serve):
+    """`model_type="text"` completes one text."""
+    server = serve("done")
+    assert model(server, model_type="text")("once upon") == ["done"]
+    assert server.requests[0].path == "/v1/completions"
+    assert server.requests[0].body["prompt"].startswith("once upon")
+
+
+def test_responses_model(serve):
+    """`model_type="responses"` speaks OpenAI's newer API."""
+    server = serve("done")
+    lm = model(server, model_type="responses", max_tokens=50)
+    assert lm("hi") == ["done"]
+    body = server.requests[0].body
+    assert server.requests[0].path == "/v1/responses"
+    assert (body["input"], body["max_output_tokens"]) == ([{"role": "user", "content": "hi"}], 50)
+    assert lm.history[0]["usage"]["total_tokens"] > 0
+
+
+def test_truncated_answer_warns_once(serve, caplog):
+    """An answer cut off at the limit is noted, once for a model."""
+    choice = {"message": {"role": "assistant", "content": "a"}, "finish_reason": "length"}
+    lm = model(serve({"model": "m", "choices": [choice]}), max_tokens=1)
+    with caplog.at_level(logging.WARNING, "mipro.lm"):
+        lm("hi")
+        lm("ho")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_key_of_one_call(serve):
+    """A key given to a call holds for that call, and its history stays with the model."""
+    server = serve(api_key="sk-right")
+    lm = model(server)
+    assert lm("hi", api_key="sk-right") == ["ok"]
+    with pytest.raises(LMAuthError):
+        lm("hi")
+    assert len(lm.history) == 1
+
+
+def test_values_that_are_not_json_are_refused(serve):
+    """A request that can't be written as JSON names the model and is the caller's mistake."""
+    with pytest.raises(UserError, match=r"`openai/m`.*JSON"):
+        model(serve())(messages=[{"role": "user", "content": object()}])
+
+
+def test_odd_text_survives(serve):
+    """Any text, lone surrogates included, reaches the server and comes back."""
+    text = "ü \U0001f600 \ud800 \x00 \u2028"
+    lm = model(serve(lambda request: request["messages"][0]["content"]))
+    assert lm(text) == [text]
+
+
+def test_calls_from_threads_run_at_once(serve):
+    """32 calls at 100 ms take far less than 3.2 s: nothing but the server is waited for."""
+    server = serve(latency_s=0.1)
+    lm = model(server)
+    with ThreadPoolExecutor(32) as threads:
+        list(threads.map(lm, map(str, range(32))))
+    assert server.stats["peak_concurrency"] >= 16
+
+
+def test_contexts_of_64_threads_do_not_mix(serve):
+    """64 threads, each under a `context(lm=...)` of its own, ask their own model only."""
+    server = serve(lambda request: request["model"])
+    configure(lm=None)
+
+    def ask(index):
+        with context(lm=model(server, f"openai/m{index}")):
+            return [settings.lm("hi")[0] for _ in range(3)]
+
+    with ThreadPoolExecutor(64) as threads:
+        assert list(threads.map(ask, range(64))) == [[f"m{i}"] * 3 for i in range(64)]
+
+
+def test_contexts_of_64_tasks_do_not_mix(serve):
+    """64 tasks, each under a `context(lm=...)` of its own, ask their own model only."""
+    server = serve(lambda request: request["model"], latency_s=0.01)
+
+    async def ask(index):
+        with context(lm=model(server, f"openai/m{index}")):
+            return [(await settings.lm.acall("hi"))[0] for _ in range(3)]
+
+    async def all_of_them():
+        return await asyncio.gather(*(ask(index) for index in range(64)))
+
+    assert asyncio.run(all_of_them()) == [[f"m{i}"] * 3 for i in range(64)]
+
+
+def test_cancelled_task_leaves_the_pool_usable(serve):
+    """A call that is cancelled while it waits does not disturb the next."""
+    arrived = threading.Event()
+
+    def answer(_):
+        arrived.set()
+        return asyncio.sleep(0.2, "ok")
+
+    lm = model(serve(answer))
+
+    async def cancel_then_ask():
+        task = asyncio.create_task(lm.acall("slow"))
+        await asyncio.to_thread(arrived.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await lm.acall("next")
+
+    assert asyncio.run(cancel_then_ask()) == ["ok"]
+
+
+def test_forward_is_openai_like(serve):
+    """`forward` gives an OpenAI-like object, for programs that build on it."""
+    response = model(serve("hello")).forward(prompt="hi")
+    assert response.choices[0].message.content == "hello"
+    assert json.loads(json.dumps(response))["usage"]["total_tokens"] > 0
+
+
+def test_subclass_can_wrap_forward(serve):
+    """A subclass of `LM` that overrides `forward` is asked, and may call the original."""
+
+    class Loud(LM):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            response = super().forward(prompt=prompt.upper(), messages=messages, **kwargs)
+            response["choices"][0]["message"]["content"] += "!"
+            response.lm_response = None
+            return response
+
+    lm = Loud("openai/m", api_base=serve(lambda r: r["messages"][0]["content"]).url, cache=False)
+    assert lm("hi") == ["HI!"]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"model": ""}, "`model`"),
+        ({"model": "openai/"}, "name after the provider"),
+        ({"model": "m", "num_retries": -1}, "`num_retries`"),
+        ({"model": "m", "timeout": 0}, "`timeout`"),
+        ({"model": "m", "model_type": "audio"}, "`model_type`"),
+        ({"model": "m", "prices": {"input": 1}}, "`prices`"),
+        ({"model": "m", "prices": {"input": -1, "output": 1}}, "negative"),
+        ({"model": "local/m", "parallel": 0}, "`parallel`"),
+    ],
+)
+def test_bad_arguments_are_refused(kwargs, match):
+    """A wrong argument is refused when the model is made, with its name."""
+    with pytest.raises(UserError, match=match):
+        LM(**kwargs)
