@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,13 @@ def test_stratify_takes_a_function():
     """A function of an example names its stratum."""
     parts = split(rows_of(range(30)), (15, 15), stratify=lambda row: row.x < 10)
     assert all(4 <= sum(row.x < 10 for row in part) <= 6 for part in parts)
+
+
+def test_named_sizes_give_named_parts():
+    """A mapping of sizes gives a mapping of parts; a generator of the caller's decides as a seed does."""
+    rows = rows_of(range(10))
+    parts = split(rows, {"train": 6, "test": None}, rng=Random(3))
+    assert [parts["train"], parts["test"]] == split(rows, (6, None), seed=3)
 
 
 def test_same_seed_gives_same_split_and_another_does_not():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from mipro.errors import UserError
 
@@ -18,13 +19,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@overload
+def split(
+    examples: Sequence[Example],
+    sizes: Mapping[str, float | None],
+    *,
+    seed: int = 0,
+    rng: Random | None = None,
+    stratify: str | Callable[[Example], Any] | None = None,
+) -> dict[str, list[Example]]: ...
+
+
+@overload
 def split(
     examples: Sequence[Example],
     sizes: Sequence[float | None],
     *,
     seed: int = 0,
+    rng: Random | None = None,
     stratify: str | Callable[[Example], Any] | None = None,
-) -> list[list[Example]]:
+) -> list[list[Example]]: ...
+
+
+def split(
+    examples: Sequence[Example],
+    sizes: Sequence[float | None] | Mapping[str, float | None],
+    *,
+    seed: int = 0,
+    rng: Random | None = None,
+    stratify: str | Callable[[Example], Any] | None = None,
+) -> list[list[Example]] | dict[str, list[Example]]:
     """Split examples at random into parts without overlap.
 
     Examples with the same inputs always land in the same part, so that none that is
@@ -33,14 +57,15 @@ def split(
 
     Args:
         examples: The data; not modified.
-        sizes: One entry for each part: a whole number of examples, a fraction
-            (a float up to 1.0) of all, or None, once, for all that is left.
+        sizes: One entry for each part, named or not: a whole number of examples, a
+            fraction (a float up to 1.0) of all, or None, once, for all that is left.
         seed: Decides the split; the same seed gives the same split.
+        rng: Source of the random choices instead of `seed`; advanced in place.
         stratify: Name of a label field, or a function of an example; each part gets
             its share of every value, to within one example.
 
     Returns:
-        One list for each entry of `sizes`.
+        One list for each entry of `sizes`, under its name where it has one.
 
     Raises:
         UserError: The sizes are not possible, or `stratify` names no field.
@@ -50,8 +75,10 @@ def split(
         >>> [len(part) for part in split(rows, (4, 0.3, None), stratify="y")]
         [4, 3, 3]
     """
-    counts = _counts(sizes, len(examples))
-    pending = _in_random_order(_groups(examples), Random(seed), _stratum(stratify))  # noqa: S311 - no secret
+    wanted = list(sizes.values()) if isinstance(sizes, Mapping) else list(sizes)
+    counts = _counts(wanted, len(examples))
+    rng = Random(seed) if rng is None else rng  # noqa: S311 - no secret
+    pending = _in_random_order(_groups(examples), rng, _stratum(stratify))
     parts: list[list[Example]] = []
     for count in counts:
         part: list[Example] = []
@@ -68,7 +95,7 @@ def split(
         logger.warning(
             "split: %d examples were left out, since their duplicates fit into no part whole", missing
         )
-    return parts
+    return dict(zip(sizes, parts, strict=True)) if isinstance(sizes, Mapping) else parts
 
 
 def _counts(sizes: Sequence[float | None], total: int) -> list[int]:

@@ -20,6 +20,9 @@ R = TypeVar("R")
 
 MAX_IDLE_POOLS = 4
 """Pools kept for the next call; nested calls need one each."""
+SIGNAL_CHECK_S = 0.2
+"""Seconds after which a waiting caller looks for Ctrl-C: the system may have given the
+signal to another thread, which does not wake this one."""
 
 _lock = threading.Lock()
 # Idle pools by (process, number of threads): a forked child must not use its parent's.
@@ -127,7 +130,10 @@ class _Work:
     def wait(self, threads: int, on_done: Callable[[int, Any], None] | None) -> None:
         """Pass results on until all threads are through."""
         while threads:
-            index = self._news.get()
+            try:
+                index = self._news.get(timeout=SIGNAL_CHECK_S)
+            except queue.Empty:
+                continue
             if index is None:
                 threads -= 1
             elif on_done is not None:

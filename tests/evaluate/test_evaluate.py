@@ -1,0 +1,316 @@
+"""`Evaluate`: scores, failures counted apart, tables and files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import sys
+import types
+
+import pydantic
+import pytest
+
+from mipro import Evaluate, Example, Module, Predict, Prediction, ScoreWithFeedback, context
+from mipro.errors import (
+    AdapterParseError,
+    BudgetExhausted,
+    LMAuthError,
+    LMServerError,
+    ProgramError,
+    UserError,
+)
+from mipro.evaluate import EvaluationResult, answer_exact_match
+from mipro.evaluate import evaluate as dspy_place
+from mipro.testing.lms import DummyLM
+
+ANSWERS = {"What is 1+1?": {"answer": "2"}, "What is 2+2?": {"answer": "4"}}
+DEVSET = [
+    Example(question="What is 1+1?", answer="2").with_inputs("question"),
+    Example(question="What is 2+2?", answer="5").with_inputs("question"),
+]
+
+
+def numbers(count):
+    """Make examples 0, 1, ... with input x."""
+    return [Example(x=i, y=i).with_inputs("x") for i in range(count)]
+
+
+def same(x):
+    """Answer rightly."""
+    return Prediction(y=x)
+
+
+def right(example, prediction):
+    """Compare y."""
+    return example.y == prediction.y
+
+
+def failing(errors):
+    """Make a program that raises `errors[x]` where there is one."""
+
+    def program(x):
+        if x in errors:
+            raise errors[x]
+        return same(x)
+
+    return program
+
+
+@pytest.mark.parametrize("num_threads", [None, 1, 2])
+def test_program_is_scored_in_per_cent(num_threads):
+    """The score is the mean in per cent; results are in order with the metric's own value."""
+    with context(lm=DummyLM(ANSWERS)):
+        result = Evaluate(devset=DEVSET, metric=answer_exact_match, num_threads=num_threads)(
+            Predict("question -> answer")
+        )
+    assert result.score == 50.0
+    assert [(e.answer, p.answer, s) for e, p, s in result.results] == [("2", "2", True), ("5", "4", False)]
+    assert result.failures == {}
+    assert repr(result) == "EvaluationResult(score=50.0, results=<list of 2 results>)"
+
+
+def test_score_is_rounded_to_two_places():
+    """One in three is 33.33."""
+    assert Evaluate(devset=numbers(3), metric=lambda e, p: e.x == 0)(same).score == 33.33
+
+
+def test_call_overrides_construction():
+    """Metric, devset and the others may be given at the call."""
+    evaluate = Evaluate(devset=numbers(3), metric=right)
+    result = evaluate(same, metric=lambda e, p: 0, devset=numbers(2))
+    assert (result.score, len(result.results)) == (0.0, 2)
+    assert len(evaluate(same).results) == 3
+
+
+def test_feedback_stays_in_the_results():
+    """What the metric returned is in the result as it came."""
+    value = ScoreWithFeedback(0.5, "say more")
+    result = Evaluate(devset=numbers(2), metric=lambda e, p: value)(same)
+    assert result.score == 50.0
+    assert result.results[0][2] is value
+
+
+def test_failures_are_counted_apart():
+    """Parse failures and exceptions score as failure; an unreachable model has no score at all."""
+    errors = {
+        0: AdapterParseError("ChatAdapter", None, "gibberish"),
+        1: LMServerError("down", status=503),
+        2: ZeroDivisionError("oh"),
+    }
+    result = Evaluate(devset=numbers(5), metric=right, failure_score=0.5)(failing(errors))
+    assert result.failures == {"parse": 1, "lm": 1, "program": 1}
+    assert [score for *_, score in result.results] == [0.5, None, 0.5, True, True]
+    assert result.score == 75.0
+    assert result.results[0][1] == Prediction()
+
+
+def test_failures_are_logged_with_traceback_on_request(caplog):
+    """The log names the failure; the traceback is there only when asked for."""
+    program = failing({0: ZeroDivisionError("oh")})
+    with caplog.at_level(logging.INFO, "mipro.evaluate"):
+        Evaluate(devset=numbers(2), metric=right)(program)
+        assert "program failed on Example({'x': 0" in caplog.text
+        assert "Traceback" not in caplog.text
+        assert "Average Metric: 1 / 2 (50.0%); failures: 1 program" in caplog.text
+        Evaluate(devset=numbers(2), metric=right, provide_traceback=True)(program)
+        assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("num_threads", [1, 4])
+def test_too_many_exceptions_stop_the_evaluation(num_threads):
+    """`max_errors` exceptions raise ProgramError with the last as its cause."""
+    errors = {i: ZeroDivisionError("oh") for i in range(100)}
+    with pytest.raises(ProgramError, match=r"fewer than 3 examples .*ZeroDivisionError: oh") as caught:
+        Evaluate(devset=numbers(100), metric=right, max_errors=3, num_threads=num_threads)(failing(errors))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert caught.value.count >= 3
+
+
+def test_setting_gives_the_number_of_errors():
+    """Without the argument `settings.max_errors` counts."""
+    program = failing({0: ZeroDivisionError("oh"), 1: ZeroDivisionError("oh")})
+    with context(max_errors=2), pytest.raises(ProgramError):
+        Evaluate(devset=numbers(9), metric=right)(program)
+    with context(max_errors=3):
+        assert Evaluate(devset=numbers(9), metric=right)(program).failures == {"program": 2}
+
+
+def test_parse_failures_never_stop_the_evaluation():
+    """A program whose every answer is unreadable has a score."""
+    errors = {i: AdapterParseError("ChatAdapter", None, "gibberish") for i in range(30)}
+    result = Evaluate(devset=numbers(30), metric=right, max_errors=2)(failing(errors))
+    assert (result.score, result.failures) == (0.0, {"parse": 30})
+
+
+@pytest.mark.parametrize(
+    ("error", "max_errors"), [(LMServerError("down"), 2), (LMAuthError("bad key", status=401), 100)]
+)
+def test_dead_model_stops_the_evaluation(error, max_errors):
+    """Too many failures of the model, or one that never passes, raise that error."""
+    with pytest.raises(type(error)):
+        Evaluate(devset=numbers(50), metric=right, max_errors=max_errors)(
+            failing(dict.fromkeys(range(50), error))
+        )
+
+
+def test_nothing_measured_is_an_error():
+    """Where the model was never reached there is no score to report."""
+    error = LMServerError("down")
+    with pytest.raises(LMServerError):
+        Evaluate(devset=numbers(2), metric=right)(failing({0: error, 1: error}))
+
+
+def test_stopped_run_passes_through():
+    """The end of a run is raised, not counted."""
+    with pytest.raises(BudgetExhausted):
+        Evaluate(devset=numbers(5), metric=right)(failing({0: BudgetExhausted("spent", resource="tokens")}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"devset": []}, "at least one example"),
+        ({"devset": numbers(1), "metric": None}, "`metric` must be a function"),
+        ({"devset": [Example(x=1)]}, "with_inputs"),
+        ({"devset": numbers(2), "num_threads": 0}, "at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments, message):
+    """Arguments are checked before the program runs."""
+    with pytest.raises(UserError, match=message):
+        Evaluate(**{"metric": right, **arguments})(failing({0: AssertionError("it ran")}))
+
+
+def test_return_outputs_is_refused():
+    """The argument that DSPy dropped is named."""
+    with pytest.raises(UserError, match="return_outputs"):
+        Evaluate(devset=numbers(1), return_outputs=True)
+
+
+def test_asynchronous_program_is_evaluated():
+    """A module that has only `aforward` runs in the same threads."""
+
+    class Echo(Module):
+        async def aforward(self, x):
+            return same(x)
+
+    assert Evaluate(devset=numbers(10), metric=right, num_threads=4)(Echo()).score == 100.0
+
+
+def test_progress_bar_goes_to_stderr(capsys):
+    """The bar shows mean and failures, and leaves stdout alone."""
+    program = failing({0: ZeroDivisionError("oh")})
+    Evaluate(devset=numbers(4), metric=right, display_progress=True)(program)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Average Metric: 75.0%; failures: 1 program" in err
+    assert "4/4" in err
+
+
+@pytest.mark.parametrize(("display_table", "rows"), [(True, 4), (2, 2), (False, 0), (0, 0), (9, 4)])
+def test_table_shows_as_many_rows_as_asked_for(capsys, display_table, rows):
+    """True shows all rows; a number so many, and says how many are left."""
+    Evaluate(devset=numbers(4), metric=right, display_table=display_table)(same)
+    out = capsys.readouterr().out
+    assert out.count("✔️ [True]") == rows
+    assert ("more rows not displayed" in out) == (0 < rows < 4)
+
+
+def test_table_shows_markup_as_it_is(capsys):
+    """Square brackets in data are no commands to the terminal; long cells are cut."""
+    devset = [Example(x="[red]x[/red] " + "word " * 40).with_inputs("x")]
+    Evaluate(devset=devset, metric=lambda e, p: 0.5, display_table=True)(lambda x: "plain")
+    out = capsys.readouterr().out
+    assert "[red]x[/red]" in out
+    assert "..." in out
+    assert "✔️ [0.500]" in out
+
+
+def test_notebook_gets_html(monkeypatch):
+    """In a notebook's kernel the table is HTML, with all content escaped."""
+    shown = []
+    kernel = types.ModuleType("IPython")
+    kernel.get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
+    display = types.ModuleType("IPython.display")
+    display.HTML, display.display = str, shown.append
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    devset = [Example(x="<script>").with_inputs("x")] * 2
+    Evaluate(devset=devset, metric=lambda e, p: 1, display_table=1)(lambda x: Prediction(y="a & b"))
+    [page] = shown
+    assert "&lt;script&gt;" in page
+    assert "a &amp; b" in page
+    assert "1 more rows not displayed" in page
+    assert "<script>" not in page
+
+
+class Turn(pydantic.BaseModel):
+    """A typed value of a program."""
+
+    text: str
+
+
+def test_files_hold_all_results(tmp_path):
+    """CSV and JSON have every row, all columns, and plain values."""
+    devset = [Example(x=0, y="é", tags={"b", "a"}).with_inputs("x"), Example(x=1, y=1).with_inputs("x")]
+
+    def program(x):
+        if x == 0:
+            return Prediction(y="é", turn=Turn(text="t"))
+        raise ZeroDivisionError
+
+    Evaluate(
+        devset=devset,
+        metric=lambda e, p: ScoreWithFeedback(0.5, "why"),
+        save_as_csv=str(tmp_path / "r.csv"),
+        save_as_json=str(tmp_path / "r.json"),
+    )(program)
+    first, second = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert first == {
+        "x": 0,
+        "example_y": "é",
+        "pred_y": "é",
+        "tags": ["a", "b"],
+        "turn": {"text": "t"},
+        "feedback": "why",
+        "<lambda>": 0.5,
+    }
+    assert second == {"x": 1, "y": 1, "<lambda>": 0.0}
+    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["<lambda>"] for row in rows] == ["0.5", "0.0"]
+    assert rows[0]["turn"] == "{'text': 't'}"
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["r.csv", "r.json"]
+
+
+def test_callbacks_are_told():
+    """Start and end of an evaluation reach the callbacks, with the result or the exception."""
+
+    class Callback:
+        def __init__(self):
+            self.events = []
+
+        def on_evaluate_start(self, call_id, instance, inputs):
+            self.events.append((call_id, inputs["program"]))
+
+        def on_evaluate_end(self, call_id, outputs, exception=None):
+            self.events.append((call_id, outputs, exception))
+
+    callback = Callback()
+    with context(callbacks=[callback]):
+        result = Evaluate(devset=numbers(2), metric=right)(same)
+        with pytest.raises(ProgramError) as caught:
+            Evaluate(devset=numbers(2), metric=right, max_errors=1)(failing({0: ZeroDivisionError()}))
+    (start_id, program), (end_id, outputs, exception), _, (_, _, error) = callback.events
+    assert start_id == end_id
+    assert program is same
+    assert outputs is result
+    assert exception is None
+    assert error is caught.value
+
+
+def test_names_are_where_dspy_users_look():
+    """`evaluate.evaluate` has the classes."""
+    assert dspy_place.Evaluate is Evaluate
+    assert dspy_place.EvaluationResult is EvaluationResult
