@@ -132,7 +132,7 @@ class LMError(MiproError):
 
     def __init__(
         self,
-        message: str,
+        message: str = "",
         *,
         model: str = "",
         status: int | None = None,

@@ -336,8 +336,7 @@ class Adapter:
             raise UserError(f"`{history_field_name}` must be a History, but got {history!r}.")
         messages: list[Message] = []
         for turn in history.messages:
-            asks = any(name in turn for name in signature.input_fields)
-            user = self.format_user_message_content(signature, turn, main_request=asks)
+            user = self.format_user_message_content(signature, turn)
             answer = self.format_assistant_message_content(signature, turn)
             if user:
                 messages.append({"role": "user", "content": user})

@@ -235,7 +235,7 @@ class Module(metaclass=ModuleMeta):
         del modules_to_serialize
         if save_program:
             refuse_whole_program()
-        write_state({name: parameter.dump_state() for name, parameter in self.named_parameters()}, path)
+        write_state(self.dump_state(), path, signatures=self._signatures())
 
     def load(
         self,
@@ -256,10 +256,11 @@ class Module(metaclass=ModuleMeta):
         """
         if allow_pickle:
             raise UserError("`allow_pickle` must stay False: mipro loads no pickles, which run code.")
-        state = read_state(path)
-        names = [name for name, _ in self.named_parameters()]
-        check_names(state, names)
-        Module.load_state(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+        state = read_state(path, signatures=self._signatures())
+        self.load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+
+    def _signatures(self) -> dict[str, str]:
+        return {name: predictor.signature.signature for name, predictor in self.named_predictors()}
 
     def batch(
         self,

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticUndefined
 
-from mipro.adapters import ChatAdapter, as_plain
+from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.errors import StateError, UserError
 from mipro.example import Prediction
 from mipro.modules._inputs import input_faults
 from mipro.modules._module import Module
+from mipro.modules._saving import as_json
 from mipro.modules._tree import Parameter
 from mipro.signature import ensure_signature
 
@@ -197,9 +198,9 @@ class Predict(Module, Parameter):
         """Return what an optimizer has set, as plain values; never a key."""
         del json_mode  # there is no other
         return {
-            "traces": [as_plain(trace) for trace in self.traces],
-            "train": [as_plain(example) for example in self.train],
-            "demos": [{name: as_plain(value) for name, value in demo.items()} for demo in self.demos],
+            "traces": as_json(self.traces),
+            "train": as_json(self.train),
+            "demos": [as_json(demo) for demo in self.demos],
             "signature": self.signature.dump_state(),
             "lm": self.lm.dump_state() if self.lm else None,
         }
@@ -217,8 +218,6 @@ class Predict(Module, Parameter):
         Raises:
             StateError: The state is of another predictor; what is wrong is named.
         """
-        if set(state) == {"self"}:
-            state = state["self"]
         unknown = sorted(set(state) - _STATE_KEYS)
         missing = sorted({"demos", "signature"} - set(state))
         if unknown or missing:

@@ -8,15 +8,24 @@ import pathlib
 import tempfile
 from typing import Any
 
+from mipro.adapters import as_plain
 from mipro.errors import StateError, UserError
+from mipro.example import Example
 
 # Version of the layout below; raised when an older mipro could no longer read it.
 SCHEMA_VERSION = 1
 _METADATA = "metadata"
 
 
-def write_state(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
+def write_state(
+    state: dict[str, Any], path: str | os.PathLike[str], *, signatures: dict[str, str]
+) -> None:
     """Write a program's state whole or not at all; the same state gives the same bytes.
+
+    Args:
+        state: The state.
+        path: The file.
+        signatures: "question -> answer" by name of the predictor, to tell programs apart.
 
     Raises:
         UserError: `path` asks for a pickle or is a directory.
@@ -24,7 +33,8 @@ def write_state(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """
     target = _checked(path)
     # DSPy reads `dependency_versions`; empty, so that nothing in the file depends on the machine.
-    document = {**state, _METADATA: {"schema_version": SCHEMA_VERSION, "dependency_versions": {}}}
+    metadata = {"schema_version": SCHEMA_VERSION, "predictors": signatures, "dependency_versions": {}}
+    document = {**state, _METADATA: metadata}
     try:
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
@@ -43,8 +53,12 @@ def write_state(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
         raise
 
 
-def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_state(path: str | os.PathLike[str], *, signatures: dict[str, str]) -> dict[str, Any]:
     """Return the state that `write_state`, or DSPy, wrote.
+
+    Args:
+        path: The file.
+        signatures: Those of the program that the state is for.
 
     Raises:
         UserError: There is no such file, or it is a pickle.
@@ -66,6 +80,11 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{str(path)!r} was written by a newer mipro (schema version {version!r}, this one reads up to "
             f"{SCHEMA_VERSION}); update with `pip install -U mipro`."
         )
+    saved = metadata.get("predictors", signatures) if isinstance(metadata, dict) else signatures
+    if saved != signatures:
+        raise StateError(
+            f"{str(path)!r} is of another program: it has the predictors {saved}, but this one {signatures}."
+        )
     return state
 
 
@@ -76,6 +95,17 @@ def _checked(path: str | os.PathLike[str]) -> pathlib.Path:
             "so mipro neither writes nor reads one; use an ending such as `.json`."
         )
     return pathlib.Path(path)
+
+
+def as_json(value: Any) -> Any:
+    """Return `value` as JSON can hold it: records as dicts, the rest as pydantic writes it."""
+    if isinstance(value, Example):
+        return {name: as_json(part) for name, part in value.items(include_dspy=True)}
+    if isinstance(value, dict):
+        return {key: as_json(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(part) for part in value]
+    return as_plain(value)
 
 
 def refuse_whole_program() -> None:

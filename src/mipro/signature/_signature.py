@@ -139,8 +139,8 @@ class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
         return {
             "instructions": cls.instructions,
             "fields": [
-                {"name": name, "prefix": extra_of(field)["prefix"], "description": extra_of(field)["desc"]}
-                for name, field in cls.fields.items()
+                {"prefix": extra_of(field)["prefix"], "description": extra_of(field)["desc"]}
+                for field in cls.fields.values()
             ],
         }
 
@@ -151,20 +151,18 @@ class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
         Raises:
             StateError: `state` belongs to a signature with other fields.
         """
-        names = list(cls.fields)
         try:
-            saved_fields, instructions = list(state["fields"]), state["instructions"]
-            saved_names = [saved.get("name", name) for saved, name in zip(saved_fields, names, strict=False)]
-            if len(saved_fields) != len(names) or saved_names != names:
+            instructions, saved_fields = state["instructions"], list(state["fields"])
+            if len(saved_fields) != len(cls.fields):
                 raise StateError(
-                    f"the saved signature has the fields {[saved.get('name', '?') for saved in saved_fields]}, "
-                    f"but this one is `{cls.signature}`; load it into the program it was saved from."
+                    f"the saved signature has {len(saved_fields)} fields, but this one is `{cls.signature}`; "
+                    "load it into the program it was saved from."
                 )
             fields = {
                 name: _copy_field(field, prefix=saved["prefix"], desc=saved["description"])
                 for (name, field), saved in zip(cls.fields.items(), saved_fields, strict=True)
             }
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError) as error:
             raise StateError(
                 f"a saved signature must have `instructions` and `fields`, but got {state!r}."
             ) from error
