@@ -49,6 +49,12 @@ class DemoSets:
     num_successes: int = 0
     """Those on which it passed the metric."""
 
+    @classmethod
+    def original(cls, program: Module) -> DemoSets:
+        """Return the demos that the program came with, and no others."""
+        own = tuple(tuple(predictor.demos) for predictor in program.predictors())
+        return cls(tuple((demos,) for demos in own), ("original",), ((),) * len(own))
+
 
 @dataclass(frozen=True, slots=True)
 class _Plan:

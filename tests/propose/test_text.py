@@ -1,0 +1,108 @@
+"""Values as bounded text."""
+
+import datetime as dt
+import enum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from mipro.example import Example
+from mipro.propose._text import clip, show_example, show_examples, show_value, token_estimate
+
+
+class Picture(BaseModel):
+    url: str
+
+    def format(self) -> str:
+        return self.url
+
+
+class Address(BaseModel):
+    street: str
+    city: str
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def test_token_estimate_counts_four_ascii_characters_as_one():
+    """English text comes to a token for every four characters."""
+    assert token_estimate("a" * 400) == 100
+
+
+def test_token_estimate_counts_each_other_character():
+    """Characters outside ASCII count one token each."""
+    assert token_estimate("日本語") == 3
+
+
+@given(st.text(max_size=400), st.integers(1, 60))
+def test_clip_keeps_the_bound(text, bound):
+    """Clipped text has at most the bound and the mark of the cut."""
+    assert token_estimate(clip(text, bound)) <= bound + token_estimate(" [...]")
+
+
+@given(st.text(max_size=100))
+def test_clip_leaves_short_text_alone(text):
+    """Text within the bound comes back as it is."""
+    assert clip(text, 1000) == text
+
+
+def test_image_is_described_not_pasted():
+    """A value that formats itself for the wire is named by its type."""
+    assert show_value(Picture(url="data:image/png;base64," + "A" * 9999), 50) == "<Picture>"
+
+
+def test_bytes_are_described_with_their_size():
+    """Bytes are not pasted."""
+    assert show_value(b"\x00" * 1234, 50) == "<bytes, 1234 bytes>"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("two  spaces\nand a line", "two spaces and a line"),
+        (3, "3"),
+        (True, "True"),
+        (Colour.RED, "red"),
+        (["a", "b"], '["a", "b"]'),
+        ({"k": {1}}, '{"k": [1]}'),
+        (Address(street="Elm", city="Ulm"), '{"street": "Elm", "city": "Ulm"}'),
+        (dt.date(2024, 5, 1), "2024-05-01"),
+        ([Picture(url="x")], '["<Picture>"]'),
+    ],
+)
+def test_data_are_shown_as_text(value, shown):
+    """Text, numbers and structures are shown as they are."""
+    assert show_value(value, 50) == shown
+
+
+def test_nested_value_without_end_is_cut():
+    """A structure that holds itself is shown to a bounded depth."""
+    loop: list = []
+    loop.append(loop)
+    assert "<list>" in show_value(loop, 50)
+
+
+def test_huge_list_is_bounded():
+    """A million numbers are shown as their first ones."""
+    assert token_estimate(show_value(list(range(1_000_000)), 20)) < 30
+
+
+def test_example_shows_the_named_fields_only():
+    """Fields come in the order asked for; absent ones and bookkeeping are left out."""
+    row = Example(answer="4", question="2+2", augmented=True)
+    assert show_example(row, ["question", "augmented", "answer", "other"], 100) == "question: 2+2\nanswer: 4"
+
+
+def test_examples_share_the_bound():
+    """The bound holds for all examples together, however long each is."""
+    rows = [Example(text="word " * 5000) for _ in range(10)]
+    assert token_estimate(show_examples(rows, ["text"], 200)) < 300
+
+
+def test_no_examples_are_no_text():
+    """An empty list is an empty text."""
+    assert show_examples([], ["text"], 200) == ""
