@@ -1,16 +1,14 @@
+# ruff: noqa: SLF001 - records of one class look into each other
 """Records: `Example`, a row of data, and `Prediction`, what a program answered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from typing_extensions import Self
 
 from mipro.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ExampleT = TypeVar("ExampleT", bound="Example")
 
@@ -239,28 +237,28 @@ class Prediction(Example):
         return float(self._store["score"])
 
     def __add__(self, other: Any) -> float:
-        return _with_number(self, other, lambda a, b: a + b)
+        return float(self) + _number(other)
 
     def __radd__(self, other: Any) -> float:
-        return _with_number(self, other, lambda a, b: b + a)
+        return _number(other) + float(self)
 
     def __truediv__(self, other: Any) -> float:
-        return _with_number(self, other, lambda a, b: a / b)
+        return float(self) / _number(other)
 
     def __rtruediv__(self, other: Any) -> float:
-        return _with_number(self, other, lambda a, b: b / a)
+        return _number(other) / float(self)
 
     def __lt__(self, other: Any) -> bool:
-        return _with_number(self, other, lambda a, b: a < b)
+        return float(self) < _number(other)
 
     def __le__(self, other: Any) -> bool:
-        return _with_number(self, other, lambda a, b: a <= b)
+        return float(self) <= _number(other)
 
     def __gt__(self, other: Any) -> bool:
-        return _with_number(self, other, lambda a, b: a > b)
+        return float(self) > _number(other)
 
     def __ge__(self, other: Any) -> bool:
-        return _with_number(self, other, lambda a, b: a >= b)
+        return float(self) >= _number(other)
 
 
 class Completions:
@@ -311,11 +309,11 @@ class Completions:
         return f"Completions(\n    {fields}\n)"
 
 
-def _with_number(prediction: Prediction, other: Any, operation: Callable[[float, float], Any]) -> Any:
+def _number(other: Any) -> float:
     if isinstance(other, (int, float, Prediction)):
-        return operation(float(prediction), float(other))
+        return float(other)
     raise TypeError(
-        f"a Prediction compares and computes with numbers and Predictions only, but got {type(other).__name__}."
+        f"a Prediction computes with numbers and Predictions only, but got {type(other).__name__}: {other!r}."
     )
 
 

@@ -102,7 +102,7 @@ class Adapter:
             AdapterParseError: The answer does not hold the output fields.
             LMError: The call failed.
         """
-        exchange = self._exchange(lm, dict(lm_kwargs), signature, demos, inputs)
+        exchange = self.exchange(lm, dict(lm_kwargs), signature, demos, inputs)
         call = next(exchange)
         while True:
             try:
@@ -124,7 +124,7 @@ class Adapter:
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Do the same as calling the adapter, awaiting the model."""
-        exchange = self._exchange(lm, dict(lm_kwargs), signature, demos, inputs)
+        exchange = self.exchange(lm, dict(lm_kwargs), signature, demos, inputs)
         call = next(exchange)
         while True:
             try:
@@ -137,7 +137,7 @@ class Adapter:
                 return step
             call = step
 
-    def _exchange(
+    def exchange(
         self,
         lm: BaseLM,
         params: dict[str, Any],
@@ -203,7 +203,7 @@ class Adapter:
         for name in signature.output_fields:
             value.setdefault(name, None)
         if calls_name is not None:
-            value[calls_name] = read_tool_calls(tool_calls)
+            value[calls_name] = read_tool_calls(tool_calls or ())
         if parts.get("logprobs"):
             value["logprobs"] = parts["logprobs"]
         return value

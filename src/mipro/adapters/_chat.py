@@ -57,7 +57,7 @@ class ChatAdapter(Adapter):
         self.use_json_adapter_fallback = use_json_adapter_fallback
         self._fallback: Adapter | None = None
 
-    def _exchange(
+    def exchange(
         self,
         lm: BaseLM,
         params: dict[str, Any],
@@ -65,13 +65,14 @@ class ChatAdapter(Adapter):
         demos: Sequence[Mapping[str, Any]],
         inputs: dict[str, Any],
     ) -> Generator[LMCall, list[Any], Answers]:
+        """Yield the calls to make: as chat, then once as JSON where that can't be read."""
         try:
-            return (yield from super()._exchange(lm, dict(params), signature, demos, inputs))
+            return (yield from super().exchange(lm, dict(params), signature, demos, inputs))
         except AdapterParseError as error:
             if not self.use_json_adapter_fallback:
                 raise
             reason = str(error)
-        answers = yield from self._json_adapter()._exchange(lm, params, signature, demos, inputs)
+        answers = yield from self._json_adapter().exchange(lm, params, signature, demos, inputs)
         answers.metadata["fallback"] = reason
         return answers
 
@@ -94,14 +95,13 @@ class ChatAdapter(Adapter):
 
     def format_field_structure(self, signature: type[Signature]) -> str:
         """Return the layout of messages: each field under its marker."""
-        parts = [WORDING.chat_layout]
-        for fields in (signature.input_fields, signature.output_fields):
-            parts.append(
-                self.format_field_with_value(
-                    {FieldInfoWithName(name, info): placeholder(name, info) for name, info in fields.items()}
-                )
+        inputs, outputs = (
+            self.format_field_with_value(
+                {FieldInfoWithName(name, info): placeholder(name, info) for name, info in fields.items()}
             )
-        return "\n\n".join([*parts, _END_MARKER]).strip()
+            for fields in (signature.input_fields, signature.output_fields)
+        )
+        return f"{WORDING.chat_layout}\n\n{inputs}\n\n{outputs}\n\n{_END_MARKER}"
 
     def format_task_description(self, signature: type[Signature]) -> str:
         """Return the instructions, introduced and indented."""

@@ -52,7 +52,7 @@ class JSONAdapter(ChatAdapter):
         # Response formats, by model, that its server has refused.
         self._refused: set[tuple[str, str]] = set()
 
-    def _exchange(
+    def exchange(
         self,
         lm: BaseLM,
         params: dict[str, Any],
@@ -60,20 +60,21 @@ class JSONAdapter(ChatAdapter):
         demos: Sequence[Mapping[str, Any]],
         inputs: dict[str, Any],
     ) -> Generator[LMCall, list[Any], Answers]:
+        """Yield the calls to make: in the strictest format that the server takes."""
         if "response_format" in params:
-            return (yield from Adapter._exchange(self, lm, params, signature, demos, inputs))
+            return (yield from Adapter.exchange(self, lm, params, signature, demos, inputs))
         model = str(getattr(lm, "identity", lm.model))
         for response_format in self._response_formats(lm, model, signature):
             offered = dict(params, response_format=response_format)
             try:
-                return (yield from Adapter._exchange(self, lm, offered, signature, demos, inputs))
+                return (yield from Adapter.exchange(self, lm, offered, signature, demos, inputs))
             except ContextWindowError:
                 raise
             except LMRequestError as error:
                 if "response_format" not in str(error) and "schema" not in str(error):
                     raise
                 self._refused.add((model, response_format["type"]))
-        return (yield from Adapter._exchange(self, lm, params, signature, demos, inputs))
+        return (yield from Adapter.exchange(self, lm, params, signature, demos, inputs))
 
     def _response_formats(
         self, lm: BaseLM, model: str, signature: type[Signature]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import datetime
+import datetime as dt
 import decimal
 import enum
 import json
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # Types that a model writes as bare text: "2024-05-01", not "\"2024-05-01\"".
 _TEXT_LIKE = (
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
+    dt.date,
+    dt.time,
+    dt.timedelta,
     decimal.Decimal,
     uuid.UUID,
     pathlib.PurePath,
@@ -63,7 +63,7 @@ def _read_text(text: str, annotation: Any) -> Any:
     for candidate in _candidates(text, annotation):
         try:
             return validate(candidate)
-        except ValueError as error:
+        except ValueError as error:  # noqa: PERF203 - the next reading may fit
             first_error = first_error or error
     raise first_error or ValueError(f"can't read {text!r}")
 

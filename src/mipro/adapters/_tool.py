@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable  # noqa: TC003 - pydantic reads the annotations
 from typing import Any, get_type_hints
 
 import pydantic
@@ -59,7 +59,8 @@ class Tool(Type):
     ) -> None:
         if not callable(func):
             raise UserError(f"a tool must be a function or a Tool, but got {func!r}.")
-        super().__init__(func=func, name=name, desc=desc, args=args, arg_types=arg_types, arg_desc=arg_desc)
+        given = {"name": name, "desc": desc, "args": args, "arg_types": arg_types, "arg_desc": arg_desc}
+        super().__init__(**{"func": func, **given})
         self._read_function()
 
     def _read_function(self) -> None:

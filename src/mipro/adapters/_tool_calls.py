@@ -27,11 +27,18 @@ class ToolCalls(Type):
         name: str
         args: dict[str, Any] = pydantic.Field(json_schema_extra={"additionalProperties": True})
 
+        @classmethod
+        def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> Any:
+            # The server gives the id; a model that writes the call itself has none.
+            schema = handler.resolve_ref_schema(super().__get_pydantic_json_schema__(core_schema, handler))
+            schema.get("properties", {}).pop("id", None)
+            return schema
+
         def format(self) -> dict[str, Any]:  # type: ignore[override] # JSON, not content blocks
             """Return name and arguments."""
             return {"name": self.name, "args": self.args}
 
-        def execute(self, functions: Mapping[str, Any] | Sequence[Tool]) -> Any:
+        def execute(self, functions: dict[str, Any] | Sequence[Tool]) -> Any:
             """Call the tool and return what it returns.
 
             Args:
@@ -40,7 +47,9 @@ class ToolCalls(Type):
             Raises:
                 UserError: The tool is not among them.
             """
-            named = functions if isinstance(functions, dict) else {tool.name: tool for tool in functions}
+            named: dict[Any, Any] = (
+                functions if isinstance(functions, dict) else {tool.name: tool for tool in functions}
+            )
             if self.name not in named:
                 raise UserError(f"Tool function '{self.name}' not found; known: {sorted(map(str, named))}.")
             return named[self.name](**self.args)

@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 _SCALARS = (str, bool, int, float, type(None))
 
 
-@functools.lru_cache(maxsize=1024)
 def type_adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
     """Return pydantic's reader and writer for a type; built once per type.
 
     Raises:
         pydantic.errors.PydanticUserError: pydantic can't handle the type.
     """
+    adapter: pydantic.TypeAdapter[Any] = _type_adapter(annotation)
+    return adapter
+
+
+@functools.lru_cache(maxsize=1024)
+def _type_adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
     try:
         return pydantic.TypeAdapter(annotation)
     except pydantic.errors.PydanticSchemaGenerationError:

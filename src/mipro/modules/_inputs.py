@@ -31,8 +31,8 @@ def input_faults(signature: type[Signature], inputs: Mapping[str, Any]) -> Itera
                 continue
             if not fits(value, field.annotation):
                 yield (
-                    f"Type mismatch for field '{name}': expected {type_name(field.annotation)} based on given "
-                    f"Signature, but the provided value is incompatible: {value!r}."
+                    f"Type mismatch for field '{name}': expected {type_name(field.annotation)} based on "
+                    f"given Signature, but the provided value is incompatible: {value!r}."
                 )
     missing = [name for name in fields if name not in inputs and not is_optional(fields[name].annotation)]
     if missing:
@@ -58,11 +58,14 @@ def _is(value: Any, annotation: Any) -> bool:
         return any(_is(value, part) for part in args)
     if origin is Literal:
         return value in args
-    if not isinstance(origin, type) or not isinstance(value, origin):
-        return False
+    return isinstance(origin, type) and isinstance(value, origin) and _holds(value, origin, args)
+
+
+def _holds(value: Any, origin: Any, args: tuple[Any, ...]) -> bool:
+    """Return whether the items of a container are of the declared types."""
     if origin is dict:
         return all(_is(key, args[0]) and _is(item, args[1]) for key, item in value.items())
-    if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):  # noqa: PLR2004 - tuple[X, ...]
+    if origin is tuple and args[1:] != (Ellipsis,):
         return len(value) == len(args) and all(
             _is(item, part) for item, part in zip(value, args, strict=True)
         )

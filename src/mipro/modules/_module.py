@@ -47,10 +47,10 @@ class ModuleMeta(type):
     """Gives every module its attributes, also where a subclass forgets `super().__init__()`."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        module = cls.__new__(cls, *args, **kwargs)
+        module: Any = cls.__new__(cls, *args, **kwargs)  # type: ignore[arg-type] # cls is a class
         if isinstance(module, cls):
-            module._set_defaults()  # type: ignore[attr-defined] # cls is a Module
-            module.__init__(*args, **kwargs)  # type: ignore[misc] # as `type` does
+            module._set_defaults()  # noqa: SLF001 - in place of an `__init__` that may not be called
+            module.__init__(*args, **kwargs)
         return module
 
 
@@ -179,7 +179,7 @@ class Module(metaclass=ModuleMeta):
         except Exception as error:  # noqa: BLE001 - attributes of the user's may refuse in any way
             _log.debug("copying %s attribute by attribute: %s", type(self).__name__, error)
         copied = self.__class__.__new__(self.__class__)
-        copied._set_defaults()
+        copied._set_defaults()  # noqa: SLF001 - in place of `__init__`
         for name, value in self.__getstate__().items():
             setattr(copied, name, _copy_attribute(self, name, value, memo))
         return copied
@@ -305,9 +305,12 @@ def _copy_attribute(module: Module, name: str, value: Any, memo: dict[int, Any])
     """Copy as deeply as the value lets itself be copied."""
     if isinstance(value, Module):
         return value.deepcopy()
-    for way in (lambda: copy.deepcopy(value, dict(memo)), lambda: copy.copy(value)):
-        try:
-            return way()
-        except Exception as error:  # noqa: BLE001 - attributes of the user's may refuse in any way
-            _log.warning("Failed to copy attribute '%s' of %s: %s", name, type(module).__name__, error)
-    return value
+    try:
+        return copy.deepcopy(value, dict(memo))
+    except Exception as error:  # noqa: BLE001 - attributes of the user's may refuse in any way
+        _log.warning("Failed to deep copy attribute '%s' of %s: %s", name, type(module).__name__, error)
+    try:
+        return copy.copy(value)
+    except Exception as error:  # noqa: BLE001 - as above
+        _log.debug("sharing attribute '%s': %s", name, error)
+        return value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,7 +16,7 @@ from mipro.errors import ProgramError, RunStopped, UserError
 from mipro.example import Example
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _log = logging.getLogger("mipro.modules")
 # How often stragglers are looked for.
@@ -89,7 +91,8 @@ class Parallel:
         self.exceptions.extend(errors[index] for index in sorted(errors))
         return results, self.failed_examples, self.exceptions
 
-    def _call(self, program: Any, inputs: Any) -> Any:
+    def call(self, program: Any, inputs: Any) -> Any:
+        """Run one program on its inputs."""
         if isinstance(inputs, Example):
             return program(**inputs.inputs()) if self.access_examples else program(inputs)
         if isinstance(inputs, dict):
@@ -99,7 +102,8 @@ class Parallel:
         if isinstance(inputs, tuple):
             return program(*inputs)
         raise UserError(
-            f"Invalid example type: {type(inputs).__name__}, only supported types are Example, dict, list and tuple"
+            f"Invalid example type: {type(inputs).__name__}, only supported types are Example, dict, list "
+            "and tuple."
         )
 
 
@@ -109,40 +113,39 @@ class _Run:
     def __init__(self, parallel: Parallel, pairs: list[tuple[Any, Any]], num_threads: int) -> None:
         self.parallel = parallel
         self.pairs = pairs
-        self.num_threads = num_threads
+        self.pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="mipro-parallel")
         self.done: dict[int, Any] = {}
         self.errors: dict[int, BaseException] = {}
-        self.started_s: dict[Future[Any], float] = {}
         self.index_of: dict[Future[Any], int] = {}
+        self.started_s: dict[int, float] = {}
+        self.retried: set[int] = set()
         self.stop = threading.Event()
 
     def results(self) -> tuple[list[Any], dict[int, BaseException]]:
-        pool = ThreadPoolExecutor(max(1, self.num_threads), thread_name_prefix="mipro-parallel")
+        """Return the results in order, None for failures, and the failures by index."""
+        total = len(self.pairs)
         try:
-            pending = {self._submit(pool, index) for index in range(len(self.pairs))}
-            with _progress(len(self.pairs), hidden=self.parallel.disable_progress_bar) as advance:
-                while pending and len(self.done) + len(self.errors) < len(self.pairs):
+            pending = {self._submit(index) for index in range(total)}
+            with _progress(total, hidden=self.parallel.disable_progress_bar) as advance:
+                while pending and len(self.done) + len(self.errors) < total:
                     finished, pending = wait(pending, timeout=_TICK_S, return_when=FIRST_COMPLETED)
                     for future in finished:
                         self._collect(future)
                     advance(len(self.done) + len(self.errors))
-                    pending |= self._stragglers(pool, pending)
+                    pending |= self._stragglers(pending)
         finally:
             self.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-        return [self.done.get(index) for index in range(len(self.pairs))], self.errors
+            self.pool.shutdown(wait=False, cancel_futures=True)
+        return [self.done.get(index) for index in range(total)], self.errors
 
-    def _submit(self, pool: ThreadPoolExecutor, index: int) -> Future[Any]:
-        started: list[Future[Any]] = []
-        future = pool.submit(copy_context().run, self._one, index, started)
-        started.append(future)
+    def _submit(self, index: int) -> Future[Any]:
+        future = self.pool.submit(copy_context().run, self._one, index)
         self.index_of[future] = index
         return future
 
-    def _one(self, index: int, started: list[Future[Any]]) -> Any:
-        if started:
-            self.started_s[started[0]] = time.monotonic()
-        return None if self.stop.is_set() else self.parallel._call(*self.pairs[index])  # noqa: SLF001
+    def _one(self, index: int) -> Any:
+        self.started_s.setdefault(index, time.monotonic())
+        return None if self.stop.is_set() else self.parallel.call(*self.pairs[index])
 
     def _collect(self, future: Future[Any]) -> None:
         index = self.index_of[future]
@@ -159,43 +162,35 @@ class _Run:
         _log.error("Error for %r: %s", self.pairs[index][1], error, exc_info=shown)
         if len(self.errors) >= self.parallel.max_errors:
             raise ProgramError(
-                f"Execution cancelled due to errors: {len(self.errors)} calls failed, as many as `max_errors` "
-                f"allows; the last: {type(error).__name__}: {error}",
+                f"Execution cancelled due to errors: {len(self.errors)} calls failed, as many as "
+                f"`max_errors` allows; the last: {type(error).__name__}: {error}",
                 count=len(self.errors),
             ) from error
 
-    def _stragglers(self, pool: ThreadPoolExecutor, pending: set[Future[Any]]) -> set[Future[Any]]:
+    def _stragglers(self, pending: set[Future[Any]]) -> set[Future[Any]]:
         """Start a second try of calls that take very long, when few are left."""
-        if not self.parallel.timeout > 0 or len(pending) > self.parallel.straggler_limit:
+        if self.parallel.timeout <= 0 or len(pending) > self.parallel.straggler_limit:
             return set()
         now_s = time.monotonic()
-        late = [f for f in pending if now_s - self.started_s.get(f, now_s) >= self.parallel.timeout]
-        for future in late:
-            del self.started_s[future]  # once only
-        return {self._submit(pool, self.index_of[future]) for future in late}
+        late = {
+            index
+            for index in (self.index_of[future] for future in pending)
+            if now_s - self.started_s.get(index, now_s) >= self.parallel.timeout
+        }
+        late -= self.retried
+        self.retried |= late
+        return {self._submit(index) for index in sorted(late)}
 
 
-class _progress:  # noqa: N801 - used as a function
-    """A progress bar where there is a terminal to show it."""
+@contextlib.contextmanager
+def _progress(total: int, *, hidden: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar where there is a terminal to show it."""
+    if hidden or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - heavy, and only where it is seen
+    from rich.progress import Progress  # noqa: PLC0415
 
-    def __init__(self, total: int, *, hidden: bool) -> None:
-        self.total = total
-        self.bar: Any = None
-        self.hidden = hidden
-
-    def __enter__(self) -> Any:
-        import sys  # noqa: PLC0415 - beside the bar only
-
-        if self.hidden or not sys.stderr.isatty():
-            return lambda _: None
-        from rich.console import Console  # noqa: PLC0415 - heavy, and only where it is seen
-        from rich.progress import Progress  # noqa: PLC0415
-
-        self.bar = Progress(console=Console(stderr=True))
-        self.bar.start()
-        task = self.bar.add_task("Calls", total=self.total)
-        return lambda done: self.bar.update(task, completed=done)
-
-    def __exit__(self, *exc: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("Calls", total=total)
+        yield lambda done: bar.update(task, completed=done)

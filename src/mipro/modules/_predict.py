@@ -181,8 +181,8 @@ class Predict(Module, Parameter):
         if args:
             names = list(self.signature.input_fields)
             raise UserError(
-                "Positional arguments are not allowed when calling `Predict`, must use keyword arguments that "
-                f"match your signature input fields: '{', '.join(names)}'. For example: "
+                "Positional arguments are not allowed when calling `Predict`, must use keyword arguments "
+                f"that match your signature input fields: '{', '.join(names)}'. For example: "
                 f"`predict({names[0] if names else 'field'}=input_value, ...)`."
             )
 
@@ -243,8 +243,8 @@ _OPTIONS = ("signature", "demos", "config", "lm", "_trace")
 def _checked_lm(lm: Any) -> BaseLM:
     if lm is None:
         raise UserError(
-            "No LM is loaded. Configure one, for example `mipro.configure(lm=mipro.LM('openai/gpt-4o-mini'))`, "
-            "or pass `lm=`."
+            "No LM is loaded. Configure one, for example "
+            "`mipro.configure(lm=mipro.LM('openai/gpt-4o-mini'))`, or pass `lm=`."
         )
     if isinstance(lm, str):
         raise UserError(f"LM must be an instance of `BaseLM`, not a string; pass `mipro.LM({lm!r})`.")

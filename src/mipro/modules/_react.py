@@ -154,7 +154,7 @@ class ReAct(Module):
         for _ in range(_TRUNCATIONS):
             try:
                 return (yield _Step(module, {**inputs, "trajectory": self._format_trajectory(trajectory)}))
-            except ContextWindowError as error:
+            except ContextWindowError as error:  # noqa: PERF203 - the next try is shorter
                 _log.warning("The trajectory is too long for the model; leaving out the oldest step.")
                 last = error
                 trajectory = self.truncate_trajectory(trajectory)
@@ -181,8 +181,8 @@ class ReAct(Module):
         keys = list(trajectory)
         if len(keys) <= _KEYS_PER_STEP:
             raise ContextWindowError(
-                "The prompt exceeds the context window, and the trajectory cannot be truncated because it only "
-                "has one tool call."
+                "The prompt exceeds the context window, and the trajectory cannot be truncated because it "
+                "only has one tool call."
             )
         for key in keys[:_KEYS_PER_STEP]:
             trajectory.pop(key)
@@ -215,9 +215,9 @@ def _instructions(signature: type[Signature], tools: dict[str, Tool]) -> str:
     lines = [f"{signature.instructions}\n"] if signature.instructions else []
     lines += [
         f"You work on this as an agent. You are given {inputs} and what you have done so far (`trajectory`).",
-        f"Collect what you need to know for {outputs} by calling tools, one in each turn.",
-        "Write what you think and plan (`next_thought`), the tool to call (`next_tool_name`) and its arguments "
-        "as JSON (`next_tool_args`). What the tool returns is added to the trajectory.\n",
+        f"Collect what you need to know for {outputs} by calling one tool after the other.",
+        "In each turn write what you think and plan (`next_thought`), which tool to call (`next_tool_name`)",
+        "and its arguments as JSON (`next_tool_args`). What it returns is added to the trajectory.\n",
         "The tools:\n",
         *(f"({number}) {tool}" for number, tool in enumerate(tools.values(), start=1)),
     ]

@@ -17,9 +17,7 @@ SCHEMA_VERSION = 1
 _METADATA = "metadata"
 
 
-def write_state(
-    state: dict[str, Any], path: str | os.PathLike[str], *, signatures: dict[str, str]
-) -> None:
+def write_state(state: dict[str, Any], path: str | os.PathLike[str], *, signatures: dict[str, str]) -> None:
     """Write a program's state whole or not at all; the same state gives the same bytes.
 
     Args:
@@ -132,6 +130,6 @@ def check_names(state: dict[str, Any], names: list[str]) -> None:
     unknown = [name for name in state if name not in names and name != _METADATA]
     if missing or unknown:
         raise StateError(
-            f"the state is of another program: it lacks the predictors {missing} and has the unknown {unknown}; "
-            f"this program has {names}. Load it into a program of the same structure."
+            f"the state is of another program: it lacks the predictors {missing} and has the unknown "
+            f"{unknown}; this program has {names}. Load it into a program of the same structure."
         )

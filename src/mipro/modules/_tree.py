@@ -78,15 +78,24 @@ def _at(
         # What has been optimized as a part stays as it is in the whole.
         if not isinstance(value, Parameter) and not getattr(value, "_compiled", False):
             yield from _below(value, path, module_type, seen)
-    elif isinstance(value, dict):
-        for key, item in list(value.items()):
-            yield from _at(item, f"{path}['{key}']", _setter(value, key), module_type, seen)
-    elif isinstance(value, list):
-        for index, item in enumerate(list(value)):
-            yield from _at(item, f"{path}[{index}]", _setter(value, index), module_type, seen)
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _at(item, f"{path}[{index}]", _tuple_setter(value, index, replace), module_type, seen)
+    else:
+        for key, item, replace_item in _items(value, replace):
+            yield from _at(item, f"{path}[{key}]", replace_item, module_type, seen)
+
+
+def _items(
+    container: Any, replace: Callable[[Any], None]
+) -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
+    """Yield key as written in a path, item and setter of each item of a list, tuple or dict."""
+    if isinstance(container, dict):
+        for key, item in list(container.items()):
+            yield f"'{key}'", item, _setter(container, key)
+    elif isinstance(container, list):
+        for index, item in enumerate(list(container)):
+            yield str(index), item, _setter(container, index)
+    elif isinstance(container, tuple):
+        for index, item in enumerate(container):
+            yield str(index), item, _tuple_setter(container, index, replace)
 
 
 def _setter(container: Any, key: Any) -> Callable[[Any], None]:

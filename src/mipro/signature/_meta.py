@@ -98,7 +98,7 @@ def _annotations(namespace: dict[str, Any]) -> dict[str, Any]:
     """Return the annotations of a class body, in the order of its fields, `str` where absent."""
     written = namespace.get("__annotations__")
     if written is None and sys.version_info >= (3, 14):
-        import annotationlib
+        import annotationlib  # noqa: PLC0415 - new in Python 3.14
 
         annotate = annotationlib.get_annotate_from_class_namespace(namespace)
         if annotate is not None:

@@ -221,7 +221,8 @@ def ensure_signature(signature: Any, instructions: str | None = None) -> Any:
         )
     if instructions is not None:
         raise SignatureError(
-            "`instructions` can't be given together with a Signature class; use `signature.with_instructions`."
+            "`instructions` can't be given together with a Signature class; use "
+            "`signature.with_instructions`."
         )
     return signature
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ def _fields(
     """Yield the fields of one side and where each starts."""
     commas = [position for position, mark in _top_level(text) if mark == "," and start <= position < end]
     bounds = [start - 1, *commas, end]
-    for number, (before, after) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for number, (before, after) in enumerate(itertools.pairwise(bounds)):
         part = text[before + 1 : after]
         position = before + 1 + len(part) - len(part.lstrip())
         if part.strip():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-import datetime
+import datetime as dt
 import decimal
 import enum
 import importlib
@@ -27,10 +27,10 @@ _BUILTINS["NoneType"] = type(None)
 
 # Types in everyday use that need no import in a signature; a name in the caller's scope goes first.
 _STANDARD: dict[str, Any] = {
-    "date": datetime.date,
-    "datetime": datetime.datetime,
-    "time": datetime.time,
-    "timedelta": datetime.timedelta,
+    "date": dt.date,
+    "datetime": dt.datetime,
+    "time": dt.time,
+    "timedelta": dt.timedelta,
     "Decimal": decimal.Decimal,
     "Path": pathlib.Path,
     "UUID": uuid.UUID,
@@ -192,7 +192,7 @@ class _Reader:
             raise TypeFault(f"`{ast.unparse(node)}` is not a type", node.col_offset)
         left, right = self.read(node.left), self.read(node.right)
         try:
-            return typing.Union[left, right]
+            return typing.Union[left, right]  # noqa: UP007 - the parts are values here
         except TypeError as error:
             raise TypeFault(f"`{ast.unparse(node)}` is not a type ({error})", node.col_offset) from error
 
