@@ -93,7 +93,7 @@ class AdapterParseError(MiproError, ValueError):
         missing: Names of the output fields that are missing or wrongly typed.
     """
 
-    def __init__(  # noqa: PLR0913 - DSPy's call form
+    def __init__(
         self,
         adapter_name: str,
         signature: Any,
