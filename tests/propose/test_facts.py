@@ -7,19 +7,22 @@ from mipro.propose import observe
 from mipro.propose._facts import closed_labels
 
 
-def rows(values, **fields):
-    return [Example(text=f"input {i}", answer=value, **fields).with_inputs("text") for i, value in enumerate(values)]
+def _rows(values, **fields):
+    return [
+        Example(text=f"input {i}", answer=value, **fields).with_inputs("text")
+        for i, value in enumerate(values)
+    ]
 
 
 def test_few_repeated_labels_are_a_closed_set():
     """Labels that come again and again are named, most frequent first."""
-    facts = observe(rows(["PlayMusic"] * 5 + ["BookRestaurant"] * 3), "answer")
+    facts = observe(_rows(["PlayMusic"] * 5 + ["BookRestaurant"] * 3), "answer")
     assert facts.labels == ("PlayMusic", "BookRestaurant")
 
 
 def test_the_sentence_names_all_labels():
     """The sentence for an instruction lists the labels."""
-    facts = observe(rows(["yes", "no", "yes", "no", "yes"]), "answer")
+    facts = observe(_rows(["yes", "no", "yes", "no", "yes"]), "answer")
     assert facts.sentence == "The answer must be exactly one of: yes, no."
 
 
@@ -30,7 +33,7 @@ def test_spellings_of_a_label_count_as_one():
 
 def test_open_answers_are_no_label_set():
     """Answers that are mostly new are not closed."""
-    assert observe(rows([f"name {i}" for i in range(20)]), "answer").labels == ()
+    assert observe(_rows([f"name {i}" for i in range(20)]), "answer").labels == ()
 
 
 @pytest.mark.parametrize(
@@ -57,13 +60,15 @@ def test_one_label_in_seven_seen_once_is_still_closed():
 
 def test_numbers_are_noted():
     """Whole numbers are recognised, as text too."""
-    facts = observe(rows([str(i * 7) for i in range(12)]), "answer")
+    facts = observe(_rows([str(i * 7) for i in range(12)]), "answer")
     assert facts.notes == ("The answer is a whole number, without any other words.",)
 
 
 def test_short_answers_copied_from_the_input_are_noted():
     """Length, copying and case of free answers are noted."""
-    data = [Example(text=f"the word is term{i} here", answer=f"term{i}").with_inputs("text") for i in range(12)]
+    data = [
+        Example(text=f"the word is term{i} here", answer=f"term{i}").with_inputs("text") for i in range(12)
+    ]
     assert observe(data, "answer").notes == (
         "The answer is short: 1 word, never a full sentence.",
         "The answer is copied word for word from the input.",
@@ -73,16 +78,16 @@ def test_short_answers_copied_from_the_input_are_noted():
 
 def test_long_answers_are_noted():
     """The usual length of long answers is noted."""
-    facts = observe(rows([f"This is Answer {i} with some more words in it" for i in range(12)]), "answer")
+    facts = observe(_rows([f"This is Answer {i} with some more words in it" for i in range(12)]), "answer")
     assert facts.notes == ("The answer usually has about 10 words.",)
 
 
 def test_a_field_without_values_has_no_facts():
     """Nothing is said of a field the data don't have."""
-    facts = observe(rows(["a"] * 6), "reasoning")
+    facts = observe(_rows(["a"] * 6), "reasoning")
     assert (facts.labels, facts.notes, facts.sentence) == ((), (), "")
 
 
 def test_infinite_and_odd_numbers_are_no_trouble():
     """What only looks like a number does not break the search for facts."""
-    assert observe(rows(["nan", "inf", "1e999", "x", "y", "z"]), "answer").labels == ()
+    assert observe(_rows(["nan", "inf", "1e999", "x", "y", "z"]), "answer").labels == ()

@@ -11,7 +11,7 @@ from mipro.propose._guards import clean, similar
 ORIGINAL = "Answer the question. Never mention prices."
 
 
-def guard(trainset=(), **settings):
+def _guard(trainset=(), **settings):
     return Guard(ORIGINAL, trainset, **settings)
 
 
@@ -45,34 +45,39 @@ def test_cleaning_twice_changes_nothing(text):
 
 def test_a_good_proposal_passes():
     """A new instruction is accepted as it is."""
-    verdict = guard().judge("Give the shortest correct answer.", [ORIGINAL])
+    verdict = _guard().judge("Give the shortest correct answer.", [ORIGINAL])
     assert (verdict.text, verdict.refused) == ("Give the shortest correct answer.", "")
 
 
 @pytest.mark.parametrize("text", ["", "   ", "word", "!!! ???", "12 34"])
 def test_what_instructs_nobody_is_refused(text):
     """Empty answers, single words and signs are no instruction."""
-    assert guard().judge(text, []).refused == "empty"
+    assert _guard().judge(text, []).refused == "empty"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["I'm sorry, but I can't help with that.", "I cannot do this.", "As an AI language model, I ...", "Sorry, no."],
+    [
+        "I'm sorry, but I can't help with that.",
+        "I cannot do this.",
+        "As an AI language model, I ...",
+        "Sorry, no.",
+    ],
 )
 def test_a_refusal_is_refused(text):
     """The model's refusal to write an instruction is not taken for one."""
-    assert guard().judge(text, []).refused == "refusal"
+    assert _guard().judge(text, []).refused == "refusal"
 
 
 def test_speaking_of_refusals_is_no_refusal():
     """An instruction may say what to do when the model can't answer."""
-    assert guard().judge("If you cannot answer, say 'I am sorry'.", []).refused == ""
+    assert _guard().judge("If you cannot answer, say 'I am sorry'.", []).refused == ""
 
 
 def test_a_near_duplicate_is_refused():
     """Other punctuation and case make no new instruction."""
     taken = ["Give the shortest correct answer to the question."]
-    assert guard().judge("give the shortest, correct answer to the question", taken).refused == "duplicate"
+    assert _guard().judge("give the shortest, correct answer to the question", taken).refused == "duplicate"
 
 
 def test_instructions_of_other_words_are_not_similar():
@@ -82,29 +87,30 @@ def test_instructions_of_other_words_are_not_similar():
 
 def test_too_long_a_proposal_is_refused():
     """`max_tokens` bounds the instruction."""
-    assert guard(max_tokens=20).judge("Answer well. " * 30, []).refused == "too long"
+    assert _guard(max_tokens=20).judge("Answer well. " * 30, []).refused == "too long"
 
 
 def test_a_part_to_keep_that_is_missing_is_put_back():
     """Kept parts are in every accepted instruction, word for word."""
-    verdict = guard(keep=["Never mention prices."]).judge("Give a short answer.", [])
+    verdict = _guard(keep=["Never mention prices."]).judge("Give a short answer.", [])
     assert verdict.text == "Give a short answer.\nNever mention prices."
 
 
 def test_a_part_to_keep_that_is_there_is_not_repeated():
     """A proposal that has the kept part stays as it is."""
     text = "Never mention prices. Give a short answer."
-    assert guard(keep=["Never mention prices."]).judge(text, []).text == text
+    assert _guard(keep=["Never mention prices."]).judge(text, []).text == text
 
 
 def test_a_part_to_keep_of_another_predictor_is_not_added():
     """Parts are kept where they were."""
-    assert guard(keep=["Speak French."]).judge("Give a short answer.", []).text == "Give a short answer."
+    assert _guard(keep=["Speak French."]).judge("Give a short answer.", []).text == "Give a short answer."
 
 
 QA = [
     Example(
-        question=f"Which river number {i} runs through the old town of city number {i}?", answer=f"the {name} river"
+        question=f"Which river number {i} runs through the old town of city number {i}?",
+        answer=f"the {name} river",
     ).with_inputs("question")
     for i, name in enumerate(["Pegnitz", "Isar", "Lech", "Iller", "Naab", "Vils"])
 ]
@@ -112,45 +118,52 @@ QA = [
 
 def test_an_answer_of_several_words_is_a_leak():
     """An instruction that gives away a training answer is refused."""
-    assert guard(QA).judge("Answer questions, for example with the Pegnitz River.", []).refused == "leak"
+    assert _guard(QA).judge("Answer questions, for example with the Pegnitz River.", []).refused == "leak"
 
 
 def test_eight_words_of_an_example_are_a_leak():
     """Eight words in a row of one training example are refused."""
-    row = Example(question="my aunt once lost nine keys behind the green shed", answer="b").with_inputs("question")
+    row = Example(question="my aunt once lost nine keys behind the green shed", answer="b").with_inputs(
+        "question"
+    )
     text = "Think of this: aunt once lost nine keys behind the green door."
-    assert guard([row, *QA]).judge(text, []).refused == "leak"
+    assert _guard([row, *QA]).judge(text, []).refused == "leak"
 
 
 def test_seven_words_of_an_example_are_none():
     """Shorter runs of words happen by chance."""
-    row = Example(question="my aunt once lost nine keys behind the green shed", answer="b").with_inputs("question")
-    assert guard([row, *QA]).judge("Think of this: once lost nine keys behind the green door.", []).refused == ""
+    row = Example(question="my aunt once lost nine keys behind the green shed", answer="b").with_inputs(
+        "question"
+    )
+    assert (
+        _guard([row, *QA]).judge("Think of this: once lost nine keys behind the green door.", []).refused
+        == ""
+    )
 
 
 def test_a_name_given_once_is_a_leak():
     """A single word counts where it is a name spelled as in the data."""
     data = [Example(q=f"q{i}", a=a).with_inputs("q") for i, a in enumerate(["Paris", "Rome", "Oslo"])]
-    assert guard(data).judge("Name the capital, such as Oslo.", []).refused == "leak"
+    assert _guard(data).judge("Name the capital, such as Oslo.", []).refused == "leak"
 
 
 def test_a_common_word_is_no_leak():
     """Single words that are no names may stand in an instruction."""
     data = [Example(q=f"q{i}", a=a).with_inputs("q") for i, a in enumerate(["short", "answer", "Yes"])]
-    assert guard(data).judge("Give a short answer, Yes or No.", []).refused == ""
+    assert _guard(data).judge("Give a short answer, Yes or No.", []).refused == ""
 
 
 def test_answers_given_twice_are_no_leak():
     """What several examples answer is a label, not a secret."""
     data = [Example(q=f"q{i}", a="Book Restaurant").with_inputs("q") for i in range(2)]
-    assert guard(data).judge("Say Book Restaurant or something else.", []).refused == ""
+    assert _guard(data).judge("Say Book Restaurant or something else.", []).refused == ""
 
 
 def test_labels_of_a_closed_set_are_no_leak():
     """A label that only one example has may be named if it is known to be one."""
     data = [Example(q=f"q{i}", a=a).with_inputs("q") for i, a in enumerate(["Play Music", "Get Weather"])]
     public = ["The a must be exactly one of: Play Music, Get Weather."]
-    assert guard(data, public=public).judge("Choose Play Music or Get Weather.", []).refused == ""
+    assert _guard(data, public=public).judge("Choose Play Music or Get Weather.", []).refused == ""
 
 
 def test_boilerplate_of_all_examples_is_no_leak():
@@ -166,13 +179,13 @@ def test_boilerplate_of_all_examples_is_no_leak():
 def test_the_original_instruction_is_no_leak():
     """What the user's own instruction says may be said again."""
     data = [Example(q="Never mention prices", a="question never mention prices").with_inputs("q"), *QA]
-    assert guard(data).judge("Reply to the question never mention prices", []).refused == ""
+    assert _guard(data).judge("Reply to the question never mention prices", []).refused == ""
 
 
 @given(st.text())
 def test_any_text_gets_a_verdict(text):
     """No answer of a model breaks the guard."""
-    assert guard(QA, keep=["Answer"], max_tokens=50).judge(text, [ORIGINAL]).refused in {
+    assert _guard(QA, keep=["Answer"], max_tokens=50).judge(text, [ORIGINAL]).refused in {
         "",
         "empty",
         "refusal",

@@ -12,19 +12,19 @@ from mipro.example import Example
 from mipro.propose._text import clip, show_example, show_examples, show_value, token_estimate
 
 
-class Picture(BaseModel):
+class _Picture(BaseModel):
     url: str
 
     def format(self) -> str:
         return self.url
 
 
-class Address(BaseModel):
+class _Address(BaseModel):
     street: str
     city: str
 
 
-class Colour(enum.Enum):
+class _Colour(enum.Enum):
     RED = "red"
 
 
@@ -52,7 +52,7 @@ def test_clip_leaves_short_text_alone(text):
 
 def test_image_is_described_not_pasted():
     """A value that formats itself for the wire is named by its type."""
-    assert show_value(Picture(url="data:image/png;base64," + "A" * 9999), 50) == "<Picture>"
+    assert show_value(_Picture(url="data:image/png;base64," + "A" * 9999), 50) == "<_Picture>"
 
 
 def test_bytes_are_described_with_their_size():
@@ -66,12 +66,12 @@ def test_bytes_are_described_with_their_size():
         ("two  spaces\nand a line", "two spaces and a line"),
         (3, "3"),
         (True, "True"),
-        (Colour.RED, "red"),
+        (_Colour.RED, "red"),
         (["a", "b"], '["a", "b"]'),
         ({"k": {1}}, '{"k": [1]}'),
-        (Address(street="Elm", city="Ulm"), '{"street": "Elm", "city": "Ulm"}'),
+        (_Address(street="Elm", city="Ulm"), '{"street": "Elm", "city": "Ulm"}'),
         (dt.date(2024, 5, 1), "2024-05-01"),
-        ([Picture(url="x")], '["<Picture>"]'),
+        ([_Picture(url="x")], '["<_Picture>"]'),
     ],
 )
 def test_data_are_shown_as_text(value, shown):

@@ -208,10 +208,12 @@ class _Collector:
         return sorted(drawn, key=lambda pair: order.index(pair[0]))
 
     def _kinds(self, count: int) -> list[Kind]:
-        kinds: list[Kind] = ["labelled"] if self._limits.max_labeled else []
         if not self._limits.max_bootstrapped:
-            return (["labelled"] * count)[:count]
-        return [*kinds, "bootstrap", *(["shuffled bootstrap"] * count)][:count]  # type: ignore[list-item]
+            first: list[Kind] = ["labelled"]
+            return first * count
+        first = ["labelled", "bootstrap"] if self._limits.max_labeled else ["bootstrap"]
+        more: list[Kind] = ["shuffled bootstrap"]
+        return [*first, *more * count][: max(count, 0)]
 
     def _plan(self, kind: Kind, *, again: bool = False) -> _Plan:
         places = list(range(len(self._trainset)))

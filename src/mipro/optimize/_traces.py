@@ -69,7 +69,7 @@ class TeacherRuns:
             hand is hidden from it.
         trainset: Training examples.
         how: How it is run and judged.
-        on_progress: Called after each run, from the thread that ran it.
+        on_progress: Called after each run, in the caller's thread.
     """
 
     def __init__(

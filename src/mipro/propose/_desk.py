@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mipro.propose._ask import Answer, Asker, Question
-from mipro.propose._guards import Guard, similar
+from mipro.propose._guards import Guard
+from mipro.propose._program import fixed_tails
 from mipro.propose._records import ORIGINAL, Mistake, Proposals, ProposalSettings, ScoredInstruction
 from mipro.propose._signatures import ProposeInstruction
 from mipro.propose._text import clip, show_examples, show_value, token_estimate
@@ -80,6 +81,7 @@ class Desk:
         self._history = history
         self._mistakes = mistakes
         self._guards = [self._guard(p, trainset) for p in range(len(self._predictors))]
+        self._tails = fixed_tails(program)
         self._refusals: Counter[str] = Counter()
 
     def propose(self, asker: Asker, taken: Sequence[Sequence[str]], rng: random.Random) -> Proposals:
@@ -90,7 +92,7 @@ class Desk:
             taken: For each predictor the instructions that are there already.
             rng: Source of tips and draws; advanced in place.
         """
-        heard = [list(texts) for texts in taken]
+        heard = [[self._own_part(text, p) for text in texts] for p, texts in enumerate(taken)]
         slots = [slot for p, texts in enumerate(taken) for slot in self._slots(p, len(texts), rng)]
         for number in range(_MAX_ASKS):
             waiting = [slot for slot in slots if slot.text is None]
@@ -113,6 +115,10 @@ class Desk:
             grounding=self._grounding,
             notes=tuple(self._notes(instructions)),
         )
+
+    def _own_part(self, text: str, p: int) -> str:
+        """Return an instruction of predictor `p` without the end that is fixed."""
+        return text.removesuffix(self._tails[p]).rstrip() if self._tails[p] else text
 
     def _guard(self, p: int, trainset: Sequence[Example]) -> Guard:
         signature = self._predictors[p].signature
@@ -151,7 +157,7 @@ class Desk:
         signature = self._predictors[p].signature
         fields = list(signature.fields)
         inputs = {
-            "basic_instruction": clip(signature.instructions, _INSTRUCTION_TOKENS),
+            "basic_instruction": clip(self._own_part(signature.instructions, p), _INSTRUCTION_TOKENS),
             "module": self._grounding.modules[p],
             "must_contain": "\n".join(part for part in self._how.keep if part in signature.instructions),
             "tip": TIPS[slot.tip],
@@ -214,12 +220,14 @@ class Desk:
     def _finished(self, slot: _Slot, taken: Sequence[str]) -> tuple[str, str]:
         """Return the instruction of a slot and how it came about; "" where there is none."""
         sentence = self._grounding.label_sentence(slot.predictor) if slot.labels else ""
-        text, tip = (slot.text, slot.tip) if slot.text is not None else (taken[0], ORIGINAL)
+        tail = self._tails[slot.predictor]
+        proposed = f"{slot.text}\n\n{tail}" if slot.text is not None and tail else slot.text
+        text, tip = (proposed, slot.tip) if proposed is not None else (taken[0], ORIGINAL)
         if sentence:
             stated = self._with_labels(text, slot.predictor, sentence)
-            if stated not in taken and (slot.text is not None or not any(similar(stated, t) for t in taken)):
+            if stated not in taken:
                 return stated, f"{tip}+{LABELS}"
-        return (text, tip) if slot.text is not None and text not in taken else ("", "")
+        return (text, tip) if proposed is not None and text not in taken else ("", "")
 
     def _with_labels(self, text: str, p: int, sentence: str) -> str:
         """Return the instruction with the labels stated, if they are not and there is room."""

@@ -79,7 +79,7 @@ def closed_labels(values: Sequence[Any]) -> tuple[str, ...]:
         return ()
     if any(not text or len(text.split()) > _MAX_LABEL_WORDS for text in counts):
         return ()
-    best = {}
+    best: dict[str, str] = {}
     for text, _ in spellings.most_common():
         best.setdefault(text.casefold(), text)
     return tuple(best[key] for key, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

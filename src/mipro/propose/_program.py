@@ -23,6 +23,21 @@ def call_form(predictor: Any) -> str:
     return f"{type(predictor).__name__}({inputs}) -> {outputs}"
 
 
+def fixed_tails(program: Module) -> tuple[str, ...]:
+    """Return for each predictor the end of its instruction that no proposal may replace.
+
+    An agent's instruction ends with how it works and which tools it has; without them it
+    could not work at all. Other predictors have no such end.
+    """
+    from mipro.modules import ReAct  # noqa: PLC0415 - the layer of programs loads when it is used
+
+    tails = {}
+    for _, agent in program.named_sub_modules(ReAct):
+        instructions = agent.react.signature.instructions
+        tails[id(agent.react)] = instructions.removeprefix(agent.signature.instructions).strip()
+    return tuple(tails.get(id(predictor), "") for predictor in program.predictors())
+
+
 def structure(program: Module, max_tokens: int) -> str:
     """Return the predictors of a program, one a line, with their instructions.
 

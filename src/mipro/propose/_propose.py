@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.propose._ask import Asker, OnProgress
 from mipro.propose._desk import Desk
 from mipro.propose._grounding import ground
-from mipro.propose._records import ORIGINAL, Mistake, Proposals, ProposalSettings, ScoredInstruction
+from mipro.propose._records import Mistake, Proposals, ProposalSettings, ScoredInstruction
 
 if TYPE_CHECKING:
     import random
@@ -81,9 +81,9 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     how = ProposalSettings(
         count, init_temperature, tip_aware, fewshot_aware, tuple(keep), max_instruction_tokens
     )
-    originals = [(predictor.signature.instructions,) for predictor in program.predictors()]
+    originals = Proposals.original(program)
     if count <= 1:
-        return Proposals(tuple(originals), ((ORIGINAL,),) * len(originals))
+        return originals
     asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress)
     grounding = ground(
         program,
@@ -94,9 +94,9 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
         data_aware=data_aware,
         program_aware=program_aware,
     )
-    demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals)
+    demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals.instructions)
     desk = Desk(program, trainset, grounding, how, demos=demos, history=history)
-    proposals = desk.propose(asker, originals, rng)
+    proposals = desk.propose(asker, originals.instructions, rng)
     return replace(proposals, notes=(*grounding.notes, *proposals.notes))
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mipro.example import Example
+    from mipro.modules import Module
 
 ORIGINAL = "original"
 """In place of a tip: the instruction that the predictor came with."""
@@ -77,6 +78,12 @@ class Proposals:
     """What was found out about data and program, for later rounds."""
     notes: tuple[str, ...] = ()
     """What the user should know."""
+
+    @classmethod
+    def original(cls, program: Module) -> Proposals:
+        """Return the instructions that the program came with, and no others."""
+        originals = [(predictor.signature.instructions,) for predictor in program.predictors()]
+        return cls(tuple(originals), ((ORIGINAL,),) * len(originals))
 
     @property
     def summary(self) -> str | None:

@@ -1,0 +1,146 @@
+"""`BootstrapFewShot`."""
+
+import pytest
+
+import mipro
+from mipro.errors import UserError
+from mipro.optimize import BootstrapFewShot, LabeledFewShot
+from mipro.testing.lms import ScriptedLM
+
+TRAIN = [mipro.Example(question=f"q{i}", answer=f"a{i}").with_inputs("question") for i in range(10)]
+
+
+def _metric(example, prediction, trace=None):
+    return example.answer == prediction.answer
+
+
+def _number_asked(messages):
+    return int(str(messages[-1]["content"]).split("## question ## ]]")[1].split()[0].strip("q"))
+
+
+def _right_unless(*wrong):
+    def answer(messages):
+        number = _number_asked(messages)
+        return {"answer": "wrong" if number in wrong else f"a{number}"}
+
+    return ScriptedLM(answer)
+
+
+def _compile_with(lm, *, student=None, teacher=None, trainset=TRAIN, **settings):
+    student = student or mipro.Predict("question -> answer")
+    with mipro.context(lm=lm):
+        return BootstrapFewShot(**{"metric": _metric, **settings}).compile(
+            student, teacher=teacher, trainset=trainset
+        )
+
+
+def test_successes_become_demos_and_labelled_ones_fill_up():
+    """Bootstrapped demos come first, in the order of the data; the rest is labelled."""
+    compiled = _compile_with(_right_unless(1), max_bootstrapped_demos=3, max_labeled_demos=5)
+    assert [demo.question for demo in compiled.demos[:3]] == ["q0", "q2", "q3"]
+    assert all("augmented" in demo for demo in compiled.demos[:3])
+    assert [("augmented" in demo) for demo in compiled.demos[3:]] == [False, False]
+
+
+def test_no_labelled_demo_repeats_a_bootstrapped_one():
+    """The examples that were bootstrapped are not drawn again."""
+    compiled = _compile_with(_right_unless(), max_bootstrapped_demos=4, max_labeled_demos=16)
+    questions = [demo.question for demo in compiled.demos]
+    assert len(questions) == len(set(questions)) == 10
+
+
+def test_the_search_ends_with_enough_demos():
+    """No example is run that is not needed."""
+    lm = _right_unless()
+    _compile_with(lm, max_bootstrapped_demos=2)
+    assert len(lm.calls) == 2
+
+
+def test_no_bootstrapped_demos_need_no_calls():
+    """With 0 bootstrapped demos the model is not asked."""
+    lm = _right_unless()
+    compiled = _compile_with(lm, max_bootstrapped_demos=0, max_labeled_demos=3)
+    assert (len(lm.calls), len(compiled.demos)) == (0, 3)
+
+
+def test_threads_do_not_change_the_result():
+    """In parallel the same demos come out."""
+    one, many = (_compile_with(_right_unless(0, 3), num_threads=threads).demos for threads in (None, 8))
+    assert one == many
+
+
+@pytest.mark.parametrize(("threshold", "made"), [(None, 4), (0.4, 4), (0.6, 0), (0, 4)])
+def test_threshold_is_honoured(threshold, made):
+    """A score counts as passed from the threshold on."""
+    compiled = _compile_with(_right_unless(), metric=lambda *_: 0.5, metric_threshold=threshold)
+    assert sum("augmented" in demo for demo in compiled.demos) == made
+
+
+def test_a_metric_with_feedback_is_understood():
+    """A metric may return score and feedback."""
+
+    def judged(example, prediction, trace=None):
+        return mipro.ScoreWithFeedback(score=float(_metric(example, prediction)), feedback="see there")
+
+    compiled = _compile_with(_right_unless(0), metric=judged, max_bootstrapped_demos=1, max_labeled_demos=0)
+    assert [demo.question for demo in compiled.demos] == ["q1"]
+
+
+def test_the_metric_sees_the_trace():
+    """The metric gets the calls of the run."""
+    lengths = []
+    _compile_with(_right_unless(), metric=lambda e, p, trace=None: lengths.append(len(trace)) or True)
+    assert lengths == [1, 1, 1, 1]
+
+
+def test_student_and_teacher_stay_as_they_are_even_when_something_raises():
+    """Whatever happens, what was handed in is not changed."""
+    student, teacher = mipro.Predict("question -> answer"), mipro.Predict("question -> answer")
+    teacher.demos = [TRAIN[0]]
+
+    def broken(example, prediction, trace=None):
+        raise RuntimeError("metric is broken")
+
+    with pytest.raises(RuntimeError, match="metric is broken"):
+        _compile_with(_right_unless(), student=student, teacher=teacher, metric=broken, max_errors=2)
+    assert (student.demos, teacher.demos) == ([], [TRAIN[0]])
+
+
+def test_errors_below_the_limit_are_passed_over():
+    """An example on which the metric raises is no success, and the next one is tried."""
+
+    def picky(example, prediction, trace=None):
+        if example.question == "q0":
+            raise ValueError("not this one")
+        return True
+
+    compiled = _compile_with(_right_unless(), metric=picky, max_bootstrapped_demos=1, max_labeled_demos=0)
+    assert [demo.question for demo in compiled.demos] == ["q1"]
+
+
+def test_a_compiled_teacher_keeps_its_demos():
+    """Only a teacher that is not compiled gets labelled demos."""
+    teacher = LabeledFewShot(k=1).compile(mipro.Predict("question -> answer"), trainset=TRAIN[9:])
+    teacher._compiled = True
+    lm = _right_unless()
+    _compile_with(lm, teacher=teacher, max_bootstrapped_demos=1)
+    assert "a9" in "".join(str(message["content"]) for message in lm.calls[0]["messages"])
+
+
+def test_a_teacher_of_other_fields_is_refused():
+    """Student and teacher must have the same predictors."""
+    with pytest.raises(UserError, match="same predictors"):
+        _compile_with(_right_unless(), teacher=mipro.Predict("question -> reply"))
+
+
+def test_a_teacher_with_other_instructions_is_fine():
+    """An optimized program can teach the plain one."""
+    teacher = mipro.Predict(mipro.Signature("question -> answer", "Think hard."))
+    assert _compile_with(_right_unless(), teacher=teacher).demos
+
+
+def test_the_result_is_marked_as_compiled():
+    """The program that comes back is a compiled copy."""
+    student = mipro.Predict("question -> answer")
+    compiled = _compile_with(_right_unless(), student=student)
+    assert (compiled._compiled, student._compiled) == (True, False)

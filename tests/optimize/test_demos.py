@@ -1,0 +1,354 @@
+"""Stage 1: demo sets."""
+
+import random
+
+import pytest
+
+import mipro
+from mipro.errors import LMAuthError, ProgramError, UserError
+from mipro.example import Example
+from mipro.optimize._demos import collect_demos, trim
+from mipro.propose import token_estimate
+from mipro.testing.lms import ScriptedLM
+
+TRAIN = [Example(question=f"q{i}", answer=f"a{i}").with_inputs("question") for i in range(12)]
+
+
+def _metric(example, prediction, trace=None):
+    return example.answer == prediction.answer
+
+
+def _number_asked(messages):
+    """The number in the question of the last message."""
+    return int(str(messages[-1]["content"]).split("## question ## ]]")[1].split()[0].strip("q"))
+
+
+def _right_unless(*wrong):
+    """A model that answers question i with a<i>, but wrongly where told."""
+
+    def answer(messages):
+        number = _number_asked(messages)
+        return {"answer": "wrong" if number in wrong else f"a{number}"}
+
+    return ScriptedLM(answer)
+
+
+class _TwoSteps(mipro.Module):
+    def __init__(self):
+        super().__init__()
+        self.search = mipro.Predict("question -> query")
+        self.answer = mipro.Predict("question, query -> answer")
+        self.never = mipro.Predict("text -> summary")
+
+    def forward(self, question):
+        return self.answer(question=question, query=self.search(question=question).query)
+
+
+def _collect(program=None, lm=None, trainset=TRAIN, **changes):
+    settings = {
+        "metric": _metric,
+        "count": 6,
+        "max_bootstrapped": 3,
+        "max_labeled": 2,
+        "rng": random.Random(1),
+        **changes,
+    }
+    with mipro.context(lm=lm or _right_unless()):
+        return collect_demos(program or mipro.Predict("question -> answer"), trainset, **settings)
+
+
+def _is_bootstrapped(demo):
+    return "augmented" in demo
+
+
+def test_sets_are_those_of_the_paper():
+    """Original, labelled, in the order of the data, then shuffled."""
+    demo_sets = _collect()
+    assert demo_sets.source == ("original", "labelled", "bootstrap", *["shuffled bootstrap"] * 3)
+
+
+def test_set_zero_is_the_program_as_it_came():
+    """The program's own demos are set 0."""
+    program = mipro.Predict("question -> answer")
+    program.demos = [Example(question="mine", answer="too")]
+    assert _collect(program).sets[0][0] == (Example(question="mine", answer="too"),)
+
+
+def test_unshuffled_set_takes_the_first_successes():
+    """The bootstrap set has the first examples that the teacher gets right, in order."""
+    demo_sets = _collect(lm=_right_unless(0, 2))
+    made = [demo for demo in demo_sets.sets[0][2] if _is_bootstrapped(demo)]
+    assert [demo.question for demo in made] == ["q1", "q3", "q4"]
+
+
+@pytest.mark.parametrize(("bootstrapped", "labelled"), [(0, 4), (4, 0), (1, 1), (2, 5), (5, 2)])
+def test_limits_hold_in_every_set(bootstrapped, labelled):
+    """No set has more bootstrapped demos, or labelled ones on top, than allowed."""
+    demo_sets = _collect(max_bootstrapped=bootstrapped, max_labeled=labelled)
+    assert len(demo_sets.sets[0]) == 6
+    for demos in demo_sets.sets[0][1:]:
+        made = sum(map(_is_bootstrapped, demos))
+        assert made <= bootstrapped
+        assert len(demos) == max(labelled, made) or demo_sets.source[1] == "labelled"
+
+
+def test_zero_shot_bootstraps_for_grounding_only():
+    """With both limits 0 only set 0 comes back, and three demos ground the proposals."""
+    demo_sets = _collect(max_bootstrapped=0, max_labeled=0)
+    assert (demo_sets.source, demo_sets.sets) == (("original",), (((),),))
+    assert [demo.question for demo in demo_sets.grounding[0]] == ["q0", "q1", "q2"]
+
+
+def test_labelled_only_calls_no_model():
+    """Labelled demos cost nothing."""
+    lm = _right_unless()
+    demo_sets = _collect(lm=lm, max_bootstrapped=0, max_labeled=4)
+    assert lm.calls == []
+    assert set(demo_sets.source[1:]) == {"labelled"}
+
+
+def test_all_sets_differ():
+    """A set that equals another is drawn again."""
+    demo_sets = _collect(trainset=TRAIN[:4], count=8)
+    keys = [frozenset(map(repr, demos)) for demos in demo_sets.sets[0]]
+    assert len(keys) == len(set(keys))
+
+
+def test_fewer_sets_where_the_data_give_no_more():
+    """Two examples don't give ten sets; a note says so."""
+    demo_sets = _collect(trainset=TRAIN[:1], count=10)
+    assert len(demo_sets.source) < 10
+    assert any("instead of 10" in note for note in demo_sets.notes)
+
+
+def test_each_example_is_run_once_for_all_sets():
+    """Sets share the runs of the teacher."""
+    lm = _right_unless()
+    _collect(lm=lm, count=10, max_bootstrapped=6)
+    asked = [_number_asked(call["messages"]) for call in lm.calls]
+    assert len(asked) == len(set(asked))
+
+
+def test_no_more_runs_than_the_sets_need():
+    """One set of two demos from a teacher that is always right costs two runs."""
+    lm = _right_unless()
+    _collect(lm=lm, count=3, max_bootstrapped=2)
+    assert len(lm.calls) == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_threads_do_not_change_the_result(seed):
+    """In parallel the same sets come out, of the same number of runs."""
+    results, calls = [], []
+    for threads in (1, 8):
+        lm = _right_unless(1, 4, 7)
+        results.append(_collect(lm=lm, num_threads=threads, rng=random.Random(seed), count=8))
+        calls.append(len(lm.calls))
+    assert results[0] == results[1]
+    assert calls[0] == calls[1]
+
+
+def _two_step_lm(*, answer_is_right=lambda number: True):
+    def answer(messages):
+        number = _number_asked(messages)
+        asks_answer = "## query ## ]]" in str(messages[-1]["content"]).split("## question ## ]]")[1]
+        if asks_answer and "## answer ## ]]" in str(messages[0]["content"]):
+            return {"answer": f"a{number}" if answer_is_right(number) else "wrong"}
+        return {"query": f"find {number}"}
+
+    return ScriptedLM(answer)
+
+
+def test_predictors_share_the_successful_runs():
+    """In each set the bootstrapped demos of all predictors come from the same runs."""
+    demo_sets = _collect(_TwoSteps(), lm=_two_step_lm())
+    assert any(map(_is_bootstrapped, demo_sets.sets[0][2]))
+    for search, answer in zip(demo_sets.sets[0], demo_sets.sets[1], strict=True):
+        assert [d.question for d in search if _is_bootstrapped(d)] == [
+            d.question for d in answer if _is_bootstrapped(d)
+        ]
+
+
+def test_a_predictor_never_called_gets_what_fits_it():
+    """A predictor without calls and without matching labels has no demos, and nothing breaks."""
+    demo_sets = _collect(_TwoSteps(), lm=_two_step_lm())
+    assert all(demos == () for demos in demo_sets.sets[2])
+
+
+def test_labelled_demos_are_counted_per_predictor():
+    """A predictor with fewer bootstrapped demos gets more labelled ones."""
+
+    class Sometimes(mipro.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = mipro.Predict("question -> answer")
+            self.second = mipro.Predict("question -> answer")
+
+        def forward(self, question):
+            prediction = self.first(question=question)
+            return self.second(question=question) if question in {"q0", "q1"} else prediction
+
+    demo_sets = _collect(Sometimes(), max_bootstrapped=4, max_labeled=4)
+    first, second = demo_sets.sets[0][2], demo_sets.sets[1][2]
+    assert [sum(map(_is_bootstrapped, demos)) for demos in (first, second)] == [4, 2]
+    assert [len(first), len(second)] == [4, 4]
+
+
+def test_a_teacher_that_always_fails_leaves_labelled_demos():
+    """Without any success there are labelled sets, and a note."""
+    demo_sets = _collect(lm=_right_unless(*range(12)))
+    assert set(demo_sets.source[1:]) == {"labelled"}
+    assert any("no demo could be bootstrapped" in note for note in demo_sets.notes)
+    assert demo_sets.grounding[0] == tuple(TRAIN)
+
+
+def test_a_hopeless_teacher_is_given_up():
+    """After fifty runs without a success no more are paid for."""
+    many = [Example(question=f"q{i}", answer="no").with_inputs("question") for i in range(300)]
+    lm = _right_unless()
+    _collect(lm=lm, trainset=many)
+    assert 50 <= len(lm.calls) < 60
+
+
+def test_threshold_decides_on_success():
+    """`metric_threshold` is the least score of a success, and 0 is a threshold."""
+
+    def half(example, prediction, trace=None):
+        return 0.5
+
+    assert _collect(metric=half, metric_threshold=0.6).num_successes == 0
+    assert _collect(metric=half, metric_threshold=0.5).num_successes > 0
+    assert _collect(metric=lambda *_: 0.0, metric_threshold=0).num_successes > 0
+
+
+def test_no_metric_takes_every_run():
+    """Without a metric every run that does not raise is a success."""
+    assert (
+        _collect(lm=_right_unless(0, 1, 2), metric=None).num_attempts == _collect(metric=None).num_successes
+    )
+
+
+def test_rounds_after_the_first_draw_afresh():
+    """A failed example is asked again with another draw at temperature 1."""
+    drawn_at = []
+
+    class Drawing(ScriptedLM):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            drawn_at.append(self.kwargs.get("temperature"))
+            return super().forward(prompt, messages, **kwargs)
+
+    lm = Drawing([{"answer": "wrong"}, {"answer": "wrong"}, {"answer": "a0"}])
+    demo_sets = _collect(lm=lm, max_rounds=3, count=3, max_bootstrapped=1)
+    assert demo_sets.num_successes == 1
+    assert drawn_at[1:] == [1.0, 1.0]
+
+
+def test_teacher_settings_choose_the_teachers_model():
+    """The model in `teacher_settings` runs the teacher."""
+    big, small = _right_unless(), _right_unless()
+    _collect(lm=small, teacher_settings={"lm": big})
+    assert big.calls
+    assert not small.calls
+
+
+def test_a_teacher_is_not_shown_the_answer():
+    """A labelled demo that is the example at hand is hidden from the teacher."""
+    lm = _right_unless()
+    _collect(lm=lm, trainset=TRAIN[:3], max_labeled=3, count=8)
+    for call in lm.calls:
+        number = _number_asked(call["messages"])
+        assert f"a{number}" not in "".join(str(message["content"]) for message in call["messages"])
+
+
+def test_program_and_teacher_stay_as_they_are():
+    """Nothing handed in is changed."""
+    program, teacher = _TwoSteps(), _TwoSteps()
+    before = program.dump_state(), teacher.dump_state()
+    _collect(program, teacher=teacher, lm=_two_step_lm())
+    assert (program.dump_state(), teacher.dump_state()) == before
+
+
+def test_a_teacher_of_another_structure_is_refused():
+    """Demos of other predictors can't be taken over."""
+    with pytest.raises(UserError, match="same predictors"):
+        _collect(teacher=_TwoSteps())
+
+
+def test_a_broken_program_is_an_error_after_max_errors():
+    """A program that raises on `max_errors` examples ends the stage with its exception as cause."""
+
+    class Broken(mipro.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = mipro.Predict("question -> answer")
+
+        def forward(self, question):
+            raise RuntimeError("out of order")
+
+    with pytest.raises(ProgramError, match=r"out of order.*larger `max_errors`") as caught:
+        _collect(Broken(), max_errors=3)
+    assert caught.value.count == 3
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_dead_model_is_an_error_of_the_model():
+    """A failure of the infrastructure is raised as such."""
+    with pytest.raises(LMAuthError):
+        _collect(lm=ScriptedLM(lambda _: LMAuthError("no key")), max_errors=2)
+
+
+def test_unreadable_answers_are_no_errors():
+    """Answers that can't be parsed make no demos, and don't count as errors."""
+    demo_sets = _collect(lm=ScriptedLM(lambda _: "[[ ## other ## ]] x"), max_errors=1)
+    assert demo_sets.num_successes == 0
+
+
+def test_several_calls_of_a_predictor_give_one_demo():
+    """A predictor in a loop has one demo of each run."""
+
+    class Loop(mipro.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = mipro.Predict("question -> answer")
+
+        def forward(self, question):
+            return [self.step(question=question) for _ in range(3)][-1]
+
+    demo_sets = _collect(Loop(), max_labeled=0, max_bootstrapped=2)
+    made = [demo.question for demo in demo_sets.sets[0][1]]
+    assert made == ["q0", "q1"]
+
+
+def test_demos_are_trimmed_to_the_token_limit():
+    """Demos beyond the limit are left out, those at the end first."""
+    demos = [Example(text="word " * 40), Example(text="word " * 40), Example(text="word " * 4)]
+    kept = trim(demos, 70)
+    assert kept == (demos[0], demos[2])
+    assert sum(token_estimate(demo.text) for demo in kept) <= 70
+
+
+def test_token_limit_holds_in_every_set():
+    """`max_demo_tokens` bounds the demos of each set."""
+    demo_sets = _collect(max_demo_tokens=20)
+    for demos in demo_sets.sets[0]:
+        assert sum(token_estimate(f"question: {d.question}answer: {d.answer}") for d in demos) <= 20
+
+
+def test_progress_is_reported_for_each_run():
+    """Every run of the teacher is counted."""
+    seen = []
+    demo_sets = _collect(on_progress=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == list(range(1, demo_sets.num_attempts + 1))
+    assert all(done <= total for done, total in seen)
+
+
+def test_an_empty_trainset_gives_the_original():
+    """Without training data there is nothing to collect."""
+    assert _collect(trainset=[]).source == ("original",)
+
+
+def test_one_set_wanted_is_the_original():
+    """`count=1` costs no call."""
+    lm = _right_unless()
+    assert _collect(lm=lm, count=1).source == ("original",)
+    assert lm.calls == []
