@@ -9,7 +9,7 @@ from mipro.modules import ChainOfThought, Module
 from mipro.signature import InputField, OutputField, Signature
 
 
-class SemanticRecallPrecision(Signature):
+class SemanticRecallPrecision(Signature):  # type: ignore[metaclass, unused-ignore]
     """Judge how much of the ground truth a response covers (recall), and how much of the response the ground truth supports (precision).
     When reasoning, list the key ideas of both and say which of them the other one has.
     """  # noqa: D205, E501 - the docstring is the instruction
@@ -23,7 +23,7 @@ class SemanticRecallPrecision(Signature):
     )
 
 
-class DecompositionalSemanticRecallPrecision(Signature):
+class DecompositionalSemanticRecallPrecision(Signature):  # type: ignore[metaclass, unused-ignore]
     """Judge how much of the ground truth a response covers (recall), and how much of the response the ground truth supports (precision).
     First list the key ideas of each, then discuss how far they agree, then give both numbers.
     """  # noqa: D205, E501 - the docstring is the instruction
@@ -40,7 +40,7 @@ class DecompositionalSemanticRecallPrecision(Signature):
     )
 
 
-class AnswerCompleteness(Signature):
+class AnswerCompleteness(Signature):  # type: ignore[metaclass, unused-ignore]
     """Judge how complete a response is, measured by the ground truth.
     First list the key ideas of each, then discuss how far they agree, then give the completeness.
     """  # noqa: D205 - the docstring is the instruction
@@ -56,7 +56,7 @@ class AnswerCompleteness(Signature):
     )
 
 
-class AnswerGroundedness(Signature):
+class AnswerGroundedness(Signature):  # type: ignore[metaclass, unused-ignore]
     """Judge how well the retrieved documents support a response.
     First list the claims of the response that need support, then discuss which of them follow from the context and common sense, then give the groundedness.
     """  # noqa: D205, E501 - the docstring is the instruction
