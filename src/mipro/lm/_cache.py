@@ -13,9 +13,12 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mipro.lm._types import LMResponse
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _log = logging.getLogger("mipro.lm")
 
@@ -179,7 +182,9 @@ _open_lock = threading.Lock()
 def response_cache() -> ResponseCache:
     """Return the cache of this process, in the folder that is in force."""
     global _cache, _owner
-    owner = (os.getpid(), cache_folder() / _FILE)
+    from mipro.fetch import cache_dir  # noqa: PLC0415 - only where answers are kept
+
+    owner = (os.getpid(), cache_dir() / _FILE)
     if _cache is None or _owner != owner:
         with _open_lock:
             if _cache is None or _owner != owner:
@@ -189,16 +194,6 @@ def response_cache() -> ResponseCache:
                     _cache.close()
                 _cache, _owner = ResponseCache(owner[1]), owner
     return _cache
-
-
-def cache_folder() -> Path:
-    """Return the folder of caches: MIPRO_CACHE_DIR, or the platform's for this user."""
-    given = os.environ.get("MIPRO_CACHE_DIR")
-    if given:
-        return Path(given)
-    import platformdirs  # noqa: PLC0415 - only where the variable is not set
-
-    return Path(platformdirs.user_cache_dir("mipro"))
 
 
 def _close() -> None:

@@ -35,7 +35,7 @@ from mipro.lm._types import LMResponse, Usage
 if TYPE_CHECKING:
     from mipro.lm._types import LMRequest
 
-DEFAULT_CONTEXT_SIZE = 8192
+DEFAULT_CONTEXT_SIZE = 4096
 # Measured on 2 cores with Qwen2.5-Coder-0.5B Q4_K_M, prompts of 700 tokens with a common
 # beginning, answers of 9 tokens: 1 slot 609 ms a call, 2 slots 494, 4 slots 434.
 DEFAULT_PARALLEL = 4
@@ -65,7 +65,8 @@ class LocalBackend:
     parallel: int = DEFAULT_PARALLEL
     """How many requests are computed together."""
     context_size: int = DEFAULT_CONTEXT_SIZE
-    """Tokens that prompt and answer may have together, for each request."""
+    """Tokens that prompt and answer may have together, on average over the requests that
+    are computed together; one alone may have more, up to what the model was trained for."""
     timeout_s: float | None = None
     """Limit for computing one answer, waiting for a free slot not counted."""
 

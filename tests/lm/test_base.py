@@ -1,0 +1,226 @@
+"""Models that users write themselves."""
+
+import asyncio
+import threading
+
+import pytest
+
+from mipro.context import context, settings
+from mipro.errors import LMRequestError, LMServerError, StateError, UserError
+from mipro.lm import LM, BaseLM, Completion, LMResponse, run, track_usage
+from mipro.testing.lm_contract import LMContract
+
+
+class Echo(BaseLM):
+    """Answers with the last message, in OpenAI's form."""
+
+    def forward(self, prompt=None, messages=None, **kwargs):
+        """Return the last message and fixed counts."""
+        text = messages[-1]["content"] if messages else prompt
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return {"model": "echo-1", "choices": [choice] * (kwargs.get("n") or 1), "usage": usage}
+
+
+class AsyncEcho(BaseLM):
+    """Answers with the last message, from a coroutine."""
+
+    async def aforward(self, prompt=None, messages=None, **kwargs):
+        """Return the last message."""
+        await asyncio.sleep(0)
+        return [messages[-1]["content"] if messages else prompt]
+
+
+class TestContract(LMContract):
+    """The contract, for a user's class."""
+
+    @pytest.fixture
+    def lm(self):
+        """Return a user's model."""
+        return Echo("echo")
+
+
+class DirectGate:
+    """Sends every request to the model itself."""
+
+    async def call(self, lm, request):
+        """Send the request."""
+        return await lm.send(request)
+
+
+@pytest.mark.parametrize("gate", [None, DirectGate()], ids=["direct", "gated"])
+def test_async_only_model(gate):
+    """A model with nothing but `aforward` answers plain and async calls."""
+    with context(gate=gate):
+        assert AsyncEcho("e")("hi") == ["hi"]
+        assert asyncio.run(AsyncEcho("e").acall("hi")) == ["hi"]
+
+
+def test_without_a_gate_forward_runs_in_the_callers_thread():
+    """A user's `forward` is called directly, so that it may use what belongs to the thread."""
+    seen = []
+
+    class Noting(BaseLM):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            seen.append(threading.current_thread())
+            return "x"
+
+    Noting("n")("hi")
+    assert seen == [threading.current_thread()]
+
+
+def test_under_a_gate_forward_sees_the_settings():
+    """A user's `forward` that runs in a thread has the settings of the caller."""
+
+    class Reading(BaseLM):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            return settings.colour
+
+    with context(gate=DirectGate(), colour="red"):
+        assert Reading("r")("hi") == ["red"]
+
+
+def test_gate_gets_model_request_and_defaults():
+    """The request at the gate holds the defaults of the model and the call's parameters."""
+    seen = []
+
+    class Noting:
+        async def call(self, lm, request):
+            seen.append((lm, request.params))
+            return LMResponse("m", (Completion("x"),))
+
+    lm = Echo("e", temperature=0.5, max_tokens=10)
+    with context(gate=Noting()):
+        lm("hi", max_tokens=20, seed=None)
+    assert seen == [(lm, {"temperature": 0.5, "max_tokens": 20})]
+
+
+def test_cached_answers_of_a_gate_cost_nothing():
+    """An answer from the ledger adds nothing to tracked usage."""
+
+    class Ledger:
+        async def call(self, lm, request):
+            response = await lm.send(request)
+            return LMResponse("m", response.completions, response.usage, cached=True)
+
+    with context(gate=Ledger()), track_usage() as tracker:
+        lm = Echo("e")
+        lm("hi")
+    assert tracker.get_total_tokens() == {}
+    assert lm.history[0]["usage"] == {}
+
+
+def test_error_of_the_gate_reaches_the_caller():
+    """What the gate raises is raised by the call."""
+
+    class Closed:
+        async def call(self, lm, request):
+            raise LMServerError("closed")
+
+    with context(gate=Closed()), pytest.raises(LMServerError, match="closed"):
+        Echo("e")("hi")
+
+
+def test_nonsense_of_forward_is_named():
+    """A `forward` that returns something else is the user's mistake, with the class's name."""
+
+    class Wrong(BaseLM):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            return 42
+
+    with context(gate=DirectGate()), pytest.raises(LMRequestError, match=r"`Wrong\.forward`"):
+        Wrong("w")("hi")
+
+
+def test_nothing_implemented():
+    """A subclass without `forward` says so."""
+    with pytest.raises(NotImplementedError, match="`forward` or `aforward`"):
+        BaseLM("b")("hi")
+
+
+def test_history_is_bounded():
+    """Only the last calls are kept."""
+    lm = Echo("e")
+    with context(max_history_size=3):
+        for index in range(10):
+            lm(str(index))
+    assert [entry["prompt"] for entry in lm.history] == ["7", "8", "9"]
+
+
+def test_history_can_be_off():
+    """`disable_history` keeps nothing."""
+    lm = Echo("e")
+    with context(disable_history=True):
+        lm("hi")
+    assert lm.history == []
+
+
+def test_callbacks_are_told():
+    """Callbacks of the model and of the settings hear of start, end and failure."""
+    heard = []
+
+    class Callback:
+        def on_lm_start(self, call_id, instance, inputs):
+            heard.append(("start", inputs["prompt"]))
+
+        def on_lm_end(self, call_id, outputs, exception):
+            heard.append(("end", outputs, type(exception)))
+
+    class Failing(Echo):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            raise LMServerError("no")
+
+    with context(callbacks=[Callback()]):
+        Echo("e")("hi")
+        with pytest.raises(LMServerError):
+            Failing("f")("ho")
+    assert heard == [
+        ("start", "hi"),
+        ("end", ["hi"], type(None)),
+        ("start", "ho"),
+        ("end", None, LMServerError),
+    ]
+
+
+def test_copy_changes_parameters():
+    """`copy` sets attributes and parameters, and removes those that are None."""
+    other = Echo("e", top_p=0.5).copy(model="f", temperature=1.0, rollout_id=3, top_p=None)
+    assert (other.model, other.kwargs) == ("f", {"temperature": 1.0, "max_tokens": None, "rollout_id": 3})
+
+
+def test_state_comes_back():
+    """A model of this package is rebuilt from its state."""
+    lm = LM("openai/gpt-4o-mini", temperature=0.3, max_tokens=7, num_retries=5, api_base="http://h/v1")
+    again = BaseLM.load_state(lm.dump_state())
+    assert (again.model, again.kwargs, again.num_retries, again.endpoint) == (
+        lm.model,
+        lm.kwargs,
+        5,
+        "http://h/v1",
+    )
+
+
+def test_state_of_dspy_is_read():
+    """A state that DSPy wrote gives our model of the same name."""
+    state = {"_dspy_lm_class": "dspy.clients.lm.LM", "model": "openai/m", "train_kwargs": {}, "top_p": 0.5}
+    lm = BaseLM.load_state(state)
+    assert (type(lm), lm.model, lm.kwargs["top_p"]) == (LM, "openai/m", 0.5)
+
+
+def test_foreign_class_in_a_state_is_refused():
+    """A class named in a file is imported only for those who trust the file."""
+    state = {**Echo("e").dump_state(), "_lm_class": "os.path"}
+    with pytest.raises(StateError, match="trust"):
+        BaseLM.load_state(state)
+    with pytest.raises(StateError, match="subclass"):
+        BaseLM.load_state(state, allow_custom_lm_class=True)
+
+
+def test_blocking_call_on_the_io_loop_is_refused():
+    """A plain call from a coroutine on mipro's own loop would never end, so it is an error."""
+
+    async def blocking():
+        return LM("openai/m", api_base="http://127.0.0.1:9", cache=False)("hi")
+
+    with pytest.raises(UserError, match="acall"):
+        run(blocking())

@@ -1,0 +1,156 @@
+"""The response cache."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mipro.errors import LMRequestError
+from mipro.lm import LM, Completion, LMResponse
+from mipro.lm._cache import ResponseCache, response_cache
+from mipro.testing.server import Fault
+
+
+@pytest.fixture
+def lm(serve):
+    """Return a model with cache whose server numbers its answers."""
+    count = iter(range(1000))
+    server = serve(lambda _: str(next(count)))
+    model = LM("openai/m", api_base=server.url, temperature=1.0)
+    model.server = server
+    return model
+
+
+def response(text="x"):
+    """Return a response with one text."""
+    return LMResponse("m", (Completion(text),), latency_s=1.0)
+
+
+def test_same_request_is_asked_once(lm):
+    """The second of two equal calls costs nothing and says so."""
+    assert [lm("a"), lm("a"), lm("b")] == [["0"], ["0"], ["1"]]
+    assert lm.server.count == 2
+    assert [bool(entry["usage"]) for entry in lm.history] == [True, False, True]
+
+
+def test_parameters_count(lm):
+    """Another parameter is another request."""
+    assert lm("a", top_p=0.1) != lm("a", top_p=0.2)
+
+
+def test_rollout_id_draws_afresh(lm):
+    """Another `rollout_id` is another request, the same one is not."""
+    assert [lm("a", rollout_id=1), lm("a", rollout_id=2), lm("a", rollout_id=1)] == [["0"], ["1"], ["0"]]
+
+
+def test_cache_can_be_off(lm):
+    """`cache=False`, for the model or for one call, asks every time."""
+    assert lm("a", cache=False) != lm("a", cache=False)
+    off = lm.copy(cache=False)
+    assert off("a") != off("a")
+
+
+def test_failures_are_not_kept(serve):
+    """An error is asked again."""
+    script = iter([Fault(400), "ok"])
+    lm = LM("openai/m", api_base=serve(lambda _: next(script)).url)
+    with pytest.raises(LMRequestError):
+        lm("a")
+    assert lm("a") == ["ok"]
+
+
+def test_another_cache_object_finds_it_on_disk(tmp_path):
+    """What one process wrote another one finds."""
+    path = tmp_path / "c.sqlite3"
+    first = ResponseCache(path)
+    first.put("k", response("from disk"))
+    first.close()
+    second = ResponseCache(path)
+    assert second.get("k") == response("from disk")
+    second.close()
+
+
+def test_unwritten_answers_are_found():
+    """An answer is there at once, before it is on disk."""
+    cache = response_cache()
+    cache.put("k", response())
+    assert cache.get("k") == response()
+
+
+def test_process_end_writes(tmp_path):
+    """A process that ends right after an answer does not lose it."""
+    code = (
+        "from mipro.lm import Completion, LMResponse\n"
+        "from mipro.lm._cache import response_cache\n"
+        "response_cache().put('k', LMResponse('m', (Completion('kept'),)))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=_environment())
+    assert response_cache().get("k").completions[0].text == "kept"
+
+
+def test_broken_file_costs_nothing_but_answers(tmp_path, caplog):
+    """A file that is no database is left alone; the cache works in memory and says so once."""
+    path = tmp_path / "c.sqlite3"
+    path.write_bytes(b"not a database" * 100)
+    cache = ResponseCache(path)
+    cache.put("k", response())
+    cache.flush()
+    assert cache.get("k") == response()
+    assert cache.get("other") is None
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+    assert path.read_bytes().startswith(b"not a database")
+    cache.close()
+
+
+def test_clear(tmp_path):
+    """`clear` forgets what is in memory and on disk."""
+    cache = ResponseCache(tmp_path / "c.sqlite3")
+    cache.put("k", response())
+    cache.flush()
+    cache.clear()
+    assert cache.get("k") is None
+    cache.close()
+
+
+def test_threads_can_share_it(tmp_path):
+    """Reads and writes from many threads lose nothing."""
+    cache = ResponseCache(tmp_path / "c.sqlite3")
+
+    def work(thread):
+        for index in range(50):
+            cache.put(f"{thread}-{index}", response(str(index)))
+            cache.flush() if index % 10 == 0 else None
+            assert cache.get(f"{thread}-{index}") == response(str(index))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    cache.close()
+    again = ResponseCache(tmp_path / "c.sqlite3")
+    assert all(again.get(f"{t}-{i}") for t in range(8) for i in range(50))
+    again.close()
+
+
+def test_memory_is_bounded(monkeypatch):
+    """Old answers leave the memory."""
+    monkeypatch.setattr("mipro.lm._cache.MEMORY_ENTRIES", 3)
+    cache = ResponseCache(None)
+    for index in range(5):
+        cache.put(str(index), response())
+    assert [cache.get(str(index)) is not None for index in range(5)] == [False, False, True, True, True]
+
+
+def test_folder_follows_the_variable(monkeypatch, tmp_path):
+    """MIPRO_CACHE_DIR names the folder, also when it changes."""
+    first = response_cache()
+    monkeypatch.setenv("MIPRO_CACHE_DIR", str(tmp_path / "here"))
+    response_cache().put("k", response())
+    response_cache().flush()
+    assert [path.parent.name for path in tmp_path.rglob("*.sqlite3")] == ["here"]
+    assert response_cache() is not first
+
+
+def _environment():
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -1,0 +1,73 @@
+"""Looking at the last calls."""
+
+import io
+
+from mipro.lm import inspect_history
+from mipro.testing.lms import ScriptedLM
+
+
+def shown(lm, n=1):
+    """Return what `inspect_history` writes to a file."""
+    out = io.StringIO()
+    lm.inspect_history(n, file=out)
+    return out.getvalue()
+
+
+def test_prompt_and_answer_are_shown():
+    """Roles, texts and the answer are written, without colours to a file."""
+    lm = ScriptedLM(["the answer"])
+    lm(messages=[{"role": "system", "content": "be short"}, {"role": "user", "content": "why?"}])
+    text = shown(lm)
+    parts = ["System message:", "be short", "User message:", "why?", "Response:", "the answer"]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    assert "\x1b" not in text
+
+
+def test_terminal_gets_colours(capsys):
+    """On the terminal, without a file, there are colours."""
+    lm = ScriptedLM(["x"])
+    lm("hi")
+    lm.inspect_history()
+    assert "\x1b[32mx" in capsys.readouterr().out
+
+
+def test_last_n_of_all_models():
+    """The global form shows the last calls whichever model they were to."""
+    ScriptedLM(["from a"])("1")
+    ScriptedLM(["from b"])("2")
+    out = io.StringIO()
+    inspect_history(2, file=out)
+    assert out.getvalue().index("from a") < out.getvalue().index("from b")
+
+
+def test_other_parts_are_abbreviated():
+    """Images, sounds and files are shown by kind and size, tool calls by name."""
+    parts = [
+        {"type": "text", "text": "look"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        {"type": "image_url", "image_url": {"url": "http://host/a.png"}},
+        {"type": "input_audio", "input_audio": {"format": "wav", "data": "AAA"}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "AA"}},
+    ]
+    call = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"q": 1}'}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    lm = ScriptedLM([{"choices": [{"message": message}]}])
+    lm(messages=[{"role": "user", "content": parts}], n=1)
+    text = shown(lm)
+    for part in ("ENCODED(4)", "http://host/a.png", "length=3", "a.pdf", 'find: {"q": 1}'):
+        assert part in text
+
+
+def test_nothing_to_show():
+    """No calls, or none asked for, is no error."""
+    lm = ScriptedLM(["x"])
+    assert shown(lm).strip() == ""
+    lm("hi")
+    assert shown(lm, 0).strip() == ""
+
+
+def test_more_completions_are_counted():
+    """Of several completions the first is shown and the others are counted."""
+    lm = ScriptedLM([["a", "b", "c"]])
+    lm("hi", n=3)
+    assert "2 other completions" in shown(lm)

@@ -1,0 +1,86 @@
+"""Other providers, through a stand-in for the package `litellm`."""
+
+import importlib
+import sys
+
+import pytest
+
+from mipro.errors import LMAuthError, LMConnectionError, LMRateLimitError, LMServerError, MissingExtraError
+from mipro.lm import LM
+
+STAND_IN = """
+class RateLimitError(Exception):
+    status_code = 429
+class AuthenticationError(Exception):
+    status_code = 401
+class APIConnectionError(Exception):
+    status_code = 500
+class Odd(Exception):
+    pass
+calls = []
+async def acompletion(**kwargs):
+    calls.append(kwargs)
+    text = kwargs["messages"][-1]["content"]
+    if text in globals():
+        raise globals()[text]("bad key " + kwargs.get("api_key", ""))
+    return {"model": "m", "choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 1}}
+def supports_response_schema(model):
+    return "schema" in model
+def supports_function_calling(model):
+    return False
+"""
+
+
+@pytest.fixture
+def litellm(tmp_path, monkeypatch):
+    """Put a stand-in for litellm where it is imported from."""
+    (tmp_path / "litellm.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "litellm", raising=False)
+    yield importlib.import_module("litellm")
+    sys.modules.pop("litellm", None)
+
+
+def test_absent_package_is_named(monkeypatch):
+    """Without litellm the error says how to install it."""
+    monkeypatch.setitem(sys.modules, "litellm", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mipro\[litellm\]'"):
+        LM("anthropic/claude", cache=False)("hi")
+
+
+def test_nothing_is_imported_before_the_call(monkeypatch):
+    """Making a model of another provider imports nothing."""
+    monkeypatch.delitem(sys.modules, "litellm", raising=False)
+    LM("anthropic/claude")
+    assert "litellm" not in sys.modules
+
+
+def test_call(litellm):
+    """Name, messages, parameters and key are passed on; `rollout_id` is not."""
+    lm = LM("anthropic/claude", api_key="sk-1234", max_tokens=5, cache=False, temperature=1.0)
+    assert lm("hi", rollout_id=1) == ["hi"]
+    call = litellm.calls[-1]
+    assert (call["model"], call["max_tokens"], call["api_key"]) == ("anthropic/claude", 5, "sk-1234")
+    assert "rollout_id" not in call
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("RateLimitError", LMRateLimitError),
+        ("AuthenticationError", LMAuthError),
+        ("APIConnectionError", LMConnectionError),
+        ("Odd", LMServerError),
+    ],
+)
+def test_errors(litellm, text, kind):
+    """Litellm's errors become ours, and the key is hidden in them."""
+    with pytest.raises(kind) as caught:
+        LM("anthropic/claude", api_key="sk-1234", cache=False, num_retries=0)(text)
+    assert "sk-1234" not in repr(caught.value)
+
+
+def test_abilities_are_litellms(litellm):
+    """Whether a schema is supported is looked up there."""
+    assert LM("x/schema").supports_response_schema
+    assert not LM("x/other").supports_response_schema

@@ -1,0 +1,65 @@
+"""The I/O loop and its end."""
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mipro.testing.server import OpenAIServer
+
+SCRIPT = """
+import os, sys
+from mipro.lm import LM, submit
+lm = LM("openai/m", api_base=sys.argv[1], cache=False, timeout=30)
+lm("one")
+{body}
+"""
+
+
+def python(body, url):
+    """Run a script in a new interpreter where every warning is an error."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT.format(body=body), url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "submit(lm.answer(lm.request('slow')))", "import asyncio; asyncio.run(lm.acall('two'))"],
+    ids=["idle", "in flight", "after asyncio.run"],
+)
+def test_process_ends_without_a_word(body):
+    """Sessions and tasks are closed when the process ends: no warning, no delay, status 0."""
+    answers = {"slow": 20.0}
+
+    async def answer(request):
+        await asyncio.sleep(answers.get(request["messages"][0]["content"], 0))
+        return "ok"
+
+    with OpenAIServer(answer) as server:
+        ended = python(body, server.url)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_can_call():
+    """A forked child gets a loop and a session of its own, and the parent's stay usable."""
+    body = """
+child = os.fork()
+if child == 0:
+    os._exit(0 if lm("child") == ["ok"] else 1)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+assert lm("parent") == ["ok"]
+"""
+    with OpenAIServer("ok") as server:
+        ended = python("import warnings; warnings.simplefilter('ignore')" + body, server.url)
+        assert (ended.returncode, server.count) == (0, 3), ended.stderr

@@ -1,0 +1,138 @@
+"""OpenAI's wire format, without a wire."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mipro.errors import UserError
+from mipro.lm import LMRequest, LMResponse, Usage
+from mipro.lm._openai import body, encode, is_reasoning_model, response_from, usage_from
+from mipro.lm._outputs import lm_response, openai_response, outputs_of
+
+
+@pytest.mark.parametrize(
+    ("name", "reasons"),
+    [
+        ("openai/o1", True),
+        ("o3-mini", True),
+        ("openai/o4-mini-2025-04-16", True),
+        ("gpt-5", True),
+        ("openai/gpt-5-nano", True),
+        ("gpt-5.1-codex", True),
+        ("gpt-5-chat-latest", False),
+        ("gpt-5.1-chat-latest", False),
+        ("gpt-4o", False),
+        ("gpt-4.1-mini", False),
+        ("local/olmo-1b", False),
+    ],
+)
+def test_reasoning_models_by_name(name, reasons):
+    """OpenAI's reasoning models are told by their names."""
+    assert is_reasoning_model(name) is reasons
+
+
+def test_extra_body_is_merged():
+    """`extra_body` holds parameters of the server that nobody here knows."""
+    request = LMRequest("m", ({"role": "user", "content": "x"},), {"extra_body": {"top_k": 3}, "top_p": None})
+    assert body(request, "m") == {"model": "m", "messages": request.messages, "top_k": 3}
+
+
+def test_responses_input():
+    """Tool calls, their results and images are turned into items of the Responses API."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = (
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+    )
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    params = {"model_type": "responses", "tools": tools, "reasoning_effort": "low"}
+    data = body(LMRequest("m", messages, params), "m")
+    assert data["input"] == [
+        {"role": "user", "content": [{"type": "input_image", "image_url": "u"}]},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "1", "output": "42"},
+    ]
+    assert data["tools"] == [{"type": "function", "name": "f", "parameters": {}}]
+    assert data["reasoning"]["effort"] == "low"
+
+
+def test_responses_answer():
+    """Text, reasoning and tool calls of a Responses answer are found."""
+    data = {
+        "model": "m",
+        "output": [
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "think"}]},
+            {"type": "message", "content": [{"type": "output_text", "text": "say"}]},
+            {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+        ],
+        "usage": {"input_tokens": 3, "output_tokens": 4, "output_tokens_details": {"reasoning_tokens": 2}},
+    }
+    response = response_from(data)
+    assert (response.completions[0].text, response.completions[0].reasoning) == ("say", "think")
+    assert response.completions[0].tool_calls[0]["function"]["name"] == "f"
+    assert response.usage == Usage(3, 4, 0, 2)
+
+
+def test_objects_are_read_as_dicts_are():
+    """A response may be objects with attributes, as SDKs give."""
+    message = SimpleNamespace(content="hi", tool_calls=None)
+    choice = SimpleNamespace(message=message, finish_reason="stop", logprobs=None)
+    response = response_from(SimpleNamespace(model="m", choices=[choice], usage=None))
+    assert outputs_of(response) == ["hi"]
+
+
+@pytest.mark.parametrize("data", [{}, [], None, 3, {"choices": 3}, {"choices": "x"}])
+def test_other_data_is_refused(data):
+    """What is no completion raises, instead of giving an empty answer."""
+    with pytest.raises(ValueError, match="choices"):
+        response_from(data)
+
+
+def test_missing_counts_are_zero():
+    """A server that counts nothing, or only a part, is read all the same."""
+    assert usage_from(None) == usage_from({}) == Usage()
+    assert usage_from({"prompt_tokens": 5, "prompt_tokens_details": None}) == Usage(5)
+
+
+def test_outputs_are_dicts_when_one_holds_more():
+    """Either all outputs are texts or all are dicts."""
+    choices = [{"message": {"content": "a"}}, {"message": {"content": "b"}, "logprobs": {"content": []}}]
+    assert outputs_of(response_from({"choices": choices})) == [
+        {"text": "a"},
+        {"text": "b", "logprobs": {"content": []}},
+    ]
+
+
+@given(st.text(), st.none() | st.text(min_size=1), st.integers(0, 10**9))
+def test_response_survives_json(text, reasoning, tokens):
+    """A response written as JSON and read again is the same."""
+    message = {"content": text, "reasoning_content": reasoning}
+    data = {"model": "m", "choices": [{"message": message}], "usage": {"prompt_tokens": tokens}}
+    response = response_from(data, latency_s=0.5, cost_usd=0.25)
+    assert LMResponse.from_json(response.to_json()) == response
+
+
+@given(st.text(), st.none() | st.text(min_size=1))
+def test_openai_form_and_back(text, reasoning):
+    """The OpenAI-like form holds all that a response does."""
+    message = {"content": text, "reasoning_content": reasoning}
+    response = response_from({"model": "m", "choices": [{"message": message, "finish_reason": "stop"}]})
+    shown = openai_response(response)
+    shown.lm_response = None
+    assert lm_response(json.loads(json.dumps(shown))) == response
+
+
+def test_plain_texts_are_responses():
+    """A user's `forward` may return the text, or a list of texts."""
+    assert outputs_of(lm_response("a")) == ["a"]
+    assert outputs_of(lm_response(["a", "b"])) == ["a", "b"]
+
+
+def test_not_json():
+    """A value that is not JSON is named with the model."""
+    with pytest.raises(UserError, match=r"`m`.*JSON"):
+        encode({"x": object()}, "m")
