@@ -20,7 +20,6 @@ from mipro.optimize import Bars, MIPROv2
 
 if TYPE_CHECKING:
     from mipro.example import Example
-    from mipro.modules import Module
     from mipro.optimize import OptimizationResult
 
 SIZES = {"train": 60, "val": 100, "test": 120}
@@ -67,7 +66,7 @@ def run_demo(*, model: str, task: str, seed: int, search: str, out: str, run_dir
     console.print(f"the run is kept in {result.run_dir}")
 
 
-def _table(best: Module, result: OptimizationResult, seconds: float) -> Table:
+def _table(best: Any, result: OptimizationResult, seconds: float) -> Table:
     table = Table(title="MIPROv2 on unseen examples", show_header=False, title_justify="left")
     predictor = best.predictors()[0]
     low, high = result.interval

@@ -9,23 +9,35 @@ if TYPE_CHECKING:
     from mipro.optimize._bootstrap import BootstrapFewShot
     from mipro.optimize._labeled import LabeledFewShot
     from mipro.optimize._miprov2 import MIPROv2
+    from mipro.optimize._progress import Bars, Progress
     from mipro.optimize._random_search import BootstrapFewShotWithRandomSearch
+    from mipro.optimize._result import OptimizationResult, TestScores, TrialRecord
     from mipro.optimize._teleprompter import Teleprompter
 
 __all__ = [
+    "Bars",
     "BootstrapFewShot",
     "BootstrapFewShotWithRandomSearch",
     "LabeledFewShot",
     "MIPROv2",
+    "OptimizationResult",
+    "Progress",
     "Teleprompter",
+    "TestScores",
+    "TrialRecord",
 ]
 
 _FILES = {
+    "Bars": "_progress",
     "BootstrapFewShot": "_bootstrap",
     "BootstrapFewShotWithRandomSearch": "_random_search",
     "LabeledFewShot": "_labeled",
     "MIPROv2": "_miprov2",
+    "OptimizationResult": "_result",
+    "Progress": "_progress",
     "Teleprompter": "_teleprompter",
+    "TestScores": "_result",
+    "TrialRecord": "_result",
 }
 
 

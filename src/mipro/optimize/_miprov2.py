@@ -68,7 +68,7 @@ class _Job:
     plan: Plan
     prompt_lm: BaseLM
     task_lm: BaseLM | None
-    aware: Mapping[str, bool]
+    aware: Mapping[str, Any]
     view_data_batch_size: int
     max_errors: int
     num_threads: int
@@ -134,7 +134,7 @@ class MIPROv2:
         log_dir: str | None = None,
         metric_threshold: float | None = None,
         *,
-        search: Literal["bayes", "tpe", "random", "halving"] | Callable[..., Search] = "bayes",
+        search: Literal["bayes", "tpe", "random", "halving"] | str | Callable[..., Search] = "bayes",
         budget: Budget | None = None,
         run_dir: str | None = None,
         callbacks: Sequence[Callable[[Progress], None]] = (),
@@ -196,7 +196,7 @@ class MIPROv2:
         fewshot_aware_proposer: bool = True,
         requires_permission_to_run: bool | None = None,
         provide_traceback: bool | None = None,
-    ) -> Module:
+    ) -> Any:
         """Return an improved copy of `student`.
 
         Args:
@@ -271,7 +271,7 @@ class MIPROv2:
         )
         return self._run(job)
 
-    def _run(self, job: _Job) -> Module:
+    def _run(self, job: _Job) -> Any:
         run_dir = self.run_dir or default_run_dir(type(job.student).__name__)
         with ExitStack() as stack:
             run = Run(run_dir, self._facts(job), budget=self.budget, seed=job.plan.seed)
@@ -285,7 +285,7 @@ class MIPROv2:
                 stack.enter_context(context(lm=job.task_lm))
             return self._stages(job, run, Reporter(listeners))
 
-    def _stages(self, job: _Job, run: Run, report: Reporter) -> Module:
+    def _stages(self, job: _Job, run: Run, report: Reporter) -> Any:
         """Trainset, valset -> demos -> instructions -> search -> result."""
         try:
             demo_sets = self._collect_demos(job, run, report)
@@ -409,7 +409,7 @@ class MIPROv2:
             on_done=on_done,
         )
 
-    def _unchanged(self, job: _Job, run: Run, stop_reason: str) -> Module:
+    def _unchanged(self, job: _Job, run: Run, stop_reason: str) -> Any:
         """Return the program as it came, when the budget ended before the search began."""
         demo_sets = DemoSets.original(job.student)
         proposals = Proposals.original(job.student)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from mipro.lm import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mipro.modules import Module
     from mipro.runs import Spent
+
+    Build = Callable[[tuple[int, ...]], Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class OptimizationResult:
         return sum(spent.cost_usd for spent in self.spent)
 
 
-def attach(best: Module, result: OptimizationResult, *, track_stats: bool, build: Any) -> Module:
+def attach(best: Any, result: OptimizationResult, *, track_stats: bool, build: Build) -> Any:
     """Attach the result, and with `track_stats` the attributes that dspy.MIPROv2's users read.
 
     Args:
@@ -126,7 +128,7 @@ def attach(best: Module, result: OptimizationResult, *, track_stats: bool, build
     return best
 
 
-def trial_logs(result: OptimizationResult, build: Any) -> dict[int, dict[str, Any]]:
+def trial_logs(result: OptimizationResult, build: Build) -> dict[int, dict[str, Any]]:
     """Return the trials under the keys that dspy.MIPROv2's users know; scores in percent."""
     most = max((len(trial.examples) for trial in result.trials), default=0)
     logs = {}
@@ -146,14 +148,14 @@ def trial_logs(result: OptimizationResult, build: Any) -> dict[int, dict[str, An
 
 
 def _scored_programs(
-    result: OptimizationResult, build: Any
+    result: OptimizationResult, build: Build
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     cells: dict[tuple[int, ...], dict[int, float]] = {}
     for trial in result.trials:
         known = ((e, s) for e, s in zip(trial.examples, trial.scores, strict=True) if s is not None)
         cells.setdefault(trial.candidate, {}).update(known)
     most = max((len(scores) for scores in cells.values()), default=0)
-    entries = [
+    entries: list[dict[str, Any]] = [
         {
             "score": round(100 * sum(scores.values()) / len(scores), 2),
             "program": build(candidate),

@@ -73,7 +73,7 @@ def run_search(
             return tuple(trials), COMPLETE
         decision = waiting.popleft()
         reason = _wait_for(decision)
-        scores = [[record and record.score for record in m.so_far()] for m in decision.measurements]
+        scores = [[r.score if r else None for r in m.so_far()] for m in decision.measurements]
         search.tell(decision.jobs, scores)
         for job, found in zip(decision.jobs, scores, strict=True):
             evaluations += len(job.examples)

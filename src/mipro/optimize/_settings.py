@@ -221,9 +221,7 @@ def _check_whole(least: int, values: Mapping[str, Any]) -> None:
 
 def check_search(search: object) -> None:
     """Refuse what is neither the name of a search nor a function that makes one."""
-    if (isinstance(search, str) and search not in SEARCHES) or not (
-        isinstance(search, str) or callable(search)
-    ):
+    if not (search in SEARCHES if isinstance(search, str) else callable(search)):
         raise UserError(
             f"`search` must be one of {[*SEARCHES]} or a function that makes a `mipro.search.Search`, "
             f"but got {search!r}."

@@ -6,7 +6,7 @@ import json
 import random
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,7 @@ class Run:
         self.store, self._lock = _open_store(run_dir)
         self._writer = Writer(self.store)
         self._began = time.monotonic()
-        self.seconds_by_stage: Counter[str] = Counter()
+        self.seconds_by_stage: defaultdict[str, float] = defaultdict(float)
         try:
             self.resumed = self._identify(facts)
         except RunMismatchError:
@@ -92,7 +92,7 @@ class Run:
 
     def _seconds_before(self) -> float:
         return sum(
-            json.loads(event.data)["seconds"]
+            float(json.loads(event.data)["seconds"])
             for event in self.store.read(EventRecord)
             if event.kind == STAGE_ENDED
         )
