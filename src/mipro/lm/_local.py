@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import functools
 import json
 import os
 import threading
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ from mipro.lm._openai import flat_prompt, response_from
 from mipro.lm._types import LMResponse, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mipro.lm._types import LMRequest
 
 DEFAULT_CONTEXT_SIZE = 4096
@@ -165,10 +167,8 @@ class Engine:
                 model=path,
             ) from error
         self._grammar_of = functools.lru_cache(maxsize=256)(xllamacpp.json_schema_to_grammar)
-        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="mipro-local")
-        # Calls wait here and not in the executor's queue, which would be worked off to
-        # the end when the process leaves.
         self._slots = asyncio.Semaphore(parallel)
+        self._threads: set[threading.Thread] = set()
         self._closing = threading.Event()
 
     async def answer(self, backend: LocalBackend, body: dict[str, Any]) -> LMResponse:
@@ -182,7 +182,7 @@ class Engine:
             stop = threading.Event()
             compute = functools.partial(self._compute, backend, body, stop)
             try:
-                data = await asyncio.get_running_loop().run_in_executor(self._threads, compute)
+                data = await self._in_thread(compute)
             finally:
                 stop.set()
             return response_from(data, latency_s=time.perf_counter() - start_s)
@@ -190,8 +190,39 @@ class Engine:
     def close(self) -> None:
         """Stop what is being computed and free the model."""
         self._closing.set()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for thread in list(self._threads):
+            thread.join()
         self._server = None
+
+    async def _in_thread(self, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        # Not an executor: the interpreter waits for an executor's threads before anything
+        # tells them that it leaves; for these it waits later, and they look for themselves.
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[dict[str, Any]] = loop.create_future()
+
+        def settle(data: dict[str, Any] | None, error: Exception | None) -> None:
+            if done.done():
+                return
+            if error is not None:
+                done.set_exception(error)
+            elif data is not None:
+                done.set_result(data)
+
+        def work() -> None:
+            data, error = None, None
+            try:
+                data = compute()
+            except Exception as raised:  # noqa: BLE001 - raised again where it is awaited
+                error = raised
+            finally:
+                self._threads.discard(threading.current_thread())
+            with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+                loop.call_soon_threadsafe(settle, data, error)
+
+        thread = threading.Thread(target=work, name="mipro-local")
+        self._threads.add(thread)
+        thread.start()
+        return await done
 
     def _compute(self, backend: LocalBackend, body: dict[str, Any], stop: threading.Event) -> dict[str, Any]:
         limit_s = backend.timeout_s
@@ -203,7 +234,6 @@ class Engine:
             nonlocal late
             answer.add(chunk)
             late = deadline_s is not None and time.perf_counter() > deadline_s
-            # The interpreter waits for threads before it closes anything, so this looks for itself.
             leaving = self._closing.is_set() or not threading.main_thread().is_alive()
             return late or leaving or stop.is_set()
 
