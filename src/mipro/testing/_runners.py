@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mipro.errors import UserError
-from mipro.testing._service import Behaviour, Service
+from mipro.testing._service import Behaviour, Service, answering
 
 _START_TIMEOUT_S = 30.0
 
@@ -25,7 +25,7 @@ class ThreadRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
-        self._answer = answer
+        self._answer = answering(answer)
         self._behaviour = behaviour
         self._service: Service | None = None
         self._port = 0
@@ -95,6 +95,7 @@ class ProcessRunner:
     """A service in a process of its own, which ends with this one."""
 
     def __init__(self, answer: Any, behaviour: dict[str, Any]) -> None:
+        self._process: subprocess.Popen[str] | None = None
         if callable(answer):
             raise UserError(
                 "With `process=True` `answer` must be a text, a dict, a list, the name of a function as "
@@ -103,7 +104,6 @@ class ProcessRunner:
         self._config = json.dumps(
             {"answer": str(answer) if isinstance(answer, Path) else answer, **behaviour}
         )
-        self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
         self._stopped = False
 

@@ -96,8 +96,8 @@ class Fault(Exception):
 class Service:
     """Answers on one event loop."""
 
-    def __init__(self, answer: Any, behaviour: Behaviour) -> None:
-        self._answer = _answering(answer)
+    def __init__(self, answer: Callable[[dict[str, Any]], Any], behaviour: Behaviour) -> None:
+        self._answer = answer
         self._behaviour = behaviour
         self._arrivals: collections.OrderedDict[int, int] = collections.OrderedDict()
         self._going = asyncio.Event()
@@ -279,7 +279,7 @@ class Service:
         return _completion_data(kind, body, [_as_message(value, body) for value in answers])
 
 
-def _answering(answer: Any) -> Callable[[dict[str, Any]], Any]:
+def answering(answer: Any) -> Callable[[dict[str, Any]], Any]:
     """Return what was given as `answer` as a function of the request."""
     if callable(answer):
         return answer  # type: ignore[no-any-return]
