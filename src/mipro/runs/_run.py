@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import time
@@ -196,8 +197,9 @@ def _open_store(run_dir: str) -> tuple[Store, filelock.BaseFileLock]:
 
 
 def default_run_dir(name: str) -> str:
-    """Return a new folder for a run in the user's data folder."""
-    runs = Path(platformdirs.user_data_dir("mipro", appauthor=False)) / "runs"
+    """Return a new folder for a run in `MIPRO_DATA_DIR`, else in the user's data folder."""
+    data = os.environ.get("MIPRO_DATA_DIR") or platformdirs.user_data_dir("mipro", appauthor=False)
+    runs = Path(data) / "runs"
     stamp = time.strftime("%Y%m%d-%H%M%S")
     candidate = runs / f"{stamp}-{name}"
     number = 1
