@@ -47,11 +47,11 @@ def test_answers_over_http(process):
 
 def test_kinds_of_answers():
     """Texts, fields, messages, lists and whole bodies are all understood."""
-    answers = ["a", {"x": 1}, {"content": "c"}, {"choices": [{"message": {"content": "d"}}]}, "e"]
+    answers = ["a:b", {"x": 1}, {"content": "c"}, {"choices": [{"message": {"content": "d"}}]}, "e"]
     with OpenAIServer(answers) as server:
         model = lm(server)
         got = [model("Answer as JSON.")[0] for _ in range(6)]
-    assert got == ["a", '{"x": 1}', "c", "d", "e", "e"]
+    assert got == ["a:b", '{"x": 1}', "c", "d", "e", "e"]
 
 
 def test_list_from_a_function_is_n_answers():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -152,10 +153,18 @@ class ProcessRunner:
             process.wait()
 
 
+def _named(answer: Any) -> Any:
+    """Return the function that "module:function" names; anything else is the answer itself."""
+    module, colon, name = answer.partition(":") if isinstance(answer, str) else ("", "", "")
+    if not (colon and name.isidentifier() and module.replace(".", "_").isidentifier()):
+        return answer
+    return getattr(importlib.import_module(module), name)
+
+
 def obey() -> None:
     """Serve in this process as the lines on stdin say; ends when stdin does."""
     config = json.loads(sys.stdin.readline())
-    server = ThreadRunner(config.pop("answer"), Behaviour(**config))
+    server = ThreadRunner(_named(config.pop("answer")), Behaviour(**config))
     for line in sys.stdin:
         name = line.strip()
         reply: Any = None

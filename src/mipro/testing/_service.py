@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import importlib
 import inspect
 import json
 import math
@@ -12,7 +11,6 @@ import random
 import time
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
@@ -283,15 +281,6 @@ def answering(answer: Any) -> Callable[[dict[str, Any]], Any]:
     """Return what was given as `answer` as a function of the request."""
     if callable(answer):
         return answer  # type: ignore[no-any-return]
-    if isinstance(answer, str) and answer.endswith(".json"):
-        answer = json.loads(Path(answer).read_text(encoding="utf-8"))
-    elif (
-        isinstance(answer, str)
-        and answer.count(":") == 1
-        and answer.replace(":", ".").replace(".", "_").isidentifier()
-    ):
-        module, _, name = answer.partition(":")
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
     if not isinstance(answer, list):
         return lambda _request: answer
     if not answer:
