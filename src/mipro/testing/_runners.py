@@ -102,9 +102,9 @@ class ProcessRunner:
                 "With `process=True` `answer` must be a text, a dict, a list, the name of a function as "
                 f"'module:function' or the path of a JSON file, but got {answer!r}."
             )
-        self._config = json.dumps(
-            {"answer": str(answer) if isinstance(answer, Path) else answer, **behaviour}
-        )
+        if isinstance(answer, Path):
+            answer = json.loads(answer.read_text(encoding="utf-8"))
+        self._config = json.dumps({"answer": answer, **behaviour})
         self._lock = threading.Lock()
         self._stopped = False
 
