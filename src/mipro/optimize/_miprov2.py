@@ -359,7 +359,7 @@ class MIPROv2:
                 evaluator,
                 run,
                 lookahead=lookahead,
-                on_trial=lambda _: board.leads(*_leader(search)),
+                on_trial=board.tried,
             )
         return search.recommend(), trials, stop_reason
 
@@ -475,11 +475,6 @@ def _first(given: Any, default: Any) -> Any:
 
 def _model_fact(lm: Any) -> str:
     return f"{lm.identity} {canonical(lm.kwargs)}"
-
-
-def _leader(search: Search) -> tuple[tuple[int, ...], float]:
-    found = search.recommend()
-    return found.candidate, found.mean
 
 
 def _result(  # noqa: PLR0913 - the parts of the story, each from one stage

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -106,12 +105,18 @@ def _record(number: int, jobs: list[Job]) -> DecisionRecord:
 
 
 class Scoreboard:
-    """Counts evaluations for the progress bar; called from any thread."""
+    """Counts evaluations for the progress bar and knows who leads; called from any thread.
+
+    The leader shown is the best plain mean among the candidates measured on at least half as
+    many examples as the one measured most; the search's own verdict costs too much to ask for
+    after every trial.
+    """
 
     def __init__(self, total: int, report: Callable[[int, int, str], None]) -> None:
         self._total = total
         self._report = report
         self._done = 0
+        self._sums: dict[tuple[int, ...], tuple[float, int]] = {}
         self._leader = ""
         self._lock = threading.Lock()
 
@@ -122,7 +127,13 @@ class Scoreboard:
             done = self._done
         self._report(done, self._total, self._leader)
 
-    def leads(self, candidate: tuple[int, ...], mean: float) -> None:
-        """Note the candidate that leads now and its expected score."""
-        if math.isfinite(mean):
-            self._leader = f"leader {candidate} at {100 * mean:.1f} %"
+    def tried(self, trial: TrialRecord) -> None:
+        """Note the scores of a trial."""
+        known = [score for score in trial.scores if score is not None]
+        total, count = self._sums.get(trial.candidate, (0.0, 0))
+        self._sums[trial.candidate] = (total + sum(known), count + len(known))
+        most = max(count for _, count in self._sums.values())
+        means = {c: total / n for c, (total, n) in self._sums.items() if n and 2 * n >= most}
+        if means:
+            leader = max(means, key=lambda candidate: means[candidate])
+            self._leader = f"leader {leader} at {100 * means[leader]:.1f} %"
