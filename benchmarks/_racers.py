@@ -59,7 +59,11 @@ def race(name: str, racer: str, seed: int, table) -> list[Outcome]:
         # Decisions do not depend on the budget, so one run shows all budgets.
         limits = [int(fraction * table.budget) for fraction in FRACTIONS]
         search = create(
-            "bayes", table.space, num_examples=table.num_examples, budget=table.budget, seed=seed,
+            "bayes",
+            table.space,
+            num_examples=table.num_examples,
+            budget=table.budget,
+            seed=seed,
             order=table.order.tolist(),
         )
         found = zip(FRACTIONS, run_search(table, search, limits), strict=True)
@@ -106,7 +110,7 @@ def dspy_loop(table, seed: int, fraction: float = 1.0) -> tuple[Candidate, int]:
     Cells met again are paid again, as there; a full evaluation of the original that its minibatch average
     earns is made again, as there.
     """
-    import optuna  # noqa: PLC0415 - slow, and only this racer needs it
+    import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     examples, trials = shrink(table, fraction)

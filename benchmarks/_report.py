@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
 from _racers import FRACTIONS, Outcome
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 
 def print_report(
@@ -24,7 +27,7 @@ def print_report(
         print_shares(shares, members, racers)
     print_honesty(outcomes, names)
     if plot:
-        from _plot import plot_shares  # noqa: PLC0415 - only on demand
+        from _plot import plot_shares
 
         plot.write_text(plot_shares(shares, groups(names), racers))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +14,12 @@ from mipro.search._draw import LIST_LIMIT
 from mipro.search._estimate import Z95
 from mipro.search._evidence import Evidence, condense
 from mipro.search._hyper import VarianceChain, VariancePrior
-from mipro.search._model import Effects, Fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mipro.search._book import Book, Floats, Ints, Table
+    from mipro.search._model import Effects, Fit
     from mipro.search._space import Candidate, Space
 
 DRAWS = 48
@@ -31,6 +30,14 @@ MEMORY = 0.06
 """Weight of the newest decision in the running average of what could be gained."""
 CONVINCED = 0.5
 """Least probability of being better at which the original program is replaced."""
+GROWTH = 0.25
+"""How much more of a candidate is asked for, as a share of what it has met."""
+CONFIRMING = 0.25
+"""Share of decisions that measure the leader, whoever the challenger is."""
+LEARNERS = 96
+"""Candidates whose scores the variances are learned from, when there are more."""
+LEARN_EVERY = 4
+"""Decisions between steps of learning the variances, when there are more candidates than that."""
 MIXTURE = 12
 """Settings of the variances that a recommendation averages over."""
 
@@ -102,47 +109,79 @@ class BayesSearch(Search):
         return _recommend(fits, data, original)
 
     def _decide(self, data: Evidence, rng: np.random.Generator) -> list[Job]:
-        chain = VarianceChain(self._design, data, self._prior, self._logs)
-        chain.advance(rng)
-        self._logs = chain.logs
-        fit = chain.fit()
+        if len(data.candidates) <= LEARNERS or self._book.next_decision % LEARN_EVERY == 0:
+            self._logs = self._learn(data, rng)
+        fit = VarianceChain(self._design, data, self._prior, self._logs).fit()
         draws = fit.sample(rng, DRAWS)
-        pool, seen = self._pool(data, draws)
-        means = _values(self._design, fit.effects(), pool, seen, None, 0.0)
+        pool, seen = self._pool(data, fit.effects(), draws)
+        means = _values(self._design, fit.effects(), pool, seen, None, 0.0)[:, 0]
         values = _values(self._design, draws, pool, seen, rng, fit.scales.rest)
-        best_seen = means[seen >= 0].max()
-        regret = float(values.max(axis=0).mean() - best_seen)
+        leader = int(np.argmax(means))
+        regret = float(values.max(axis=0).mean() - means[leader])
         self._regret += MEMORY * (regret - self._regret)
         if self._regret < REGRET / self._patience:
-            self._stopped_at = self._space.sizes
-            return []
-        free = np.array([len(self._book.free(_tuple(row))) for row in pool])
-        if not free.any():
-            self._stopped_at = self._space.sizes
-            return []
-        leader = int(np.argmax(means[:, 0]))
+            return self._stop()
         winners = np.argmax(values, axis=0)
-        challengers = winners[winners != leader]
-        challenger = int(challengers[0]) if len(challengers) else leader
-        counts = self._book.num_examples - free
-        options = [index for index in (leader, challenger) if free[index]]
-        if not options:
-            options = [int(np.argmax(np.where(free > 0, values[:, 0], -np.inf)))]
-        chosen = min(options, key=lambda index: counts[index])
+        others = winners[winners != leader]
+        challenger = int(others[0]) if len(others) else leader
+        pair = (leader, leader) if rng.random() < CONFIRMING else (leader, challenger)
+        chosen = self._choose(pool, values, pair, fit.scales.noise)
+        if chosen is None:
+            return self._stop()
         if chosen == leader:
             reason = "confirming the leader"
         else:
             reason = "exploring" if seen[chosen] < 0 else "challenging the leader"
         return self._measure(_tuple(pool[chosen]), reason)
 
-    def _pool(self, data: Evidence, draws: Effects) -> tuple[Ints, Ints]:
+    def _learn(self, data: Evidence, rng: np.random.Generator) -> Floats:
+        """Move the variances on; a sample of the candidates is enough to learn them."""
+        if len(data.candidates) > LEARNERS:
+            design = self._design
+            found = _data(self._book.table, design, limit=LEARNERS)
+            data = found if found is not None else data
+        chain = VarianceChain(self._design, data, self._prior, self._logs)
+        chain.advance(rng)
+        return chain.logs
+
+    def _choose(self, pool: Ints, values: Floats, pair: tuple[int, int], noise: float) -> int | None:
+        """Of leader and challenger, the one whose next block tells most about their difference."""
+        leader, challenger = pair
+        gap = values[leader] - values[challenger]
+        best, most = None, -1.0
+        for index in dict.fromkeys(pair):
+            size = self._block_of(_tuple(pool[index]))
+            if not size:
+                continue
+            spread = np.cov(values[index], gap)
+            told = spread[0, 1] ** 2 / (spread[0, 0] + noise**2 / size) / size
+            if told > most:
+                best, most = index, told
+        if best is not None:
+            return best
+        for index in np.argsort(-values[:, 0]):
+            if self._block_of(_tuple(pool[index])):
+                return int(index)
+        return None
+
+    def _stop(self) -> list[Job]:
+        self._stopped_at = self._space.sizes
+        return []
+
+    def _pool(self, data: Evidence, means: Effects, draws: Effects) -> tuple[Ints, Ints]:
         """Candidates worth comparing `[p, variables]` and their rows in the data, -1 for unseen."""
+        sizes = self._space.sizes
         if self._space.size <= LIST_LIMIT:
-            pool = np.array(list(product(*map(range, self._space.sizes))), dtype=np.intp)
-        else:
-            pool = np.unique(np.concatenate([data.candidates, _greedy(self._design, draws)]), axis=0)
-        rows = {_tuple(row): index for index, row in enumerate(data.candidates)}
-        return pool, np.array([rows.get(_tuple(row), -1) for row in pool])
+            pool = np.stack(np.unravel_index(np.arange(self._space.size), sizes), axis=1)
+            seen = np.full(len(pool), -1)
+            seen[np.ravel_multi_index(tuple(data.candidates.T), sizes)] = np.arange(len(data.candidates))
+            return pool, seen
+        greedy = np.concatenate([_greedy(self._design, means), _greedy(self._design, draws)])
+        rows = {_tuple(row) for row in data.candidates}
+        fresh = np.array([row for row in np.unique(greedy, axis=0) if _tuple(row) not in rows], dtype=np.intp)
+        pool = np.concatenate([data.candidates, fresh.reshape(-1, len(sizes))])
+        seen = np.where(np.arange(len(pool)) < len(data.candidates), np.arange(len(pool)), -1)
+        return pool, seen
 
     def _covering(self, rng: np.random.Generator) -> list[Candidate]:
         """Candidates in which every choice appears, each as seldom as possible."""
@@ -155,11 +194,15 @@ class BayesSearch(Search):
         rows.pop(self._space.original, None)
         return list(rows)
 
+    def _block_of(self, candidate: Candidate) -> int:
+        """How many examples the next block of a candidate holds; 0 when all are met."""
+        free = len(self._book.free(candidate))
+        met = self._book.num_examples - free
+        return min(max(self._block, int(met * GROWTH)), self._book.left, free)
+
     def _measure(self, candidate: Candidate, reason: str) -> list[Job]:
-        free = self._book.free(candidate)
-        met = self._book.num_examples - len(free)
-        size = min(max(self._block, met // 2), self._book.left, len(free))
-        return self._book.record([Job(candidate, tuple(int(e) for e in free[:size]), reason)])
+        examples = self._book.free(candidate)[: self._block_of(candidate)]
+        return self._book.record([Job(candidate, tuple(int(e) for e in examples), reason)])
 
     def _measure_any(self, rng: np.random.Generator) -> list[Job]:
         """Explore while nothing is known yet."""
@@ -175,12 +218,28 @@ def _tuple(row: Ints) -> Candidate:
     return tuple(int(choice) for choice in row)
 
 
-def _data(table: Table, design: Design) -> Evidence | None:
-    candidates = np.array(list(table.rows), dtype=np.intp).reshape(len(table.rows), len(design.mains))
-    known = ~np.isnan(table.values).all(axis=1)
-    if not known.any():
+def _data(table: Table, design: Design, limit: int = 320) -> Evidence | None:
+    """Condense a table; of more than `limit` candidates, those that matter and a sample of the rest."""
+    values = table.values
+    known = ~np.isnan(values)
+    counts = known.sum(axis=1)
+    rows = np.flatnonzero(counts)
+    if not len(rows):
         return None
-    return condense(design, candidates[known], table.values[known])
+    if len(rows) > limit:
+        means = np.nansum(values[rows], axis=1) / counts[rows]
+        # The most measured and the best first (a mean of few scores is shrunk), then evenly from the rest.
+        shrunk = means.mean() + (means - means.mean()) * counts[rows] / (counts[rows] + 8.0)
+        deep = np.argsort(-counts[rows], kind="stable")[: limit // 3]
+        good = np.argsort(-shrunk, kind="stable")[: limit // 3]
+        chosen = set(deep.tolist()) | set(good.tolist()) | {0}
+        rest = [row for row in range(len(rows)) if row not in chosen]
+        step = max(1, len(rest) // max(1, limit - len(chosen)))
+        chosen.update(rest[::step][: limit - len(chosen)])
+        rows = rows[sorted(chosen)]
+    everyone = list(table.rows)
+    candidates = np.array([everyone[row] for row in rows], dtype=np.intp)
+    return condense(design, candidates, values[rows])
 
 
 def _values(

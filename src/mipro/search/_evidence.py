@@ -44,6 +44,10 @@ class Evidence:
     """`Z'Z` of each group, `[g, k, k]`."""
     scatters: Floats
     """Scatter of each group, `[g, k, k]`."""
+    ids: tuple[Ints, ...]
+    """Effect index of each candidate in each term of the design, `[n]` each."""
+    shared: Floats
+    """How many effects of each kind two candidates share, interactions last, `[kinds + 1, n, n]`."""
     counts: Floats
     """Number of known scores of each candidate, `[n]`."""
     squares: float
@@ -86,8 +90,14 @@ def condense(design: Design, candidates: Ints, values: Floats) -> Evidence:
         groups.append(Group(rows, len(examples), part.sum(axis=1)))
         grams.append(columns[rows].T @ columns[rows])
         scatters.append(projected @ projected.T)
+    ids = tuple(term.ids(candidates) for term in design.terms)
+    shared = np.zeros((design.kinds + 1, len(candidates), len(candidates)))
+    for term, effect in zip(design.terms, ids, strict=True):
+        shared[term.kind] += effect[:, None] == effect[None, :]
     return Evidence(
         candidates=candidates,
+        ids=ids,
+        shared=shared,
         groups=tuple(groups),
         columns=columns,
         column_kinds=kinds,

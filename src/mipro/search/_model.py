@@ -86,7 +86,7 @@ class Fit:
         self.evidence = evidence
         self.scales = scales
         marginal = marginal or Marginal(evidence, scales)
-        self._ids = [term.ids(evidence.candidates) for term in design.terms]
+        self._ids = evidence.ids
         self.prior = self._prior_covariance()
         self._chol = marginal.chol
         inner = self._chol.T @ self.prior @ self._chol
@@ -149,11 +149,9 @@ class Fit:
         return Effects(mean + start.mean, summed, rest + start.rest)
 
     def _prior_covariance(self) -> Floats:
-        n = len(self.evidence.candidates)
-        prior = np.full((n, n), MEAN_VARIANCE)
-        for index, ids in enumerate(self._ids):
-            prior += self.term_variance(index) * (ids[:, None] == ids[None, :])
-        prior[np.diag_indices(n)] += self.scales.rest**2
+        variances = np.append(self.scales.mains, self.scales.interaction) ** 2
+        prior = np.tensordot(variances, self.evidence.shared, axes=1) + MEAN_VARIANCE
+        prior[np.diag_indices(len(prior))] += self.scales.rest**2
         return prior
 
 
