@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mipro.signature import Signature
 
 Message = dict[str, Any]
-Demo = "Mapping[str, Any]"
+# The field of `ChainOfThought`.
+_REASONING = "reasoning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ class Adapter:
         if calls_name is not None:
             value = self._read_beside_tool_calls(asked, text)
         elif text:
-            value = self.parse(asked, text)
+            value = self._parse_beside_reasoning(asked, text, parts.get("reasoning_content"))
         else:
             raise AdapterParseError(
                 type(self).__name__, signature, str(output), "The LM returned an empty or null response."
@@ -207,6 +208,17 @@ class Adapter:
         if parts.get("logprobs"):
             value["logprobs"] = parts["logprobs"]
         return value
+
+    def _parse_beside_reasoning(
+        self, asked: type[Signature], text: str, reasoning: str | None
+    ) -> dict[str, Any]:
+        """Parse an answer; a model that reasons by itself need not write the field `reasoning`."""
+        try:
+            return self.parse(asked, text)
+        except AdapterParseError as error:
+            if not reasoning or error.missing != (_REASONING,):
+                raise
+        return {_REASONING: reasoning, **self.parse(asked.delete(_REASONING), text)}
 
     def _read_beside_tool_calls(self, asked: type[Signature], text: str | None) -> dict[str, Any]:
         """Read the text that came with tool calls; it need not hold the fields."""

@@ -106,7 +106,7 @@ class ChatAdapter(Adapter):
     def format_task_description(self, signature: type[Signature]) -> str:
         """Return the instructions, introduced and indented."""
         indent = "\n" + " " * 8
-        return f"{WORDING.task} {indent}{indent.join(signature.instructions.splitlines())}"
+        return f"{WORDING.task}{indent}{indent.join(signature.instructions.splitlines())}"
 
     def format_user_message_content(
         self,

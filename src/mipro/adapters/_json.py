@@ -80,8 +80,7 @@ class JSONAdapter(ChatAdapter):
         self, lm: BaseLM, model: str, signature: type[Signature]
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the formats to offer, the strictest first."""
-        known = getattr(lm, "supported_params", None)
-        if known is not None and "response_format" not in known:
+        if not lm.supports_response_schema and "response_format" not in lm.supported_params:
             return
         if lm.supports_response_schema and (model, "json_schema") not in self._refused:
             schema = response_schema(signature, native_tools=self.use_native_function_calling)

@@ -28,6 +28,9 @@ _CONSTRAINTS = {
     "allow_inf_nan": "allow 'inf', '-inf', 'nan' values: ",
 }
 
+# Attributes of every signature, which a field of that name would hide.
+RESERVED_NAMES = frozenset({"fields", "input_fields", "output_fields", "instructions", "signature"})
+
 Role = Literal["input", "output"]
 
 

@@ -10,7 +10,7 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from mipro.errors import SignatureError
-from mipro.signature._fields import ROLE, TYPE_IS_UNDEFINED, extra_of, infer_prefix
+from mipro.signature._fields import RESERVED_NAMES, ROLE, TYPE_IS_UNDEFINED, extra_of, infer_prefix
 from mipro.signature._types import TypeFault, read_type
 
 _ModelMeta = type(pydantic.BaseModel)
@@ -32,9 +32,11 @@ class SignatureMeta(_ModelMeta):  # type: ignore[valid-type, misc] # pydantic's 
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
     ) -> SignatureMeta:
         namespace["__annotations__"] = _annotations(namespace)
+        for reserved in sorted(RESERVED_NAMES & set(namespace["__annotations__"])):
+            raise SignatureError(
+                f"`{reserved}` can't be a field name: every signature has it; choose another."
+            )
         created = cast("SignatureMeta", super().__new__(mcs, name, bases, namespace, **kwargs))
-        if created.__doc__ is None or created.__doc__ == pydantic.BaseModel.__doc__:
-            created.__doc__ = _inherited_instructions(bases) or _default_instructions(created)
         for field_name, field in created.model_fields.items():
             extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
             if extra.get(ROLE) not in ("input", "output"):
@@ -44,6 +46,8 @@ class SignatureMeta(_ModelMeta):  # type: ignore[valid-type, misc] # pydantic's 
                 )
             extra.setdefault("prefix", infer_prefix(field_name) + ":")
             extra.setdefault("desc", f"${{{field_name}}}")
+        if created.__doc__ is None or created.__doc__ == pydantic.BaseModel.__doc__:
+            created.__doc__ = _inherited_instructions(bases) or _default_instructions(created)
         return created
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import SignatureError
+from mipro.signature._fields import RESERVED_NAMES
 from mipro.signature._types import TypeFault, read_type
 
 if TYPE_CHECKING:
@@ -73,10 +74,9 @@ def _field(text: str, part: str, position: int, custom_types: Mapping[str, Any] 
     if not name.isidentifier():
         bad = next((i for i in range(1, len(name) + 1) if not name[:i].isidentifier()), 1) - 1
         raise _fault(text, position + bad, f"`{name}` is not a field name; separate fields with commas")
-    if keyword.iskeyword(name) or name.startswith("_"):
-        raise _fault(
-            text, position, f"`{name}` can't be a field name: it is a Python keyword or starts with `_`"
-        )
+    if keyword.iskeyword(name) or name.startswith("_") or name in RESERVED_NAMES:
+        why = "every signature has it" if name in RESERVED_NAMES else "it is a keyword or starts with `_`"
+        raise _fault(text, position, f"`{name}` can't be a field name: {why}")
     if not colon:
         return FieldText(name, str, is_typed=False)
     type_position = position + part.index(":") + 1

@@ -1,0 +1,124 @@
+"""The JSON format, and the strictest way of asking for it that a server takes."""
+
+from typing import Any
+
+import pydantic
+import pytest
+
+from mipro.adapters import JSONAdapter
+from mipro.errors import AdapterParseError, LMRequestError
+from mipro.signature import Signature
+from mipro.testing.lms import ScriptedLM
+
+
+class SchemaLM(ScriptedLM):
+    """A model that can be held to a schema."""
+
+    supports_response_schema = True
+
+
+class ObjectLM(ScriptedLM):
+    """A model that can be held to JSON, but not to a schema."""
+
+    supported_params = frozenset({"response_format"})
+
+
+SIGNATURE = Signature("question -> answer: int")
+
+
+def ask(lm, signature=SIGNATURE, adapter=None, **params):
+    """Call an adapter as a predictor does."""
+    return (adapter or JSONAdapter())(
+        lm, lm_kwargs=params, signature=signature, demos=[], inputs={"question": "Q"}
+    )
+
+
+def formats(lm):
+    """Return the kinds of response format that a model was offered."""
+    return [call["kwargs"].get("response_format", {}).get("type") for call in lm.calls]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"answer": 5}',
+        '{"answer": "5", "other": 1}',
+        'Here you are:\n```json\n{"answer": 5,}\n```',
+        "{'answer': 5}",
+        '{"answer": 5',
+        'Sure! {"answer": 5} Anything else?',
+    ],
+)
+def test_json_that_is_almost_right_is_repaired(text):
+    """Fences, words around it, wrong quotes, a missing end."""
+    assert JSONAdapter().parse(SIGNATURE, text) == {"answer": 5}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no", "[1, 2]", '{"other": 5}', '{"answer": "five"}', '{"answer": null}']
+)
+def test_what_can_not_be_read_is_a_parse_error(text):
+    """With the answer as it came."""
+    with pytest.raises(AdapterParseError) as caught:
+        JSONAdapter().parse(SIGNATURE, text)
+    assert caught.value.lm_response == text
+
+
+def test_a_model_with_schemas_gets_a_strict_one():
+    """All objects closed, all properties required, no defaults."""
+
+    class Inner(pydantic.BaseModel):
+        x: int = 3
+        more: list["Inner"] = []
+
+    lm = SchemaLM(['{"answer": 1, "inner": {"x": 1, "more": []}}'])
+    ask(lm, Signature("question -> answer: int, inner: Inner | None"))
+    sent = lm.calls[0]["kwargs"]["response_format"]["json_schema"]
+    schema = sent["schema"]
+    assert sent["strict"] is True
+    assert schema["required"] == ["answer", "inner"]
+    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["Inner"]["required"] == ["x", "more"]
+    assert schema["$defs"]["Inner"]["additionalProperties"] is False
+    assert "default" not in str(schema)
+
+
+@pytest.mark.parametrize("annotation", ["dict[str, int]", "Any", "list[dict[str, Any]]"])
+def test_what_a_strict_schema_can_not_say_is_asked_for_as_any_json(annotation):
+    """Keys that are not known in advance, values of any type."""
+    lm = SchemaLM(['{"answer": []}' if annotation.startswith("list") else '{"answer": {}}'])
+    ask(lm, Signature(f"question -> answer: {annotation}", custom_types={"Any": Any}))
+    assert formats(lm) == ["json_object"]
+
+
+def test_models_get_the_strictest_format_they_take():
+    """A schema, a JSON object, or plain text."""
+    for lm, expected in ((SchemaLM(['{"answer": 5}']), "json_schema"), (ObjectLM(['{"answer": 5}']), "json_object"),
+                         (ScriptedLM(['{"answer": 5}']), None)):  # fmt: skip
+        assert ask(lm) == [{"answer": 5}]
+        assert formats(lm) == [expected]
+
+
+def test_a_format_that_the_server_refuses_is_not_offered_again():
+    """It steps down, and remembers."""
+    refusal = LMRequestError("response_format is not supported", status=400)
+    lm = SchemaLM([refusal, refusal, '{"answer": 5}', '{"answer": 6}'])
+    adapter = JSONAdapter()
+    assert ask(lm, adapter=adapter) == [{"answer": 5}]
+    assert ask(lm, adapter=adapter) == [{"answer": 6}]
+    assert formats(lm) == ["json_schema", "json_object", None, None]
+
+
+def test_other_refusals_are_raised():
+    """A request that is wrong in itself is not sent three times."""
+    lm = SchemaLM([LMRequestError("max_tokens is too large", status=400)])
+    with pytest.raises(LMRequestError, match="max_tokens"):
+        ask(lm)
+    assert len(lm.calls) == 1
+
+
+def test_a_response_format_of_the_caller_is_kept():
+    """It goes before ours."""
+    lm = SchemaLM(['{"answer": 5}'])
+    ask(lm, response_format={"type": "json_object"})
+    assert formats(lm) == ["json_object"]

@@ -1,0 +1,187 @@
+"""Properties of both adapters, over types, values and answers that nobody thought of."""
+
+import datetime as dt
+import enum
+import json
+from decimal import Decimal
+from typing import Any, Literal, Optional
+from uuid import UUID
+
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mipro.adapters import ChatAdapter, JSONAdapter
+from mipro.errors import AdapterParseError
+from mipro.signature import InputField, OutputField, Signature
+
+ADAPTERS = [ChatAdapter(), JSONAdapter()]
+
+
+class Colour(enum.Enum):
+    """Colours by name."""
+
+    RED = "red"
+    BLUE = "dark blue"
+
+
+class Level(enum.IntEnum):
+    """Levels by number."""
+
+    LOW = 1
+    HIGH = 2
+
+
+class Inner(pydantic.BaseModel):
+    """A nested model."""
+
+    name: str
+    tags: list[str] = []
+
+
+class Outer(pydantic.BaseModel):
+    """A model that holds others."""
+
+    inner: Inner
+    score: float | None
+    by_day: dict[dt.date, int]
+    colour: Colour
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+# A text in the chat format is what stands under its marker, without the spaces around it.
+CHAT_TEXT = TEXT.map(str.strip).filter(lambda text: "[[ ##" not in text)
+FLOATS = st.floats(allow_nan=False)
+INNER = st.builds(Inner, name=TEXT, tags=st.lists(TEXT, max_size=2))
+OUTER = st.builds(
+    Outer,
+    inner=INNER,
+    score=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    by_day=st.dictionaries(st.dates(), st.integers(), max_size=2),
+    colour=st.sampled_from(Colour),
+)
+TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
+    (str, CHAT_TEXT),
+    (int, st.integers(-(10**30), 10**30)),
+    (float, FLOATS),
+    (bool, st.booleans()),
+    (list[str], st.lists(TEXT, max_size=3)),
+    (list[list[int]], st.lists(st.lists(st.integers(), max_size=2), max_size=2)),
+    (dict[str, int], st.dictionaries(TEXT, st.integers(), max_size=3)),
+    (tuple[int, str], st.tuples(st.integers(), TEXT)),
+    (set[int], st.sets(st.integers(), max_size=3)),
+    (Optional[int], st.none() | st.integers()),  # noqa: UP045 - both ways of writing it count
+    (str | None, st.none() | CHAT_TEXT.filter(lambda text: text not in ("None", "null"))),
+    (Literal["a", "b c", "1"], st.sampled_from(["a", "b c", "1"])),
+    (Literal[1, 2], st.sampled_from([1, 2])),
+    (Colour, st.sampled_from(Colour)),
+    (Level, st.sampled_from(Level)),
+    (list[Colour], st.lists(st.sampled_from(Colour), max_size=3)),
+    (dt.date, st.dates()),
+    (dt.datetime, st.datetimes()),
+    (dt.time, st.times()),
+    (dt.timedelta, st.timedeltas(dt.timedelta(days=-9999), dt.timedelta(days=9999))),
+    (Decimal, st.decimals(allow_nan=False, allow_infinity=False)),
+    (UUID, st.uuids()),
+    (Inner, INNER),
+    (list[Outer], st.lists(OUTER, max_size=2)),
+]
+
+
+def signature_of(annotation):
+    """Return a signature with one output of that type."""
+    return Signature({"question": InputField(), "out": (annotation, OutputField())})
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["chat", "json"])
+@pytest.mark.parametrize("typed", TYPED, ids=[str(annotation) for annotation, _ in TYPED])
+def test_a_typed_value_that_is_formatted_is_parsed_back(adapter, typed):
+    """What an adapter shows as an answer is read as the same value."""
+    annotation, values = typed
+    signature = signature_of(annotation)
+
+    @settings(max_examples=20, deadline=None)
+    @given(values)
+    def check(value):
+        text = adapter.format_assistant_message_content(signature, {"out": value})
+        assert adapter.parse(signature, text) == {"out": value}
+
+    check()
+
+
+PIECES = st.sampled_from(
+    [
+        "[[ ## out ## ]]",
+        " [[ ## completed ## ]]",
+        "[[ ## ",
+        "\n",
+        "{",
+        "}",
+        "[",
+        "]",
+        '"',
+        "'",
+        ":",
+        ",",
+        "out",
+        '{"out": ',
+        "null",
+        "None",
+        "true",
+        "1e999",
+        "NaN",
+        "-",
+        "\\u",
+        "\\ud800",
+        "�",
+        "\x00",
+        "```json",
+        "Literal[",
+        "datetime(",
+        "0x",
+        "(1,",
+        "b'",
+        "f(",
+        "__import__('os')",
+    ]
+) | st.sampled_from(["[" * 2000, '{"a":' * 500, "9" * 5000])
+ODD_ANSWERS = st.lists(PIECES | st.text(max_size=8), max_size=8).map("".join)
+ODD_TYPES: list[Any] = [
+    str,
+    int,
+    float,
+    bool,
+    list[str],
+    dict[str, int],
+    Colour,
+    Level,
+    dt.date,
+    Decimal,
+    Outer,
+]
+ODD_TYPES += [str | None, Literal["a", 1], tuple[int, str], Any, bytes, int | str]
+
+
+def outcome(adapter, signature, text):
+    """Return the parsed values, or the parse error."""
+    try:
+        return adapter.parse(signature, text)
+    except AdapterParseError as error:
+        return error
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["chat", "json"])
+@pytest.mark.parametrize("annotation", ODD_TYPES, ids=str)
+def test_any_answer_gives_a_value_or_a_parse_error(adapter, annotation):
+    """No answer, however odd, gives anything else."""
+    signature = signature_of(annotation)
+
+    @settings(max_examples=20, deadline=None)
+    @given(ODD_ANSWERS)
+    def check(odd):
+        for text in (odd, f"[[ ## out ## ]]\n{odd}", '{"out": ' + odd + "}", json.dumps({"out": odd})):
+            found = outcome(adapter, signature, text)
+            assert list(found) == ["out"] if isinstance(found, dict) else found.lm_response == text
+
+    check()

@@ -1,0 +1,254 @@
+"""Custom types: images, tools, tool calls, history, and those of the user."""
+
+import asyncio
+import base64
+import http.server
+import threading
+
+import pydantic
+import pytest
+
+from mipro.adapters import ChatAdapter, History, Image, JSONAdapter, Tool, ToolCalls, Type
+from mipro.context import context
+from mipro.errors import UserError
+from mipro.signature import InputField, OutputField, Signature
+from mipro.testing.lms import ScriptedLM
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 8
+PNG_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+
+@pytest.mark.parametrize(
+    ("source", "url"),
+    [
+        ("https://example.org/a.png", "https://example.org/a.png"),
+        ("gs://bucket/a.png", "gs://bucket/a.png"),
+        (PNG_URI, PNG_URI),
+        (PNG, PNG_URI),
+        ({"url": "https://example.org/a.png"}, "https://example.org/a.png"),
+        (Image("https://example.org/a.png"), "https://example.org/a.png"),
+        (b"\xff\xd8\xff", "data:image/jpeg;base64,/9j/"),
+        (b"RIFF0000WEBP", "data:image/webp;base64,UklGRjAwMDBXRUJQ"),
+    ],
+)
+def test_images_are_made_of_addresses_and_data(source, url):
+    """Nothing is read from disk or network for it."""
+    assert Image(source).url == url
+    assert Image(source).format() == [{"type": "image_url", "image_url": {"url": url}}]
+
+
+def test_images_are_made_of_what_saves_itself():
+    """PIL's images do; PIL itself is not needed here."""
+
+    class Picture:
+        format = "PNG"
+
+        def save(self, file, format):
+            file.write(PNG)
+
+    assert Image(Picture()).url == PNG_URI
+
+
+@pytest.mark.parametrize("source", ["cat.png", b"text", 3])
+def test_what_is_no_image_is_refused(source):
+    """A path too: files are read by name only."""
+    with pytest.raises(UserError):
+        Image(source)
+
+
+def test_an_image_is_read_from_a_file(tmp_path):
+    """The ending or else the data say what kind it is."""
+    path = tmp_path / "cat.png"
+    path.write_bytes(PNG)
+    (tmp_path / "cat").write_bytes(PNG)
+    (tmp_path / "text").write_bytes(b"text")
+    assert Image.from_path(path).url == Image.from_path(tmp_path / "cat").url == PNG_URI
+    with pytest.raises(UserError, match="File not found"):
+        Image.from_path("nowhere.png")
+    with pytest.raises(UserError, match="can't be told"):
+        Image.from_path(tmp_path / "text")
+
+
+def test_an_image_is_downloaded_when_asked_for():
+    """From http(s) only."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "image/png")
+            self.end_headers()
+            self.wfile.write(PNG)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert Image.from_url(f"http://127.0.0.1:{server.server_port}/x").url == PNG_URI
+        server.shutdown()
+    with pytest.raises(UserError, match="requires an HTTP"):
+        Image.from_url("file:///etc/passwd")
+
+
+def test_the_repr_of_an_image_does_not_show_its_data():
+    """It would fill the screen."""
+    assert (
+        repr(Image(PNG)) == f"Image(url=data:image/png;base64,<IMAGE_BASE_64_ENCODED({len(PNG_URI) - 22})>)"
+    )
+    assert repr(Image("https://example.org/a")) == "Image(url='https://example.org/a')"
+
+
+def test_a_type_of_the_user_is_shown_as_it_says():
+    """As text or as content blocks, also inside lists."""
+
+    class Link(Type):
+        url: str
+
+        def format(self):
+            return [{"type": "text", "text": f"<{self.url}>"}]
+
+        @classmethod
+        def description(cls):
+            return "An address."
+
+    signature = Signature({"links": (list[Link], InputField()), "answer": OutputField()})
+    system, user = ChatAdapter().format(signature, [], {"links": [Link(url="a"), Link(url="b")]})
+    assert "Link: An address." in system["content"]
+    assert [part["text"] for part in user["content"] if part["text"].startswith("<")] == ["<a>", "<b>"]
+
+
+def search(query: str, k: int = 3) -> list[str]:
+    """Search the archive."""
+    return [query] * k
+
+
+async def slow_search(query: str) -> str:
+    """Search slowly."""
+    await asyncio.sleep(0)
+    return query
+
+
+class Place(pydantic.BaseModel):
+    """A place."""
+
+    name: str
+    inner: "Place | None" = None
+
+
+def test_a_tool_is_described_by_its_function():
+    """Name, docstring, types, defaults."""
+    tool = Tool(search, arg_desc={"k": "how many"})
+    assert (tool.name, tool.desc) == ("search", "Search the archive.")
+    assert tool.args == {
+        "query": {"type": "string"},
+        "k": {"type": "integer", "default": 3, "description": "how many"},
+    }
+    function = tool.format_as_openai_function_call()["function"]
+    assert function["parameters"]["required"] == ["query"]
+
+
+def test_methods_objects_and_lambdas_are_tools():
+    """Whatever can be called."""
+
+    class Counter:
+        """Counts."""
+
+        def __call__(self, by: int) -> int:
+            return by + 1
+
+        def step(self) -> str:
+            """Step."""
+            return "stepped"
+
+    assert Tool(Counter())(by="2") == 3
+    assert Tool(Counter()).name == "Counter"
+    assert Tool(Counter().step)() == "stepped"
+    assert Tool(lambda x: x, name="same")(x=[1]) == [1]
+    with pytest.raises(UserError, match="must be a function or a Tool"):
+        Tool("search")
+
+
+def test_arguments_of_a_tool_are_converted_and_checked():
+    """Models too; what does not fit is named."""
+
+    def visit(place: Place, days: int = 1, **rest: str) -> str:
+        return f"{place.name} {days} {rest}"
+
+    assert Tool(visit)(place={"name": "Rome"}, days="2", why="sun") == "Rome 2 {'why': 'sun'}"
+    with pytest.raises(UserError, match="Arg days is invalid"):
+        Tool(visit)(place={"name": "Rome"}, days="many")
+    with pytest.raises(UserError, match="Arg q is not in the tool's args"):
+        Tool(search)(q="x")
+
+
+def test_an_async_tool_is_awaited():
+    """And called only where waiting is allowed."""
+    tool = Tool(slow_search)
+    assert asyncio.run(tool.acall(query="x")) == "x"
+    assert asyncio.run(Tool(search).acall(query="x", k=1)) == ["x"]
+    with pytest.raises(UserError, match="is an async tool: await `acall`"):
+        tool(query="x")
+    with context(allow_tool_async_sync_conversion=True):
+        assert tool(query="x") == "x"
+
+
+def test_an_async_tool_is_not_waited_for_inside_a_loop():
+    """That would never end."""
+
+    async def inside():
+        with context(allow_tool_async_sync_conversion=True):
+            return Tool(slow_search)(query="x")
+
+    with pytest.raises(UserError, match="inside a running event loop"):
+        asyncio.run(inside())
+
+
+ACT = Signature(
+    {"question": InputField(), "tools": (list[Tool], InputField()), "calls": (ToolCalls, OutputField())}
+)
+
+
+class NativeLM(ScriptedLM):
+    """A model with tool calls of its own."""
+
+    supports_function_calling = True
+
+
+def test_native_tool_calls_go_past_the_prompt():
+    """Tools are sent in the server's format, calls are read from it."""
+    call = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": '{"query": "cats"}'}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    lm = NativeLM([{"choices": [{"index": 0, "message": message}]}])
+    adapter = JSONAdapter()
+    (values,) = adapter(
+        lm, lm_kwargs={}, signature=ACT, demos=[], inputs={"question": "Q", "tools": [Tool(search)]}
+    )
+    assert values["calls"].tool_calls[0].execute([Tool(search)]) == ["cats"] * 3
+    assert lm.calls[0]["kwargs"]["tools"][0]["function"]["name"] == "search"
+    assert "[[ ## tools ## ]]" not in str(lm.calls[0]["messages"])
+
+
+def test_tool_calls_are_written_as_json_where_a_model_has_none():
+    """In any of the usual forms."""
+    texts = ['{"tool_calls": [{"name": "f", "args": {"x": 1}}]}', '[{"name": "f", "arguments": "{\\"x\\": 1}"}]',
+             '{"name": "f", "args": {"x": 1}}']  # fmt: skip
+    for text in texts:
+        calls = ChatAdapter().parse(ACT, f"[[ ## calls ## ]]\n{text}")["calls"]
+        assert calls.format() == {"tool_calls": [{"name": "f", "args": {"x": 1}}]}
+
+
+def test_tool_calls_need_tools():
+    """A signature that wants calls and takes no tools is refused."""
+    signature = Signature({"question": InputField(), "calls": (ToolCalls, OutputField())})
+    with pytest.raises(UserError, match="add one of type `list"):
+        JSONAdapter()(NativeLM([""]), lm_kwargs={}, signature=signature, demos=[], inputs={"question": "Q"})
+
+
+def test_only_a_history_is_a_history():
+    """A list of turns must be wrapped."""
+    signature = Signature(
+        {"history": (History, InputField()), "question": InputField(), "answer": OutputField()}
+    )
+    with pytest.raises(UserError, match="`history` must be a History"):
+        ChatAdapter().format(signature, [], {"history": [{"question": "Q"}], "question": "Q"})
+    assert len(ChatAdapter().format(signature, [], {"question": "Q"})) == 2
