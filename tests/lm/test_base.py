@@ -200,6 +200,15 @@ def test_state_comes_back():
     )
 
 
+def test_state_of_a_reasoning_model_comes_back():
+    """The output limit is saved under the constructor's name and read under both."""
+    state = LM("openai/o3", max_tokens=20_000).dump_state()
+    assert state["max_tokens"] == 20_000
+    again = BaseLM.load_state(state)
+    other = LM.load_state({"model": "openai/o3", "max_completion_tokens": 20_000})
+    assert again.kwargs["max_completion_tokens"] == other.kwargs["max_completion_tokens"] == 20_000
+
+
 def test_state_of_dspy_is_read():
     """A state that DSPy wrote gives our model of the same name."""
     state = {"_dspy_lm_class": "dspy.clients.lm.LM", "model": "openai/m", "train_kwargs": {}, "top_p": 0.5}

@@ -202,13 +202,29 @@ def test_rollout_id_is_not_sent(serve):
     assert lm.request("hi", rollout_id=7).key != lm.request("hi", rollout_id=8).key
 
 
-def test_rollout_at_temperature_zero_warns_once(serve, caplog):
-    """Asking for a fresh draw at temperature 0 is noted, once."""
+def test_rollout_at_temperature_zero_warns_once(serve):
+    """Asking for a fresh draw at temperature 0 warns, once for a model."""
     lm = model(serve(), temperature=0.0)
-    with caplog.at_level(logging.WARNING, "mipro.lm"):
+    with pytest.warns(UserWarning, match="rollout_id has no effect"):
         lm("hi", rollout_id=1)
-        lm("hi", rollout_id=2)
-    assert [record.message[:12] for record in caplog.records] == ["`rollout_id`"]
+    lm("hi", rollout_id=2)
+
+
+def test_developer_role(serve):
+    """`use_developer_role` renames system messages of the Responses API."""
+    server = serve()
+    lm = model(server, model_type="responses", use_developer_role=True)
+    lm(messages=[{"role": "system", "content": "a"}, {"role": "user", "content": "b"}])
+    assert [item["role"] for item in server.requests[0].body["input"]] == ["developer", "user"]
+    assert lm.dump_state()["use_developer_role"] is True
+
+
+def test_arguments_for_fine_tuning_are_left_out(serve, caplog):
+    """DSPy's arguments that mean nothing here do not reach the server, and that is noted."""
+    server = serve()
+    model(server, train_kwargs={"a": 1}, finetuning_model=None)("hi")
+    assert "train_kwargs" not in server.requests[0].body
+    assert ["train_kwargs" in record.message for record in caplog.records] == [True]
 
 
 def test_reasoning_model(serve):
@@ -231,7 +247,7 @@ def test_tool_calls(serve):
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     server = serve({"content": None, "tool_calls": [call]})
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-    assert model(server)("hi", tools=tools) == [{"text": "", "tool_calls": [call]}]
+    assert model(server)("hi", tools=tools) == [{"text": None, "tool_calls": [call]}]
     assert server.requests[0].body["tools"] == tools
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
@@ -11,6 +12,8 @@ from mipro.lm._secrets import Secret, is_secret_name, public_url, split_login
 
 if TYPE_CHECKING:
     from mipro.lm._backend import Backend
+
+_log = logging.getLogger("mipro.lm")
 
 LOCAL = "local"
 # What `LM` takes for the way to a model rather than for a parameter of requests.
@@ -26,7 +29,20 @@ _ALIASES = {
     "threads": "threads",
     "parallel": "parallel",
     "context_size": "context_size",
+    "use_developer_role": "use_developer_role",
 }
+# DSPy's arguments for fine-tuning and for its engines, which have no meaning here.
+_OF_DSPY = frozenset(
+    {
+        "provider",
+        "finetuning_model",
+        "launch_kwargs",
+        "train_kwargs",
+        "engine",
+        "async_engine",
+        "prompt_cache",
+    }
+)
 # A small local model that rambles must not hold up a run for minutes.
 LOCAL_MAX_TOKENS = 512
 
@@ -45,6 +61,10 @@ def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     options: dict[str, Any] = {}
     params: dict[str, Any] = {}
     for name, value in kwargs.items():
+        if name in _OF_DSPY:
+            if value and value != "auto":
+                _log.warning("`%s` has no meaning in mipro and is left out.", name)
+            continue
         option = _ALIASES.get(name)
         if option == "headers":
             options[option] = {k: _hidden(v) for k, v in dict(value or {}).items()}
@@ -72,7 +92,7 @@ def public_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that may be saved: no key, no headers, no password in an address."""
     kept: dict[str, Any] = {
         name: options[name]
-        for name in ("timeout_s", "threads", "parallel", "context_size")
+        for name in ("timeout_s", "threads", "parallel", "context_size", "use_developer_role")
         if name in options
     }
     if options.get("api_base"):
@@ -120,5 +140,8 @@ def _provider_of(model: str) -> str:
     return provider if slash else "openai"
 
 
-def _hidden(value: Any) -> Secret:
-    return value if isinstance(value, Secret) else Secret(None if value is None else str(value))
+def _hidden(value: Any) -> Any:
+    # A function that fetches a token shows none by itself.
+    if isinstance(value, Secret) or callable(value):
+        return value
+    return Secret(None if value is None else str(value))

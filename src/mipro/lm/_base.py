@@ -274,12 +274,13 @@ class BaseLM:
     def dump_state(self) -> dict[str, Any]:
         """Return what rebuilds this model with `load_state`; never a key or another secret."""
         return {
-            CLASS_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
             "model": self.model,
             "model_type": self.model_type,
             "cache": self.cache,
             "num_retries": self.num_retries,
             **{k: v for k, v in self.kwargs.items() if not is_secret_name(k)},
+            # Last, so that no parameter of that name takes its place.
+            CLASS_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
         }
 
     @classmethod

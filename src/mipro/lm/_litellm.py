@@ -31,8 +31,9 @@ class LiteLLMBackend:
     api_base: str = field(default="", repr=False)
     api_key: Secret = field(default_factory=lambda: Secret(None))
     headers: dict[str, Secret] = field(default_factory=dict)
-    credentials: dict[str, Secret] = field(default_factory=dict)
-    """Secrets under the provider's own names, such as `aws_secret_access_key`."""
+    credentials: dict[str, Any] = field(default_factory=dict)
+    """Secrets, or functions that fetch them, under the provider's own names, such as
+    `aws_secret_access_key`."""
     timeout_s: float = 600.0
     prices: Prices | None = None
 
@@ -64,14 +65,19 @@ class LiteLLMBackend:
         """Have litellm make the call, once; see `Backend.send`."""
         litellm = _import_litellm(self.model)
         params = {k: v for k, v in request.params.items() if k not in ("rollout_id", "model_type")}
-        secrets = {name: value.reveal() for name, value in self.credentials.items() if value}
+        secrets = {
+            name: value.reveal() if isinstance(value, Secret) else value
+            for name, value in self.credentials.items()
+            if value
+        }
         if self.api_key:
             secrets["api_key"] = self.api_key.reveal()
         if self.headers:
             params["extra_headers"] = {name: value.reveal() for name, value in self.headers.items()}
         if self.api_base:
             params["api_base"] = self.api_base
-        hidden = (*secrets.values(), *(value.reveal() for value in self.headers.values()))
+        texts = (value for value in secrets.values() if isinstance(value, str))
+        hidden = (*texts, *(value.reveal() for value in self.headers.values()))
         start_s = time.perf_counter()
         try:
             data = await litellm.acompletion(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,7 +84,8 @@ class LM(BaseLM):
             **params,
         )
         if is_reasoning_model(model):
-            self.kwargs["max_completion_tokens"] = self.kwargs.pop("max_tokens")
+            limit = self.kwargs.pop("max_tokens")
+            self.kwargs["max_completion_tokens"] = self.kwargs.get("max_completion_tokens") or limit
             if temperature not in (None, 1):
                 _log.warning(
                     "%s samples at temperature 1 only; temperature=%s is not sent.", model, temperature
@@ -122,6 +124,11 @@ class LM(BaseLM):
         names = {"temperature", "max_tokens", "n", "stop", "seed", "top_p", "logprobs", "response_format"}
         return names | ({"tools", "tool_choice"} if self.supports_function_calling else set())
 
+    @property
+    def use_developer_role(self) -> bool:
+        """Whether the Responses API gets "developer" messages instead of "system" ones."""
+        return bool(self._options.get("use_developer_role"))
+
     def check(self) -> None:
         """Refuse what can't work, before anything is paid: a missing key, extra or address.
 
@@ -138,7 +145,12 @@ class LM(BaseLM):
         """Return the complete request; see `BaseLM.request`."""
         if "rollout_id" in kwargs:
             self._warn_of_vain_rollout({**self.kwargs, **kwargs})
-        return super().request(prompt, messages, **kwargs)
+        request = super().request(prompt, messages, **kwargs)
+        if not self.use_developer_role or self.model_type != "responses":
+            return request
+        roles = {"system": "developer"}
+        renamed = ({**m, "role": roles.get(m["role"], m["role"])} for m in request.messages)
+        return replace(request, messages=tuple(renamed))
 
     async def send(self, request: LMRequest) -> LMResponse:
         """Answer `request` in one attempt, on the I/O loop.
@@ -195,6 +207,7 @@ class LM(BaseLM):
         prices = {"prices": changes.pop("prices")} if "prices" in changes else {}
         options, rest = _backends.split_options(changes)
         other = super().copy(**rest)
+        other._warned = frozenset()  # noqa: SLF001 - of this class
         if options or prices or "model" in rest:
             other._options = {**self._options, **options, **prices}  # noqa: SLF001 - of this class
             other._backend = _backends.create(other.model, other._options)  # noqa: SLF001 - of this class
@@ -202,7 +215,11 @@ class LM(BaseLM):
 
     def dump_state(self) -> dict[str, Any]:
         """Return what rebuilds this model with `load_state`; never a key or another secret."""
-        return {**super().dump_state(), **_backends.public_options(self._options)}
+        state = super().dump_state()
+        if is_reasoning_model(self.model):
+            # Under the name that the constructor takes.
+            state["max_tokens"] = state.pop("max_completion_tokens", None)
+        return {**state, **_backends.public_options(self._options)}
 
     async def _send(self, request: LMRequest) -> LMResponse:
         response = await self._backend.send(request)
@@ -232,13 +249,14 @@ class LM(BaseLM):
         return (self.copy(**options), params) if options else (self, params)
 
     def _warn_of_vain_rollout(self, params: dict[str, Any]) -> None:
-        if params.get("rollout_id") is not None and not params.get("temperature"):
-            self._warn_once(
-                "rollout",
-                "`rollout_id` draws a fresh answer only at a temperature above 0, but %s got temperature=%s.",
-                self.model,
-                params.get("temperature"),
-            )
+        if params.get("rollout_id") is None or params.get("temperature") != 0 or "rollout" in self._warned:
+            return
+        self._warned |= {"rollout"}
+        warnings.warn(
+            f"rollout_id has no effect when temperature=0, as with {self.model}; set temperature>0 "
+            "to draw a fresh answer.",
+            stacklevel=4,
+        )
 
     def _warn_once(self, topic: str, message: str, *arguments: Any) -> None:
         if topic not in self._warned:

@@ -16,7 +16,9 @@ def outputs_of(response: LMResponse) -> list[Any]:
     """
     outputs = []
     for completion in response.completions:
-        output: dict[str, Any] = {"text": completion.text}
+        # As OpenAI: an answer that only calls tools has no text, rather than an empty one.
+        text = None if completion.tool_calls and not completion.text else completion.text
+        output: dict[str, Any] = {"text": text}
         if completion.reasoning:
             output["reasoning_content"] = completion.reasoning
         if completion.logprobs is not None:

@@ -13,7 +13,8 @@ HIDDEN = "***"
 
 # `token` only as the last word, so that `max_tokens` is none.
 _SECRET_NAME = re.compile(
-    r"api_?key|secret|password|credential|access_key|authorization|headers$|(?:^|[_-])token$", re.IGNORECASE
+    r"api_?key|secret|password|credential|access_key|authorization|headers$|token_provider|(?:^|[_-])token$",
+    re.IGNORECASE,
 )
 
 

@@ -12,14 +12,6 @@ from mipro.lm._lm import LM
 _BUILT_IN = f"{LM.__module__}.{LM.__qualname__}"
 # States that DSPy wrote name its own class; ours takes its place.
 _OF_DSPY = ("_dspy_lm_class", "dspy.clients.lm.LM")
-_ONLY_DSPY = (
-    "finetuning_model",
-    "launch_kwargs",
-    "train_kwargs",
-    "use_developer_role",
-    "engine",
-    "async_engine",
-)
 
 
 def rebuild(kind: type[BaseLM], state: dict[str, Any], *, allow_custom: bool) -> BaseLM:
@@ -38,7 +30,6 @@ def rebuild(kind: type[BaseLM], state: dict[str, Any], *, allow_custom: bool) ->
     old_path = values.pop(_OF_DSPY[0], None)
     if old_path is not None:
         path = _BUILT_IN if old_path == _OF_DSPY[1] else old_path
-        values = {k: v for k, v in values.items() if k not in _ONLY_DSPY}
     if kind is not BaseLM:
         return kind(**values)
     if path in (None, _BUILT_IN):
