@@ -5,10 +5,17 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mipro.search import Candidate, Job, Search, create
+from _tables import Recorded, Synthetic
+from mipro.search import Candidate, Job, Recommendation, Search, create
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Table = Synthetic | Recorded
 
 FRACTIONS = (0.10, 0.15, 0.25, 0.50, 1.00)
 
@@ -33,7 +40,9 @@ class Outcome:
     p_better: float = float("nan")
 
 
-def run_search(table, search: Search, checkpoints: list[int] | None = None):
+def run_search(
+    table: Table, search: Search, checkpoints: list[int] | None = None
+) -> Iterator[tuple[int | None, Recommendation, int]]:
     """Run a search; yields `(checkpoint, recommendation, spent)` whenever a checkpoint is reached."""
     spent = 0
     waiting = list(checkpoints or [])
@@ -48,12 +57,12 @@ def run_search(table, search: Search, checkpoints: list[int] | None = None):
         yield checkpoint, final, spent
 
 
-def scores_of(table, job: Job) -> list[float]:
+def scores_of(table: Table, job: Job) -> list[float]:
     """Look a job's scores up."""
     return table.row(job.candidate)[list(job.examples)].tolist()
 
 
-def race(name: str, racer: str, seed: int, table) -> list[Outcome]:
+def race(name: str, racer: str, seed: int, table: Table) -> list[Outcome]:
     """Run one racer on one table with all budgets."""
     if racer == "bayes":
         # Decisions do not depend on the budget, so one run shows all budgets.
@@ -67,11 +76,11 @@ def race(name: str, racer: str, seed: int, table) -> list[Outcome]:
             order=table.order.tolist(),
         )
         found = zip(FRACTIONS, run_search(table, search, limits), strict=True)
-        return [_outcome(name, racer, f, seed, table, r, spent) for f, (_, r, spent) in found]
+        return [outcome_of(name, racer, f, seed, table, r, spent) for f, (_, r, spent) in found]
     return [_race_once(name, racer, seed, table, fraction) for fraction in FRACTIONS]
 
 
-def _race_once(name: str, racer: str, seed: int, table, fraction: float) -> Outcome:
+def _race_once(name: str, racer: str, seed: int, table: Table, fraction: float) -> Outcome:
     budget = int(fraction * table.budget)
     if racer == "dspy":
         candidate, spent = dspy_loop(table, seed, fraction)
@@ -86,31 +95,29 @@ def _race_once(name: str, racer: str, seed: int, table, fraction: float) -> Outc
         racer, table.space, num_examples=examples, budget=budget, seed=seed, order=order.tolist(), **options
     )
     ((_, recommendation, spent),) = run_search(table, search)
-    return _outcome(name, racer, fraction, seed, table, recommendation, spent)
+    return outcome_of(name, racer, fraction, seed, table, recommendation, spent)
 
 
-def shrink(table, fraction: float) -> tuple[int, int]:
+def shrink(table: Table, fraction: float) -> tuple[int, int]:
     """How a user of DSPy's loop meets a smaller budget: fewer validation examples, then fewer trials."""
     examples = max(4, int(fraction * table.num_examples))
     trials = table.num_trials
-    full = (4, 0)
     while trials > 1 and _cost(examples, trials) > fraction * table.budget:
         trials -= 1
-    full = (examples, trials)
-    return full
+    return examples, trials
 
 
 def _cost(examples: int, trials: int) -> int:
     return (1 + trials // 5 + (trials % 5 != 0)) * examples + trials * min(35, examples)
 
 
-def dspy_loop(table, seed: int, fraction: float = 1.0) -> tuple[Candidate, int]:
+def dspy_loop(table: Table, seed: int, fraction: float = 1.0) -> tuple[Candidate, int]:
     """DSPy 3's `_optimize_prompt_parameters` on a table: same sampler, schedule, averages and choice.
 
     Cells met again are paid again, as there; a full evaluation of the original that its minibatch average
     earns is made again, as there.
     """
-    import optuna
+    import optuna  # noqa: PLC0415 - slow, and only this racer needs it
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     examples, trials = shrink(table, fraction)
@@ -153,14 +160,25 @@ def dspy_loop(table, seed: int, fraction: float = 1.0) -> tuple[Candidate, int]:
     return best, spent
 
 
-def _outcome(name, racer, fraction, seed, table, recommendation, spent) -> Outcome:
+def outcome_of(
+    name: str,
+    racer: str,
+    fraction: float,
+    seed: int,
+    table: Table,
+    recommendation: Recommendation,
+    spent: int,
+) -> Outcome:
+    """Judge a recommendation by the truth."""
     outcome = _score(name, racer, fraction, seed, table, recommendation.candidate, spent)
     outcome.low, outcome.high = recommendation.interval
     outcome.p_better = recommendation.p_better
     return outcome
 
 
-def _score(name, racer, fraction, seed, table, candidate, spent) -> Outcome:
+def _score(
+    name: str, racer: str, fraction: float, seed: int, table: Table, candidate: Candidate, spent: int
+) -> Outcome:
     truth = table.truth(candidate)
     return Outcome(
         setting=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ def print_report(
         print_shares(shares, members, racers)
     print_honesty(outcomes, names)
     if plot:
-        from _plot import plot_shares
+        from _plot import plot_shares  # noqa: PLC0415 - only on demand
 
         plot.write_text(plot_shares(shares, groups(names), racers))
 
@@ -106,7 +107,7 @@ def print_honesty(outcomes: Sequence[Outcome], names: Sequence[str]) -> None:
     print("|---|---|---|---|")
     changed = [o for o in mine if not o.candidate_is_original]
     bounds = (0.0, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999, 1.01)
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in pairwise(bounds):
         found = [o for o in changed if low <= o.p_better < high]
         if found:
             p = np.mean([o.p_better for o in found])

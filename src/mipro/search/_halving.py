@@ -41,7 +41,7 @@ class HalvingSearch(Search):
     def __init__(self, space: Space, book: Book, *, seed: int = 0, min_block: int = 8) -> None:
         self._space = space
         self._book = book
-        self._rng = Random(seed)
+        self._rng = Random(seed)  # noqa: S311 - no cryptography
         self._min_block = min_block
         self._survivors: list[Candidate] = []
         self._queue: list[tuple[Candidate, int]] = []

@@ -97,7 +97,7 @@ class VarianceChain:
             self.logs = slice_step(self.logs, self._density, level, rng)
             direction = rng.normal(size=len(self.logs)) * self._prior.spread
             direction[self._prior.effects :] = 0.0
-            if rng.random() < 0.5:
+            if rng.random() < 0.5:  # noqa: PLR2004 - a fair coin: one coordinate or all
                 direction[np.arange(len(direction)) != rng.integers(1, self._prior.effects)] = 0.0
             self.logs = slice_step(self.logs, self._density, direction, rng)
 

@@ -40,7 +40,7 @@ class UniformSampler(Sampler):
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
-        self._rng = Random(seed)
+        self._rng = Random(seed)  # noqa: S311 - no cryptography
 
     def suggest(self, trial: int) -> Candidate:
         """See `Sampler.suggest`."""
@@ -66,7 +66,7 @@ class TpeSampler(Sampler):
     """
 
     def __init__(self, space: Space, seed: int, *, constant_liar: bool) -> None:
-        import optuna
+        import optuna  # noqa: PLC0415 - heavy, loaded only for this search
 
         self._optuna = optuna
         self._space = space

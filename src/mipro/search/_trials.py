@@ -75,7 +75,7 @@ class TrialSearch(Search):
         self._book = book
         self._sampler = sampler
         self._settings = settings
-        self._rng = Random(seed)
+        self._rng = Random(seed)  # noqa: S311 - no cryptography
         self._trials_made = 0
         self._full_due = False
         self._pending: dict[int, _Trial] = {}
