@@ -124,11 +124,13 @@ class TestResume:
         with pytest.raises(RunMismatchError, match=named):
             optimize(**change)
 
-    def test_budget_ends_the_run_with_the_best_so_far(self, optimize, fruit_lm):
-        """The cap holds to the call, and a program comes back."""
-        best = optimize(budget=mipro.Budget(lm_calls=60))
-        assert len(fruit_lm.calls) <= 60
+    @pytest.mark.parametrize("limit", [3, 20, 60])
+    def test_budget_ends_the_run_with_the_best_so_far(self, optimize, fruit_lm, limit):
+        """The cap holds to the call in every stage, and a program comes back."""
+        best = optimize(budget=mipro.Budget(lm_calls=limit))
+        assert len(fruit_lm.calls) == limit
         assert best.optimization.stop_reason == "budget: lm_calls"
+        assert best(fruit="lime 1").colour
 
 
 class TestRefusals:

@@ -58,11 +58,12 @@ def demo(
     run_dir: Annotated[
         str | None, typer.Option(help="Folder of the run; given again, the run resumes.")
     ] = None,
+    picture: Annotated[str | None, typer.Option(help="Where to save the result as an SVG picture.")] = None,
 ) -> None:
     """Improve a deliberately vague one-line program on a real model and real data, offline."""
     from mipro.cli._demo import run_demo  # noqa: PLC0415 - loaded when used
 
-    run_demo(model=model, task=task, seed=seed, search=search, out=out, run_dir=run_dir)
+    run_demo(model=model, task=task, seed=seed, search=search, out=out, run_dir=run_dir, picture=picture)
 
 
 def main() -> None:

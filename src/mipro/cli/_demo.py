@@ -19,6 +19,8 @@ from mipro.modules import Predict
 from mipro.optimize import Bars, MIPROv2
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mipro.example import Example
     from mipro.optimize import OptimizationResult
 
@@ -34,36 +36,51 @@ def same_intent(example: Example, prediction: Any, trace: object = None) -> bool
     return normalize_text(str(prediction.intent)) == normalize_text(example.intent)
 
 
-def run_demo(*, model: str, task: str, seed: int, search: str, out: str, run_dir: str | None) -> None:
+def run_demo(
+    *,
+    model: str,
+    task: str,
+    seed: int,
+    search: str,
+    out: str,
+    run_dir: str | None = None,
+    picture: str | None = None,
+) -> None:
     """Optimize, measure on unseen examples, save, load and compare."""
-    console = Console()
+    console = Console(record=True)
     began = time.monotonic()
-    examples = big_bench(task, progress=True)
-    data = split(examples, SIZES, rng=random.Random(seed))  # noqa: S311 - a split, no secret
-    lm = LM(f"local/{model}")
-    program = Predict("utterance -> intent")
+    data = split(big_bench(task, progress=True), SIZES, rng=random.Random(seed))  # noqa: S311 - no secret
     console.print(
         f"[bold]{task}[/bold]: {SIZES['train']} train, {SIZES['val']} val, {SIZES['test']} test examples, "
-        f'no overlap; program: mipro.Predict("utterance -> intent"); model: {model}'
+        f'no overlap\nprogram: mipro.Predict("utterance -> intent")\nmodel: {model}'
     )
-    with context(lm=lm, adapter=JSONAdapter()), Bars(console) as bars:
-        optimizer = MIPROv2(
-            metric=same_intent, auto="light", seed=seed, search=search, run_dir=run_dir, callbacks=[bars]
-        )
-        best = optimizer.compile(program, trainset=data["train"], valset=data["val"], testset=data["test"])
-    result: OptimizationResult = best.optimization
-    with context(lm=lm, adapter=JSONAdapter()):
-        best.save(out)
-        loaded = Predict("utterance -> intent")
-        loaded.load(out)
-        same = sum(
-            best(**e.inputs()).toDict() == loaded(**e.inputs()).toDict() for e in data["test"][:CHECKED]
-        )
-    console.print(_table(best, result, time.monotonic() - began))
+    with context(lm=LM(f"local/{model}"), adapter=JSONAdapter()):
+        with Bars(console) as bars:
+            optimizer = MIPROv2(
+                metric=same_intent, auto="light", seed=seed, search=search, run_dir=run_dir, callbacks=[bars]
+            )
+            best = optimizer.compile(
+                Predict("utterance -> intent"),
+                trainset=data["train"],
+                valset=data["val"],
+                testset=data["test"],
+            )
+        console.print(_table(best, best.optimization, time.monotonic() - began))
+        same = _save_and_compare(best, out, data["test"][:CHECKED])
     console.print(
-        f"saved as {out}; loaded again it gives the same answer on {same} of {CHECKED} test examples"
+        f"saved as {out}; loaded again it gives the same answer on {same} of {CHECKED} test examples\n"
+        f"the run is kept in {best.optimization.run_dir}"
     )
-    console.print(f"the run is kept in {result.run_dir}")
+    if picture is not None:
+        console.save_svg(picture, title="make demo")
+
+
+def _save_and_compare(best: Any, out: str, examples: Sequence[Example]) -> int:
+    """Save the program, load it into a new one and count equal answers."""
+    best.save(out)
+    loaded = Predict("utterance -> intent")
+    loaded.load(out)
+    return sum(best(**e.inputs()).toDict() == loaded(**e.inputs()).toDict() for e in examples)
 
 
 def _table(best: Any, result: OptimizationResult, seconds: float) -> Table:

@@ -106,7 +106,7 @@ class MIPROv2:
         budget: What may be spent at most.
         run_dir: Folder of the run's ledger; given again, the run resumes. A new folder in the
             user's data folder where left out.
-        callbacks: Called with every `Progress`.
+        callbacks: Called with every `Progress`, in place of the progress bars.
 
     Raises:
         UserError: An argument makes no sense.
@@ -279,7 +279,7 @@ class MIPROv2:
             stack.enter_context(interruptible(run))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run_dir)
             listeners = list(self.callbacks)
-            if self.verbose or sys.stderr.isatty():
+            if not listeners and (self.verbose or sys.stderr.isatty()):
                 listeners.append(stack.enter_context(Bars()))
             if job.task_lm is not None:
                 stack.enter_context(context(lm=job.task_lm))
