@@ -150,9 +150,12 @@ class Module(metaclass=ModuleMeta):
         """Put `func(predictor)` in the place of every predictor; return this module."""
         from mipro.modules._predict import Predict  # noqa: PLC0415 - a Predict is a Module
 
-        for place in list(self._places()):
+        new: dict[int, Any] = {}  # a predictor that is in two places stays one
+        for place in list(parameter_places(self, Module, repeats=True)):
             if isinstance(place.value, Predict):
-                place.replace(func(place.value))
+                if id(place.value) not in new:
+                    new[id(place.value)] = func(place.value)
+                place.replace(new[id(place.value)])
         return self
 
     def set_lm(self, lm: BaseLM | None) -> None:

@@ -40,47 +40,59 @@ class Place:
     """Puts another object in the parameter's place."""
 
 
-def parameter_places(program: Any, module_type: type) -> Iterator[Place]:
+def parameter_places(program: Any, module_type: type, *, repeats: bool = False) -> Iterator[Place]:
     """Yield the parameters below `program` in the order in which attributes were set.
 
     Lists, tuples, dicts and modules are looked through; a module marked `_compiled`
-    below the program is left as it is; what is reachable twice comes once.
+    below the program is left as it is.
 
     Args:
         program: Where to begin.
         module_type: What counts as a module.
+        repeats: Whether a parameter that is in several places comes once for each.
     """
-    seen: set[int] = set()
+    walk = _Walk(module_type, repeats=repeats)
     if isinstance(program, Parameter):
-        seen.add(id(program))
+        walk.seen.add(id(program))
         yield Place("self", program, lambda _: None)
-    yield from _below(program, "", module_type, seen)
+    walk.seen.add(id(program))
+    yield from walk.below(program, "")
 
 
-def _below(module: Any, path: str, module_type: type, seen: set[int]) -> Iterator[Place]:
-    for name, value in list(vars(module).items()):
+class _Walk:
+    """A walk through a program that meets every object once."""
 
-        def replace(new: Any, owner: Any = module, name: str = name) -> None:
-            setattr(owner, name, new)
+    def __init__(self, module_type: type, *, repeats: bool) -> None:
+        self.module_type = module_type
+        self.repeats = repeats
+        self.seen: set[int] = set()
 
-        yield from _at(value, f"{path}.{name}" if path else name, replace, module_type, seen)
+    def below(self, module: Any, path: str) -> Iterator[Place]:
+        """Yield the parameters in the attributes of a module."""
+        for name, value in list(vars(module).items()):
 
+            def replace(new: Any, name: str = name) -> None:
+                setattr(module, name, new)
 
-def _at(
-    value: Any, path: str, replace: Callable[[Any], None], module_type: type, seen: set[int]
-) -> Iterator[Place]:
-    if not isinstance(value, (Parameter, module_type, list, tuple, dict)) or id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, Parameter):
-        yield Place(path, value, replace)
-    if isinstance(value, module_type):
-        # What has been optimized as a part stays as it is in the whole.
-        if not isinstance(value, Parameter) and not getattr(value, "_compiled", False):
-            yield from _below(value, path, module_type, seen)
-    else:
+            yield from self.at(value, f"{path}.{name}" if path else name, replace)
+
+    def at(self, value: Any, path: str, replace: Callable[[Any], None]) -> Iterator[Place]:
+        """Yield the parameters that `value` is or holds."""
+        if not isinstance(value, (Parameter, self.module_type, list, tuple, dict)):
+            return
+        is_known = id(value) in self.seen
+        self.seen.add(id(value))
+        if isinstance(value, Parameter) and (self.repeats or not is_known):
+            yield Place(path, value, replace)
+        if is_known or isinstance(value, Parameter):
+            return
+        if isinstance(value, self.module_type):
+            # What has been optimized as a part stays as it is in the whole.
+            if not getattr(value, "_compiled", False):
+                yield from self.below(value, path)
+            return
         for key, item, replace_item in _items(value, replace):
-            yield from _at(item, f"{path}[{key}]", replace_item, module_type, seen)
+            yield from self.at(item, f"{path}[{key}]", replace_item)
 
 
 def _items(

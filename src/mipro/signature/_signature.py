@@ -229,7 +229,12 @@ def ensure_signature(signature: Any, instructions: str | None = None) -> Any:
 
 def _create(name: str, fields: dict[str, Any], instructions: str | None) -> type[Signature]:
     def create() -> type[Signature]:
-        return pydantic.create_model(name, __base__=Signature, __doc__=instructions, **fields)
+        doc = None if instructions is None else ""
+        created = pydantic.create_model(name, __base__=Signature, __doc__=doc, **fields)
+        if instructions is not None:
+            # Not at creation, which refuses what a model may well propose, such as half a surrogate pair.
+            created.__doc__ = instructions
+        return created
 
     if not any(hasattr(Signature, field) for field in fields):
         return create()

@@ -1,0 +1,409 @@
+"""Modules: what is found in them, copies, state on disk."""
+
+import asyncio
+import copy
+import datetime as dt
+import enum
+import json
+import logging
+import threading
+
+import pydantic
+import pytest
+
+from mipro.context import context
+from mipro.errors import StateError, UserError
+from mipro.example import Example, Prediction
+from mipro.modules import ChainOfThought, Module, Parameter, Predict, ReAct
+from mipro.testing.lms import ScriptedLM
+
+
+class Hop(Module):
+    """A part with a predictor."""
+
+    def __init__(self):
+        super().__init__()
+        self.query = Predict("question -> query")
+
+
+class Program(Module):
+    """Predictors in every place they can be."""
+
+    def __init__(self):
+        self.first = Predict("question -> answer")  # no super().__init__(): allowed
+        self.hops = [Hop(), Hop()]
+        self.by_name = {"a": ChainOfThought("question -> answer"), "b": [Predict("x -> y")]}
+        self.pair = (Predict("p -> q"), 3)
+        self.again = self.first
+        self.parent = self
+
+
+NAMES = ["first", "hops[0].query", "hops[1].query", "by_name['a'].predict", "by_name['b'][0]", "pair[0]"]
+
+
+def test_predictors_are_found_in_the_order_in_which_they_were_set():
+    """In attributes, lists, tuples, dicts and modules, each once."""
+    program = Program()
+    assert [name for name, _ in program.named_predictors()] == NAMES
+    assert [name for name, _ in program.named_parameters()] == NAMES
+    assert len(program.parameters()) == len(NAMES)
+
+
+def test_predictors_are_a_list_and_a_function():
+    """Documents of the field use both."""
+    program = Program()
+    assert program.predictors[0] is program.first
+    assert program.predictors() == list(program.predictors)
+    assert [p.signature.signature for p in program.predictors()][-1] == "p -> q"
+    assert Predict("a -> b").predictors[0].signature.signature == "a -> b"
+
+
+def test_a_program_may_have_its_own_predictors():
+    """An attribute of that name is the program's."""
+
+    class Own(Module):
+        def __init__(self):
+            super().__init__()
+            self.predictors = [Predict("a -> b")]
+
+    program = Own()
+    assert len(program.predictors) == 1
+    assert [name for name, _ in program.named_predictors()] == ["predictors[0]"]
+
+
+def test_an_optimized_part_is_left_as_it_is():
+    """What is inside a module marked as compiled is not found; the module itself still is."""
+    program = Program()
+    program.hops[0]._compiled = True
+    assert "hops[0].query" not in [name for name, _ in program.named_predictors()]
+    program._compiled = True
+    assert "first" in [name for name, _ in program.named_predictors()]
+
+
+def test_every_predictor_can_be_replaced():
+    """Wherever it is, in tuples too."""
+    program = Program()
+    assert program.map_named_predictors(lambda p: Predict(p.signature.with_instructions("New."))) is program
+    assert {p.signature.instructions for p in program.predictors()} == {"New."}
+    assert program.pair[1] == 3
+    assert program.again is program.first
+
+
+def test_sub_modules_are_found_nearest_first():
+    """Of any type that is asked for."""
+    found = [name for name, _ in Program().named_sub_modules(Hop)]
+    assert found == ["self.hops[0]", "self.hops[1]"]
+    program = Program()
+    program.hops[0]._compiled = True
+    names = [name for name, _ in program.named_sub_modules(Predict, skip_compiled=True)]
+    assert "self.hops[0].query" not in names
+    assert "self.hops[1].query" in names
+
+
+def test_parameters_of_the_user_are_found():
+    """They need not be predictors."""
+
+    class Weights(Parameter):
+        def reset(self):
+            self.values = []
+
+        def dump_state(self):
+            return {"values": self.values}
+
+        def load_state(self, state):
+            self.values = state["values"]
+
+    program = Hop()
+    program.weights = Weights()
+    program.weights.values = [1]
+    other = Hop()
+    other.weights = Weights()
+    other.load_state(program.dump_state())
+    assert other.weights.values == [1]
+    assert other.reset_copy().weights.values == []
+
+
+def test_a_copy_shares_nothing_but_its_model():
+    """Nor does a copy of a copy."""
+    program, lm = Program(), ScriptedLM([])
+    program.set_lm(lm)
+    program.first.demos = [{"question": "Q", "answer": ["A"]}]
+    copied = program.deepcopy()
+    copied.first.demos[0]["answer"].append("B")
+    copied.first.signature = copied.first.signature.with_instructions("New.")
+    assert program.first.demos == [{"question": "Q", "answer": ["A"]}]
+    assert program.first.signature.instructions != "New."
+    assert copied.get_lm() is lm
+    assert copied.again is copied.first
+
+
+def test_what_can_not_be_copied_is_shared(caplog):
+    """And said in the log."""
+    program = Hop()
+    program.lock = threading.Lock()
+    with caplog.at_level(logging.WARNING):
+        copied = program.deepcopy()
+    assert copied.lock is program.lock
+    assert copied.query is not program.query
+    assert "'lock'" in caplog.text
+
+
+def test_a_reset_copy_has_learned_nothing():
+    """The original keeps what it has."""
+    program = Program()
+    program.first.demos = [{"question": "Q"}]
+    assert program.reset_copy().first.demos == []
+    assert program.first.demos
+
+
+def test_histories_are_not_copied():
+    """They would only grow."""
+    program = Hop()
+    program.history.append({})
+    assert program.deepcopy().history == copy.deepcopy(program).history == []
+
+
+def test_models_are_set_and_got_together():
+    """Different ones can't be got."""
+    program, lm = Program(), ScriptedLM([])
+    assert program.get_lm() is None
+    program.set_lm(lm)
+    assert program.get_lm() is lm
+    program.first.lm = None
+    with pytest.raises(UserError, match="Multiple LMs"):
+        program.get_lm()
+
+
+def test_a_module_without_forward_says_so():
+    """Both ways to call."""
+    with pytest.raises(NotImplementedError, match="`Hop` must define `forward`"):
+        Hop()()
+    with pytest.raises(NotImplementedError, match="`Hop` must define `aforward`"):
+        asyncio.run(Hop().acall())
+
+
+def test_arguments_of_any_form_reach_forward():
+    """Modules of the user may take positional ones."""
+
+    class Add(Module):
+        def forward(self, a, b=1):
+            return Prediction(sum=a + b)
+
+    assert Add()(2).sum == 3
+    assert Add()(2, b=5).sum == 7
+
+
+def test_the_repr_shows_the_predictors():
+    """By their paths."""
+    assert repr(Hop()).startswith("query = Predict(StringSignature(question -> query")
+
+
+def test_callbacks_hear_of_every_call():
+    """Start and end, also when it fails."""
+    events = []
+
+    class Listener:
+        def on_module_start(self, call_id, instance, inputs):
+            events.append(("start", call_id, type(instance).__name__, inputs))
+
+        def on_module_end(self, call_id, outputs, exception):
+            events.append(("end", call_id, outputs and outputs.answer, type(exception).__name__))
+
+    predictor = Predict("question -> answer", callbacks=[Listener()])
+    with context(lm=ScriptedLM([{"answer": "A"}])):
+        predictor(question="Q")
+    with context(lm=None), pytest.raises(UserError):
+        predictor(question="Q")
+    assert [event[0] for event in events] == ["start", "end"] * 2
+    assert events[0][2:] == ("Predict", {"question": "Q"})
+    assert (events[1][2:], events[3][2:]) == (("A", "NoneType"), (None, "UserError"))
+    assert events[0][1] == events[1][1] != events[2][1]
+
+
+class Colour(enum.Enum):
+    """Colours."""
+
+    RED = "red"
+
+
+class Thing(pydantic.BaseModel):
+    """A value that JSON holds as a dict."""
+
+    day: dt.date
+
+
+def filled():
+    """Return a program with all that an optimizer may set."""
+    program = Program()
+    program.first.signature = program.first.signature.with_instructions("Be brief. Ünïcode \ud800.")
+    program.first.demos = [
+        Example(question="Q", answer=Thing(day=dt.date(2024, 5, 1)), augmented=True),
+        {"question": Colour.RED, "answer": (1, {2: [Example(x=1)]})},
+    ]
+    program.hops[1].query.traces = [Example(a=1)]
+    return program
+
+
+@pytest.mark.parametrize("name", ["program.json", "my_optimized_prompt", "deep/er/program.txt"])
+def test_a_program_is_saved_and_loaded(name, tmp_path):
+    """With any ending or none."""
+    path = tmp_path / name
+    filled().save(path)
+    other = Program()
+    other.load(str(path))
+    assert other.first.signature.instructions == "Be brief. Ünïcode \ud800."
+    assert other.first.demos[0] == {"question": "Q", "answer": {"day": "2024-05-01"}, "augmented": True}
+    assert other.dump_state() == json.loads(json.dumps(filled().dump_state()))
+
+
+def test_a_single_predictor_is_saved_and_loaded(tmp_path):
+    """It is a program too."""
+    predictor = Predict("question -> answer")
+    predictor.demos = [{"question": "Q", "answer": "A"}]
+    predictor.save(tmp_path / "p.json")
+    other = Predict("question -> answer")
+    other.load(tmp_path / "p.json")
+    assert other.demos == predictor.demos
+
+
+def test_the_same_program_gives_the_same_file(tmp_path):
+    """Nothing in it depends on time or place, and nothing is left beside it."""
+    for name in ("a", "b"):
+        filled().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    """What can't be written leaves the old file as it was."""
+    path = tmp_path / "program.json"
+    program = filled()
+    program.save(path)
+    before = path.read_bytes()
+    program.first.demos = [{("no", "key"): 1}]
+    with pytest.raises(StateError, match="can't be written as JSON"):
+        program.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_key_is_saved(tmp_path):
+    """The model is, without it."""
+    from mipro.lm import LM
+
+    program = Hop()
+    program.set_lm(LM("openai/some-model", api_key="sk-very-secret", temperature=0.5))
+    program.save(tmp_path / "p.json")
+    assert "sk-very-secret" not in (tmp_path / "p.json").read_text()
+    other = Hop()
+    other.load(tmp_path / "p.json")
+    assert (other.get_lm().model, other.get_lm().kwargs["temperature"]) == ("openai/some-model", 0.5)
+
+
+def test_an_address_is_loaded_only_from_files_that_are_trusted(tmp_path, caplog):
+    """Otherwise the next call would send the key there."""
+    from mipro.lm import LM
+
+    program = Hop()
+    program.set_lm(LM("openai/some-model", api_key="k", api_base="http://127.0.0.1:1/v1"))
+    state = program.dump_state()
+    state["query"]["lm"]["api_base"] = "http://127.0.0.1:1/v1"
+    with caplog.at_level(logging.WARNING):
+        other = Hop()
+        other.load_state(state)
+    assert "127.0.0.1" not in other.get_lm().endpoint
+    assert "Ignoring unsafe LM config key(s) during state load: ['api_base']" in caplog.text
+    other.load_state(state, allow_unsafe_lm_state=True)
+    assert "127.0.0.1" in other.get_lm().endpoint
+
+
+def edited(path, change):
+    """Save a program, change its file, and return the path."""
+    program = filled()
+    program.save(path)
+    document = json.loads(path.read_text("utf-8", "surrogatepass"))
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["metadata"].update(schema_version=2), "newer mipro.*version 2, this one reads up to 1"),
+        (lambda d: d["metadata"]["predictors"].update(first="a -> b"), "of another program"),
+        (lambda d: d.pop("first"), r"lacks the predictors \['first'\]"),
+        (lambda d: d.update(other={}), r"has the unknown \['other'\]"),
+        (lambda d: d["first"].update(surprise=1), r"unknown fields \['surprise'\]"),
+        (lambda d: d["first"]["signature"].pop("fields"), "must have `instructions` and `fields`"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(change, message, tmp_path):
+    """The message names what is wrong."""
+    program = Program()
+    before = program.dump_state()
+    with pytest.raises(StateError, match=message):
+        program.load(edited(tmp_path / "p.json", change))
+    assert program.dump_state() == before
+
+
+def test_a_file_of_dspy_is_loaded(tmp_path):
+    """Its layout is the same."""
+    state = {
+        "query": {
+            "traces": [],
+            "train": [],
+            "demos": [{"augmented": True, "question": "Q", "query": "q"}],
+            "signature": {
+                "instructions": "Find.",
+                "fields": [{"prefix": "Question:", "description": "${question}"},
+                           {"prefix": "Query:", "description": "${query}"}],
+            },
+            "lm": None,
+        },
+        "metadata": {"dependency_versions": {"python": "3.11", "dspy": "3.0.3", "cloudpickle": "3.1"}},
+    }  # fmt: skip
+    (tmp_path / "d.json").write_text(json.dumps(state))
+    program = Hop()
+    program.load(tmp_path / "d.json")
+    assert program.query.signature.instructions == "Find."
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "\xff", "[" * 100_000])
+def test_a_file_that_is_no_program_is_refused(content, tmp_path):
+    """Whatever is in it."""
+    (tmp_path / "p.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(StateError, match="is not a saved program"):
+        Hop().load(tmp_path / "p.json")
+
+
+def test_pickles_are_neither_written_nor_read(tmp_path):
+    """They run code."""
+    for action in (
+        lambda: Hop().save(tmp_path / "p.pkl"),
+        lambda: Hop().load(tmp_path / "p.pkl"),
+        lambda: Hop().save(tmp_path / "folder", save_program=True),
+        lambda: Hop().load(tmp_path / "p.json", allow_pickle=True),
+    ):
+        with pytest.raises(UserError, match="pickle"):
+            action()
+    with pytest.raises(UserError, match="is a directory"):
+        Hop().save(tmp_path)
+    with pytest.raises(UserError, match="there is no saved program"):
+        Hop().load(tmp_path / "nothing.json")
+
+
+def test_a_program_that_was_loaded_answers_the_same(tmp_path):
+    """Prompt for prompt."""
+    program, lm = (
+        ReAct("question -> answer"),
+        ScriptedLM(lambda messages, **kwargs: {"answer": "A", "reasoning": "r"}),
+    )
+    program.extract.predict.demos = [{"question": "Q", "trajectory": "t", "reasoning": "r", "answer": "A"}]
+    program.save(tmp_path / "p")
+    other = ReAct("question -> answer")
+    other.load(tmp_path / "p")
+    with context(lm=lm):
+        program(question="Q", max_iters=0)
+        other(question="Q", max_iters=0)
+    assert lm.calls[0] == lm.calls[1]

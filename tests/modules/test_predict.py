@@ -1,0 +1,327 @@
+"""Predict: one call, its options, its warnings, its state."""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mipro.adapters import ChatAdapter, JSONAdapter
+from mipro.context import configure, context, settings
+from mipro.errors import AdapterParseError, StateError, UserError
+from mipro.example import Example
+from mipro.lm import track_usage
+from mipro.modules import Module, Predict
+from mipro.signature import InputField, OutputField, Signature
+from mipro.testing.lms import ScriptedLM
+
+
+def echo(messages, **kwargs):
+    """Answer with the question, for any number of calls."""
+    return {"answer": messages[-1]["content"].split("\n")[1]}
+
+
+def test_a_call_gives_the_output_fields():
+    """Typed as declared."""
+    with context(lm=ScriptedLM([{"answer": 42}])):
+        prediction = Predict("question -> answer: int")(question="6 * 7?")
+    assert prediction.answer == 42
+    assert prediction.get_metadata() == {"adapter": "ChatAdapter"}
+
+
+def test_the_model_of_the_call_wins_over_that_of_the_predictor_and_the_setting():
+    """In this order."""
+    predictor = Predict("question -> answer")
+    of_call, of_predictor, of_setting = (
+        ScriptedLM([{"answer": name}]) for name in ("call", "predictor", "setting")
+    )
+    with context(lm=of_setting):
+        assert predictor(question="Q").answer == "setting"
+        predictor.lm = of_predictor
+        assert predictor(question="Q").answer == "predictor"
+        assert predictor(question="Q", lm=of_call).answer == "call"
+
+
+@pytest.mark.parametrize(
+    ("lm", "message"),
+    [
+        (None, "No LM is loaded"),
+        ("openai/gpt-4o-mini", "must be an instance of `BaseLM`, not a string"),
+        (print, "must be an instance of `BaseLM`, but got builtin_function_or_method"),
+    ],
+)
+def test_what_is_no_model_is_refused(lm, message):
+    """With what to do instead."""
+    with context(lm=lm), pytest.raises(UserError, match=message):
+        Predict("question -> answer")(question="Q")
+
+
+def test_positional_arguments_are_refused():
+    """The message names the fields; also when awaited."""
+    predictor = Predict("question, hint -> answer")
+    with pytest.raises(UserError, match=r"'question, hint'.*predict\(question=input_value"):
+        predictor("Q")
+    with pytest.raises(UserError, match="Positional arguments"):
+        asyncio.run(predictor.acall("Q"))
+
+
+def test_config_of_the_call_wins_over_that_of_the_predictor():
+    """And both reach the model."""
+    lm = ScriptedLM([{"answer": "A"}] * 2)
+    predictor = Predict("question -> answer", temperature=0.3, max_tokens=5)
+    with context(lm=lm):
+        predictor(question="Q", config={"temperature": 0.9})
+        predictor.update_config(stop=["x"])
+        predictor(question="Q")
+    assert lm.calls[0]["kwargs"] == {"temperature": 0.9, "max_tokens": 5}
+    assert (
+        lm.calls[1]["kwargs"]
+        == predictor.get_config()
+        == {"temperature": 0.3, "max_tokens": 5, "stop": ["x"]}
+    )
+
+
+def test_several_completions_are_asked_for_with_a_temperature():
+    """Since a cold model would say the same n times."""
+    lm = ScriptedLM([[{"answer": "A"}, {"answer": "B"}], [{"answer": "A"}, {"answer": "B"}]])
+    with context(lm=lm):
+        prediction = Predict("question -> answer", n=2)(question="Q")
+        Predict("question -> answer", n=2, temperature=0.5)(question="Q")
+    assert prediction.completions.answer == ["A", "B"]
+    assert [call["kwargs"]["temperature"] for call in lm.calls] == [0.7, 0.5]
+
+
+def test_demos_and_signature_can_be_given_for_one_call():
+    """The predictor keeps its own."""
+    lm = ScriptedLM([{"other": "A"}, {"answer": "B"}])
+    predictor = Predict("question -> answer")
+    predictor.demos = [Example(question="Q0", answer="A0")]
+    with context(lm=lm):
+        prediction = predictor(question="Q", signature="question -> other", demos=[])
+        predictor(question="Q")
+    assert prediction.other == "A"
+    assert [len(call["messages"]) for call in lm.calls] == [2, 4]
+
+
+def test_an_input_may_have_the_name_of_an_option():
+    """A field called `config` is a field."""
+    lm = ScriptedLM([{"answer": "A"}])
+    with context(lm=lm):
+        Predict("config, demos -> answer")(config="c", demos="d")
+    assert "[[ ## config ## ]]\nc\n\n[[ ## demos ## ]]\nd" in lm.calls[0]["messages"][-1]["content"]
+
+
+def test_inputs_with_a_default_may_be_left_out():
+    """The default is sent and traced."""
+
+    class WithDefault(Signature):
+        question: str = InputField(default="Why?")
+        answer: str = OutputField()
+
+    trace = []
+    with context(lm=ScriptedLM([{"answer": "A"}]), trace=trace):
+        Predict(WithDefault)()
+    assert trace[0][1] == {"question": "Why?"}
+
+
+FAULTS = [
+    ({"question": "Q", "count": 1, "other": 2}, "fields not in signature.*'other'"),
+    ({"question": "Q"}, r"Not all input fields.*Missing: \['count'\]"),
+    ({"question": "Q", "count": "many"}, "Type mismatch for field 'count': expected int"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "message"), FAULTS)
+def test_inputs_that_do_not_fit_are_named_in_a_warning(inputs, message, caplog):
+    """Once, however often the call is made."""
+    predictor = Predict("question: str, count: int, hint: str | None -> answer")
+    with context(lm=ScriptedLM(echo)), caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            predictor(**inputs)
+    assert len(caplog.records) == 1
+    assert __import__("re").search(message, caplog.text)
+
+
+@pytest.mark.parametrize(("inputs", "message"), FAULTS)
+def test_inputs_that_do_not_fit_are_errors_when_strict(inputs, message):
+    """Before the model is asked."""
+    lm = ScriptedLM([])
+    with context(lm=lm, strict=True), pytest.raises(UserError, match=message):
+        Predict("question: str, count: int -> answer")(**inputs)
+    assert lm.calls == []
+
+
+def test_the_type_of_inputs_need_not_be_checked():
+    """With `warn_on_type_mismatch=False`; passages may stand for a text anyway."""
+    with context(lm=ScriptedLM(echo), strict=True):
+        Predict("question: str -> answer")(question=["p1", "p2"])
+        Predict("question -> answer")(question=3)
+
+
+def test_calls_are_traced_where_there_is_a_trace():
+    """Predictor, inputs and prediction, bounded."""
+    predictor = Predict("question -> answer")
+    with context(lm=ScriptedLM(echo), trace=[], max_trace_size=2):
+        predictions = [predictor(question=str(number)) for number in range(3)]
+        predictor(question="untraced", _trace=False)
+        assert settings.trace == [(predictor, {"question": str(n)}, predictions[n]) for n in (1, 2)]
+
+
+def test_a_fallback_is_said_in_the_trace():
+    """The prediction's notes say which adapter could not read what."""
+    with context(lm=ScriptedLM(["??", '{"answer": "A"}']), trace=[]):
+        Predict("question -> answer")(question="Q")
+        notes = settings.trace[0][2].get_metadata()
+    assert notes["adapter"] == "JSONAdapter"
+    assert "'??'" in notes["fallback"]
+
+
+def test_the_adapter_is_a_setting():
+    """A chat adapter by default."""
+    lm = ScriptedLM([{"answer": "A"}])
+    with context(lm=lm, adapter=JSONAdapter()):
+        assert Predict("question -> answer")(question="Q").answer == "A"
+    assert "JSON" in str(lm.calls[0]["messages"])
+
+
+def test_a_parse_error_is_raised_when_nothing_helps():
+    """It can be told from other failures."""
+    adapter = ChatAdapter(use_json_adapter_fallback=False)
+    with context(lm=ScriptedLM(["??"]), adapter=adapter), pytest.raises(AdapterParseError):
+        Predict("question -> answer")(question="Q")
+
+
+def test_usage_is_counted_per_prediction():
+    """With the setting `track_usage`; the outermost module counts."""
+
+    class Two(Module):
+        def __init__(self):
+            super().__init__()
+            self.step = Predict("question -> answer")
+
+        def forward(self, question):
+            self.step(question=question)
+            return self.step(question=question)
+
+    program = Two()
+    with context(lm=ScriptedLM(echo), track_usage=True):
+        total = program(question="Q").get_lm_usage()["scripted"]["total_tokens"]
+        single = program.step(question="Q").get_lm_usage()["scripted"]["total_tokens"]
+    assert total == 2 * single > 0
+    with context(lm=ScriptedLM(echo)), track_usage() as tracker:
+        assert program(question="Q").get_lm_usage() is None
+    assert tracker.get_total_tokens()["scripted"]["total_tokens"] == total
+
+
+def test_64_concurrent_calls_never_mix():
+    """Each thread has its own model, inputs, trace and history."""
+    predictor = Predict("question -> answer")
+
+    def call(number):
+        lm = ScriptedLM(lambda messages, **kwargs: {"answer": f"{number}:{echo(messages)['answer']}"})
+        with context(lm=lm, trace=[]):
+            answers = [predictor(question=f"{number}.{step}").answer for step in range(5)]
+            traced = [inputs["question"] for _, inputs, _ in settings.trace]
+        assert len(lm.history) == 5
+        return answers, traced
+
+    with ThreadPoolExecutor(64) as pool:
+        results = list(pool.map(call, range(64)))
+    for number, (answers, traced) in enumerate(results):
+        assert traced == [f"{number}.{step}" for step in range(5)]
+        assert answers == [f"{number}:{question}" for question in traced]
+
+
+def test_64_concurrent_tasks_never_mix():
+    """The same for tasks of one loop."""
+    predictor = Predict("question -> answer")
+
+    async def call(number):
+        lm = ScriptedLM(lambda messages, **kwargs: {"answer": f"{number}:{echo(messages)['answer']}"})
+        with context(lm=lm, trace=[]):
+            answers = [(await predictor.acall(question=f"{number}.{step}")).answer for step in range(3)]
+            assert [inputs["question"] for _, inputs, _ in settings.trace] == [
+                f"{number}.{s}" for s in range(3)
+            ]
+        return answers
+
+    async def main():
+        return await asyncio.gather(*(call(number) for number in range(64)))
+
+    for number, answers in enumerate(asyncio.run(main())):
+        assert answers == [f"{number}:{number}.{step}" for step in range(3)]
+
+
+def test_history_is_kept_by_module_and_model():
+    """Each sees the calls it made."""
+    lm = ScriptedLM(echo)
+    first, second = Predict("question -> answer"), Predict("question -> answer")
+    with context(lm=lm):
+        first(question="1")
+        first(question="2")
+        second(question="3")
+    assert (len(first.history), len(second.history), len(lm.history)) == (2, 1, 3)
+
+
+def test_state_goes_there_and_back():
+    """Instructions, demos and traces; the model without a key."""
+    predictor = Predict("question -> answer")
+    predictor.signature = predictor.signature.with_instructions("Be brief.")
+    predictor.demos = [Example(question="Q", answer="A", augmented=True), {"question": "Q2", "answer": ["x"]}]
+    state = predictor.dump_state()
+    other = Predict("question -> answer").load_state(state)
+    assert other.signature.instructions == "Be brief."
+    assert other.demos == [
+        {"question": "Q", "answer": "A", "augmented": True},
+        {"question": "Q2", "answer": ["x"]},
+    ]
+    assert other.dump_state() == state
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"surprise": 1}, r"unknown fields \['surprise'\]"),
+        ({"signature": None}, "must have `instructions` and `fields`"),
+        ({"signature": {"instructions": "x", "fields": []}}, "has 0 fields"),
+    ],
+)
+def test_a_state_of_something_else_is_refused_and_changes_nothing(change, message):
+    """The message names what is wrong."""
+    predictor = Predict("question -> answer")
+    before = predictor.dump_state()
+    with pytest.raises(StateError, match=message):
+        predictor.load_state({**before, "demos": [{"question": "Q"}], **change})
+    assert predictor.dump_state() == before
+
+
+def test_reset_forgets_what_was_learned():
+    """Demos, traces and model."""
+    predictor = Predict("question -> answer")
+    predictor.demos, predictor.lm = [{"question": "Q"}], ScriptedLM([])
+    predictor.reset()
+    assert (predictor.demos, predictor.lm, predictor.traces, predictor.train) == ([], None, [], [])
+
+
+def test_a_predictor_needs_a_signature():
+    """None is none."""
+    with pytest.raises(UserError, match="`signature` must be a signature"):
+        Predict(None)
+
+
+def test_predicted_outputs_reach_the_model():
+    """OpenAI's `prediction` parameter is no input."""
+    lm = ScriptedLM([{"answer": "A"}])
+    with context(lm=lm):
+        Predict("question -> answer")(question="Q", prediction={"type": "content", "content": "A"})
+    assert lm.calls[0]["kwargs"] == {"prediction": {"type": "content", "content": "A"}}
+
+
+def test_configure_sets_the_model_for_all():
+    """Until it is set again."""
+    before = settings.lm
+    try:
+        configure(lm=ScriptedLM([{"answer": "A"}]))
+        assert Predict("question -> answer")(question="Q").answer == "A"
+    finally:
+        configure(lm=before)

@@ -1,0 +1,310 @@
+"""ChainOfThought, ReAct, Parallel, asyncify, majority."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from mipro.adapters import Tool
+from mipro.context import context, settings
+from mipro.errors import (
+    ContextWindowError,
+    LMRateLimitError,
+    LMRequestError,
+    ProgramError,
+    RunStopped,
+    UserError,
+)
+from mipro.example import Completions, Example, Prediction
+from mipro.modules import ChainOfThought, Module, Parallel, Predict, ReAct, asyncify, majority, syncify
+from mipro.signature import OutputField
+from mipro.testing.lms import ScriptedLM
+
+
+def test_chain_of_thought_reasons_first():
+    """The field comes before all other outputs."""
+    with context(lm=ScriptedLM([{"reasoning": "R", "answer": 3}])):
+        prediction = ChainOfThought("question -> answer: int", temperature=0.1)(question="Q")
+    assert prediction.toDict() == {"reasoning": "R", "answer": 3}
+
+
+def test_chain_of_thought_can_be_awaited_and_its_field_chosen():
+    """Type and description of the reasoning."""
+    steps = ChainOfThought("question -> answer", rationale_field_type=list[str])
+    with context(lm=ScriptedLM([{"reasoning": ["a", "b"], "answer": "A"}])):
+        assert asyncio.run(steps.acall(question="Q")).reasoning == ["a", "b"]
+    other = ChainOfThought("question -> answer", rationale_field=OutputField(desc="think"))
+    assert other.predict.signature.fields["reasoning"].json_schema_extra["desc"] == "think"
+
+
+def step(tool, **arguments):
+    """Return an agent's turn."""
+    return {"next_thought": "T", "next_tool_name": tool, "next_tool_args": arguments}
+
+
+ANSWER = {"reasoning": "R", "answer": "A"}
+
+
+def add(x: int, y: int) -> int:
+    """Add two numbers."""
+    return x + y
+
+
+async def slow_add(x: int, y: int) -> int:
+    """Add two numbers slowly."""
+    await asyncio.sleep(0)
+    return x + y
+
+
+def test_an_agent_calls_tools_until_it_finishes():
+    """The trajectory is in the prediction."""
+    lm = ScriptedLM([step("add", x=1, y="2"), step("finish"), ANSWER])
+    with context(lm=lm):
+        prediction = ReAct("question -> answer", tools=[add])(question="1 + 2?")
+    assert prediction.answer == "A"
+    assert prediction.trajectory == {
+        "thought_0": "T", "tool_name_0": "add", "tool_args_0": {"x": 1, "y": "2"}, "observation_0": 3,
+        "thought_1": "T", "tool_name_1": "finish", "tool_args_1": {}, "observation_1": "Completed.",
+    }  # fmt: skip
+    assert "[[ ## observation_0 ## ]]\n3" in lm.calls[1]["messages"][-1]["content"]
+
+
+def test_an_agent_needs_no_tools():
+    """It can only finish."""
+    with context(lm=ScriptedLM([step("finish"), ANSWER])):
+        assert ReAct("question -> answer")(question="Q").answer == "A"
+
+
+def test_an_agent_stops_after_max_iters():
+    """The call's own limit wins over the constructor's."""
+    lm = ScriptedLM([step("add", x=1, y=1), ANSWER] * 2)
+    agent = ReAct("question -> answer", tools=[add], max_iters=1)
+    with context(lm=lm):
+        assert len(agent(question="Q").trajectory) == 4
+        assert agent(question="Q", max_iters=1).answer == "A"
+
+
+def test_a_failing_tool_is_an_observation():
+    """Wrong arguments too; the agent goes on."""
+
+    def broken() -> str:
+        raise OSError("no disk")
+
+    lm = ScriptedLM([step("broken"), step("add", x="a", y=1), step("finish"), ANSWER])
+    with context(lm=lm):
+        trajectory = ReAct("question -> answer", tools=[broken, add])(question="Q").trajectory
+    assert trajectory["observation_0"] == "Execution error in broken: OSError: no disk"
+    assert trajectory["observation_1"].startswith("Execution error in add: UserError: Arg x is invalid")
+
+
+@pytest.mark.parametrize("error", [RunStopped("over"), LMRateLimitError("busy")])
+def test_failures_of_the_run_and_of_the_infrastructure_are_no_observations(error):
+    """They are nobody's answer."""
+
+    def ask() -> str:
+        raise error
+
+    with context(lm=ScriptedLM([step("ask")])), pytest.raises(type(error)):
+        ReAct("question -> answer", tools=[ask])(question="Q")
+
+
+def test_a_request_that_a_tool_got_wrong_is_an_observation():
+    """That is the program's fault."""
+
+    def ask() -> str:
+        raise LMRequestError("refused")
+
+    with context(lm=ScriptedLM([step("ask"), step("finish"), ANSWER])):
+        observed = ReAct("question -> answer", tools=[ask])(question="Q").trajectory["observation_0"]
+    assert observed == "Execution error in ask: LMRequestError: refused"
+
+
+def test_an_agent_that_chooses_no_valid_tool_answers_with_what_it_has():
+    """After the adapter has asked once more."""
+    with context(lm=ScriptedLM([step("nothing"), step("nothing"), ANSWER])):
+        prediction = ReAct("question -> answer", tools=[add])(question="Q")
+    assert (prediction.answer, prediction.trajectory) == ("A", {})
+
+
+def too_long(limit):
+    """Return a model whose window holds so many steps."""
+
+    def answer(messages, **kwargs):
+        text = messages[-1]["content"]
+        if text.count("[[ ## observation_") > limit:
+            raise ContextWindowError("too long")
+        return ANSWER if "[[ ## answer ## ]]" in text else step("add", x=1, y=1)
+
+    return ScriptedLM(answer)
+
+
+def test_the_oldest_step_is_left_out_when_the_prompt_is_too_long():
+    """And the agent goes on."""
+    with context(lm=too_long(2)):
+        prediction = ReAct("question -> answer", tools=[add], max_iters=5)(question="Q")
+    assert prediction.answer == "A"
+    assert [key for key in prediction.trajectory if key.startswith("thought")] == ["thought_3", "thought_4"]
+
+
+def test_a_prompt_that_can_not_be_shortened_is_an_error():
+    """One step is the least."""
+    with context(lm=too_long(0)), pytest.raises(ContextWindowError, match="cannot be truncated"):
+        ReAct("question -> answer", tools=[add])(question="Q")
+
+
+def test_an_awaited_agent_awaits_its_tools():
+    """Sync and async ones, and with the same result."""
+    lm = ScriptedLM([step("slow_add", x=1, y=2), step("add", x=1, y=3), step("finish"), ANSWER])
+    with context(lm=lm):
+        agent = ReAct("question -> answer", tools=[slow_add, Tool(add)])
+        trajectory = asyncio.run(agent.acall(question="Q")).trajectory
+    assert (trajectory["observation_0"], trajectory["observation_1"]) == (3, 4)
+
+
+def test_tools_have_distinct_names():
+    """`finish` is taken."""
+    with pytest.raises(UserError, match="`add` is taken"):
+        ReAct("question -> answer", tools=[add, add])
+    with pytest.raises(UserError, match="`finish` is taken"):
+        ReAct("question -> answer", tools=[Tool(add, name="finish")])
+
+
+def test_an_input_may_be_called_max_iters():
+    """Then it is an input."""
+    lm = ScriptedLM([step("finish"), ANSWER])
+    with context(lm=lm):
+        ReAct("max_iters: int -> answer")(max_iters=7)
+    assert "[[ ## max_iters ## ]]\n7" in lm.calls[0]["messages"][-1]["content"]
+
+
+class Double(Module):
+    """Doubles, and fails on odd numbers."""
+
+    def forward(self, x):
+        """Return a prediction."""
+        if x % 2:
+            raise OSError(f"odd: {x}")
+        return Prediction(y=2 * x, lm=settings.lm)
+
+
+def test_pairs_run_in_threads_under_the_settings_of_the_caller():
+    """Examples, dicts, tuples; the results in order."""
+    inputs = [Example(x=2, z=0).with_inputs("x"), {"x": 4}, (6,)]
+    with context(lm="mine"):
+        results = Parallel(num_threads=3)([(Double(), given) for given in inputs])
+    assert [(result.y, result.lm) for result in results] == [(4, "mine"), (8, "mine"), (12, "mine")]
+
+
+def test_failed_pairs_are_none_and_can_be_asked_for():
+    """With their errors."""
+    parallel = Parallel(num_threads=2, return_failed_examples=True, max_errors=5)
+    results, failed, errors = parallel([(Double(), {"x": x}) for x in (1, 2, 3)])
+    assert [result and result.y for result in results] == [None, 4, None]
+    assert failed == [{"x": 1}, {"x": 3}]
+    assert [str(error) for error in errors] == ["odd: 1", "odd: 3"]
+
+
+def test_too_many_failures_end_it():
+    """With the last of them."""
+    with pytest.raises(ProgramError, match="2 calls failed.*OSError: odd") as caught:
+        Parallel(num_threads=1, max_errors=2)([(Double(), {"x": x}) for x in (1, 3, 5, 7)])
+    assert caught.value.count == 2
+
+
+def test_the_end_of_a_run_is_not_counted_but_raised():
+    """Whatever `max_errors` says."""
+
+    def over():
+        raise RunStopped("over")
+
+    with pytest.raises(RunStopped):
+        Parallel(num_threads=2, max_errors=100)([(over, {})])
+
+
+def test_pairs_nest():
+    """A Parallel is a program too; a whole example may be given."""
+    inner = [(Double(), {"x": 2})]
+    assert Parallel(num_threads=2)([(Parallel(num_threads=2), inner)])[0][0].y == 4
+    given = Parallel(access_examples=False)([(lambda example: example, Example(x=1))])
+    assert given == [Example(x=1)]
+    with pytest.raises(ProgramError, match="only supported types"):
+        Parallel(max_errors=1)([(Double(), 3)])
+
+
+def test_a_straggler_is_called_again_and_the_first_answer_taken():
+    """One of the last few that takes too long."""
+    gate, calls = threading.Event(), []
+
+    def slow():
+        calls.append(1)
+        if len(calls) == 1:
+            gate.wait(30)
+            return "late"
+        return "early"
+
+    started = time.monotonic()
+    assert Parallel(num_threads=2, timeout=0.05)([(slow, {})]) == ["early"]
+    gate.set()
+    assert time.monotonic() - started < 20
+    assert len(calls) == 2
+
+
+def test_a_batch_runs_the_program_on_the_inputs_of_examples():
+    """As Parallel does."""
+    rows = [Example(x=x).with_inputs("x") for x in (2, 3)]
+    results, failed, errors = Double().batch(rows, num_threads=2, return_failed_examples=True)
+    assert results[0].y == 4
+    assert (len(failed), len(errors)) == (1, 1)
+
+
+def test_a_sync_program_can_be_awaited():
+    """Under the caller's settings, and many at a time."""
+    predictor = Predict("question -> answer")
+
+    async def main():
+        with context(
+            lm=ScriptedLM(lambda messages, **kwargs: {"answer": settings.tag}), tag="T", async_max_workers=4
+        ):
+            return await asyncio.gather(*(asyncify(predictor)(question=str(n)) for n in range(8)))
+
+    assert [prediction.answer for prediction in asyncio.run(main())] == ["T"] * 8
+
+
+class OnlyAsync(Module):
+    """An async program."""
+
+    async def aforward(self, x):
+        """Return a prediction."""
+        await asyncio.sleep(0)
+        return Prediction(y=x + 1)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_an_async_program_can_be_called(in_place):
+    """Also where a loop is running."""
+    program = syncify(OnlyAsync(), in_place=in_place)
+    assert program(x=1).y == 2
+
+    async def inside():
+        return program(x=2).y
+
+    assert asyncio.run(inside()) == 3
+
+
+def test_the_majority_is_the_commonest_value_after_normalisation():
+    """The earliest of equals; empty ones do not count."""
+    completions = Completions({"other": [1, 2, 3, 4], "answer": ["", "The Paris!", "Rome", "paris"]})
+    assert majority(completions).toDict() == {"other": 2, "answer": "The Paris!"}
+    assert majority(Prediction.from_completions([{"a": "x"}, {"a": "y"}])).a == "x"
+    assert majority([{"a": "x", "b": 1}, {"a": "y", "b": 2}, {"a": "y", "b": 1}], field="a").b == 2
+
+
+def test_the_majority_uses_the_last_output_of_the_signature():
+    """Or what it is told, as it is."""
+    with context(lm=ScriptedLM([[{"answer": "a"}, {"answer": "A"}, {"answer": "A"}]])):
+        prediction = Predict("question -> answer", n=3)(question="Q")
+    assert majority(prediction).answer == "a"
+    assert majority(prediction, normalize=None).answer == "A"
+    with pytest.raises(UserError, match="needs completions"):
+        majority(Prediction(answer="A"))
