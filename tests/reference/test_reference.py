@@ -53,9 +53,7 @@ def namespace(server, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     lm = mipro.LM("openai/gpt-4o-mini", cache=False)
-    data = [
-        mipro.Example(question=q["question"], answer=q["answer"]).with_inputs("question") for q in QUESTIONS
-    ]
+    pairs = [mipro.Example(question=q["question"], answer=q["answer"]) for q in QUESTIONS]
     with mipro.context(lm=lm, num_threads=16):
         yield {
             "qa_system": mipro.Predict("question -> answer"),

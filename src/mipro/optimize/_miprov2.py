@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.context import context, settings
 from mipro.errors import BudgetExhausted, UserError
 from mipro.optimize._data import check_overlap
-from mipro.optimize._demos import DemoSets, collect_demos
+from mipro.optimize._job import Job, facts
 from mipro.optimize._progress import Bars, Progress, Reporter
-from mipro.optimize._result import OptimizationResult, TestScores, TrialRecord, attach
-from mipro.optimize._search import Scoreboard, run_search
+from mipro.optimize._result import attach, tell_story
 from mipro.optimize._settings import (
     AutoMode,
-    Plan,
     Sizes,
     check_auto,
     check_not_negative,
@@ -28,51 +23,20 @@ from mipro.optimize._settings import (
     make_plan,
     resolve_models,
 )
-from mipro.optimize._space import CandidateSpace, stratified_order
-from mipro.propose import Proposals, propose_instructions
-from mipro.runs import (
-    Budget,
-    Evaluator,
-    Run,
-    canonical,
-    default_run_dir,
-    interruptible,
-    of_examples,
-    of_metric,
-    of_program,
-    versions,
-)
-from mipro.search import Recommendation, Search, create
+from mipro.optimize._space import CandidateSpace
+from mipro.optimize._stages import collect, measure_on_testset, nothing_found, propose, search
+from mipro.runs import Budget, Run, default_run_dir, interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from mipro.evaluate import Metric
     from mipro.example import Example
     from mipro.lm import BaseLM
     from mipro.modules import Module
+    from mipro.search import Search
 
 logger = logging.getLogger("mipro")
-
-LOOKAHEAD = 4
-"""Decisions of the Bayesian search under way at once. A constant, not the number of threads, so
-that a run is the same with any number of threads."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One `compile` with everything it was given, checked."""
-
-    student: Module
-    teacher: Module | None
-    plan: Plan
-    prompt_lm: BaseLM
-    task_lm: BaseLM | None
-    aware: Mapping[str, Any]
-    view_data_batch_size: int
-    max_errors: int
-    num_threads: int
-    warnings: tuple[str, ...]
 
 
 class MIPROv2:
@@ -252,29 +216,34 @@ class MIPROv2:
         plan = make_plan(sizes, predictors, trainset=trainset, valset=valset, testset=testset)
         check_positive(view_data_batch_size=view_data_batch_size)
         prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model)
-        job = _Job(
+        job = Job(
             student=student.deepcopy(),
             teacher=teacher,
             plan=plan,
+            metric=self.metric,
+            metric_threshold=self.metric_threshold,
             prompt_lm=prompt_lm,
             task_lm=task_lm,
-            aware={
+            teacher_settings=self.teacher_settings,
+            search=self.search,
+            init_temperature=self.init_temperature,
+            proposer={
                 "program_aware": program_aware_proposer,
                 "data_aware": data_aware_proposer,
                 "tip_aware": tip_aware_proposer,
                 "fewshot_aware": fewshot_aware_proposer,
+                "view_data_batch_size": view_data_batch_size,
             },
-            view_data_batch_size=view_data_batch_size,
             max_errors=_first(self.max_errors, settings.max_errors),
-            num_threads=self.num_threads or settings.num_threads,
+            num_threads=_first(self.num_threads, settings.num_threads),
             warnings=check_overlap(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
         )
         return self._run(job)
 
-    def _run(self, job: _Job) -> Any:
+    def _run(self, job: Job) -> Any:
         run_dir = self.run_dir or default_run_dir(type(job.student).__name__)
         with ExitStack() as stack:
-            run = Run(run_dir, self._facts(job), budget=self.budget, seed=job.plan.seed)
+            run = Run(run_dir, facts(job), budget=self.budget, seed=job.plan.seed)
             stack.callback(run.close)
             stack.enter_context(interruptible(run))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run_dir)
@@ -285,226 +254,22 @@ class MIPROv2:
                 stack.enter_context(context(lm=job.task_lm))
             return self._stages(job, run, Reporter(listeners))
 
-    def _stages(self, job: _Job, run: Run, report: Reporter) -> Any:
+    def _stages(self, job: Job, run: Run, report: Reporter) -> Any:
         """Trainset, valset -> demos -> instructions -> search -> result."""
         try:
-            demo_sets = self._collect_demos(job, run, report)
-            proposals = self._propose(job, run, report, demo_sets)
+            demo_sets = collect(job, run, report)
+            proposals = propose(job, run, report, demo_sets)
+            space = CandidateSpace(job.student, proposals, demo_sets)
+            found = search(job, run, report, space)
         except BudgetExhausted as error:
-            return self._unchanged(job, run, f"budget: {error.resource}")
-        space = CandidateSpace(job.student, proposals, demo_sets)
-        found, trials, stop_reason = self._search(job, run, report, space)
-        best = space.build(found.candidate)
-        test = self._test(job, run, report, best)
-        warnings = (*job.warnings, *demo_sets.notes, *proposals.notes)
-        result = _result(
-            job,
-            run,
-            found=found,
-            trials=trials,
-            stop_reason=stop_reason,
-            warnings=warnings,
-            proposals=proposals,
-            demo_sets=demo_sets,
-            test=test,
-        )
-        return attach(best, result, track_stats=self.track_stats, build=space.program)
-
-    def _collect_demos(self, job: _Job, run: Run, report: Reporter) -> DemoSets:
-        plan = job.plan
-        with run.stage("demos"):
-            return collect_demos(
-                job.student,
-                plan.trainset,
-                metric=self.metric,
-                count=plan.num_demo_sets,
-                max_bootstrapped=plan.max_bootstrapped_demos,
-                max_labeled=plan.max_labeled_demos,
-                metric_threshold=self.metric_threshold,
-                teacher=job.teacher,
-                teacher_settings=self.teacher_settings,
-                max_errors=job.max_errors,
-                num_threads=job.num_threads,
-                rng=plan.stream("demos"),
-                on_progress=report.of("demos"),
-            )
-
-    def _propose(self, job: _Job, run: Run, report: Reporter, demo_sets: DemoSets) -> Proposals:
-        with run.stage("instructions"):
-            return propose_instructions(
-                job.student,
-                job.plan.trainset,
-                demo_sets,
-                prompt_lm=job.prompt_lm,
-                count=job.plan.num_instructions,
-                rng=job.plan.stream("proposals"),
-                init_temperature=self.init_temperature,
-                view_data_batch_size=job.view_data_batch_size,
-                num_threads=job.num_threads,
-                on_progress=report.of("instructions"),
-                **job.aware,
-            )
-
-    def _search(
-        self, job: _Job, run: Run, report: Reporter, space: CandidateSpace
-    ) -> tuple[Recommendation, tuple[TrialRecord, ...], str]:
-        plan = job.plan
-        search, lookahead = self._create_search(plan, space)
-        board = Scoreboard(plan.evaluations, lambda *args: report("search", *args))
-        evaluator = self._evaluator(job, run, "val", board.evaluated)
-        with run.stage("search"), evaluator:
-            trials, stop_reason = run_search(
-                search,
-                space,
-                evaluator,
-                run,
-                lookahead=lookahead,
-                on_trial=board.tried,
-            )
-        return search.recommend(), trials, stop_reason
-
-    def _create_search(self, plan: Plan, space: CandidateSpace) -> tuple[Search, int]:
-        make = partial(create, self.search) if isinstance(self.search, str) else self.search
-        lookahead = LOOKAHEAD if self.search == "bayes" else 1
-        options: dict[str, Any] = {}
-        if self.search in {"tpe", "random"}:
-            options = {
-                "num_trials": plan.num_trials,
-                "minibatch": plan.minibatch,
-                "minibatch_size": plan.minibatch_size,
-                "minibatch_full_eval_steps": plan.minibatch_full_eval_steps,
-            }
-        search = make(
-            space.space,
-            num_examples=len(plan.valset),
-            budget=plan.evaluations,
-            seed=plan.stream("search").getrandbits(31),
-            lookahead=lookahead,
-            order=stratified_order(plan.valset, plan.stream("order")),
-            **options,
-        )
-        return search, lookahead
-
-    def _test(self, job: _Job, run: Run, report: Reporter, best: Module) -> TestScores | None:
-        testset = job.plan.testset
-        if not testset or run.stopped is not None:
-            return None
-        board = Scoreboard(2 * len(testset), lambda *args: report("test", *args))
-        means = []
-        with run.stage("test"), self._evaluator(job, run, "test", board.evaluated) as evaluator:
-            for program in (job.student, best):
-                records = evaluator.start(program, range(len(testset)), stage="test").records()
-                known = [record.score for record in records if record.score is not None]
-                means.append(sum(known) / len(known))
-        return TestScores(before=means[0], after=means[1], examples=len(testset))
-
-    def _evaluator(self, job: _Job, run: Run, split: str, on_done: Any) -> Evaluator:
-        return Evaluator(
-            run,
-            job.plan.valset if split == "val" else job.plan.testset,
-            split=split,
-            metric=self.metric,
-            num_threads=job.num_threads,
-            max_errors=job.max_errors,
-            on_done=on_done,
-        )
-
-    def _unchanged(self, job: _Job, run: Run, stop_reason: str) -> Any:
-        """Return the program as it came, when the budget ended before the search began."""
-        demo_sets = DemoSets.original(job.student)
-        proposals = Proposals.original(job.student)
-        found = Recommendation(
-            (0,) * 2 * len(job.student.predictors()), float("nan"), (float("nan"),) * 2, 0.0
-        )
-        result = _result(
-            job,
-            run,
-            found=found,
-            trials=(),
-            stop_reason=stop_reason,
-            warnings=job.warnings,
-            proposals=proposals,
-            demo_sets=demo_sets,
-            test=None,
-        )
-        space = CandidateSpace(job.student, proposals, demo_sets)
-        return attach(space.build(found.candidate), result, track_stats=self.track_stats, build=space.program)
-
-    def _facts(self, job: _Job) -> dict[str, str]:
-        """What identifies the run; everything that can change its result and nothing else."""
-        plan = job.plan
-        facts = {
-            "metric": of_metric(self.metric),
-            "trainset": of_examples(plan.trainset),
-            "valset": of_examples(plan.valset),
-            "testset": of_examples(plan.testset),
-            "prompt model": _model_fact(job.prompt_lm),
-            "task model": "each predictor's own" if job.task_lm is None else _model_fact(job.task_lm),
-            "search": self.search if isinstance(self.search, str) else of_metric(self.search),
-            "teacher settings": canonical(
-                {k: _model_fact(v) if k == "lm" else v for k, v in self.teacher_settings.items()}
-            ),
-            "view_data_batch_size": str(job.view_data_batch_size),
-            "proposer": canonical(job.aware),
-            "init_temperature": str(self.init_temperature),
-            "metric_threshold": str(self.metric_threshold),
-            "mipro": versions()["mipro"],
-        }
-        for name in (
-            "num_instructions",
-            "num_demo_sets",
-            "num_trials",
-            "minibatch",
-            "minibatch_size",
-            "minibatch_full_eval_steps",
-            "max_bootstrapped_demos",
-            "max_labeled_demos",
-            "seed",
-        ):
-            facts[name] = str(getattr(plan, name))
-        facts.update(of_program(job.student))
-        if job.teacher is not None:
-            facts.update({f"teacher {name}": value for name, value in of_program(job.teacher).items()})
-        return facts
+            demo_sets, proposals, found = nothing_found(job, f"budget: {error.resource}")
+            space = CandidateSpace(job.student, proposals, demo_sets)
+        best = space.build(found.recommendation.candidate)
+        test = measure_on_testset(job, run, report, best)
+        story = tell_story(job, run, found, proposals=proposals, demo_sets=demo_sets, test=test)
+        return attach(best, story, track_stats=self.track_stats, build=space.program)
 
 
 def _first(given: Any, default: Any) -> Any:
     """Return `given` unless it was left out; 0 is a value."""
     return default if given is None else given
-
-
-def _model_fact(lm: Any) -> str:
-    return f"{lm.identity} {canonical(lm.kwargs)}"
-
-
-def _result(  # noqa: PLR0913 - the parts of the story, each from one stage
-    job: _Job,
-    run: Run,
-    *,
-    found: Recommendation,
-    trials: tuple[TrialRecord, ...],
-    stop_reason: str,
-    warnings: tuple[str, ...],
-    proposals: Proposals,
-    demo_sets: DemoSets,
-    test: TestScores | None,
-) -> OptimizationResult:
-    return OptimizationResult(
-        candidate=found.candidate,
-        estimate=found.mean if math.isfinite(found.mean) else None,
-        interval=found.interval,
-        p_better=found.p_better,
-        stop_reason=stop_reason,
-        warnings=warnings,
-        trials=trials,
-        instructions=proposals.instructions,
-        demo_sources=demo_sets.source,
-        spent=run.spent(),
-        failures=run.failures,
-        seconds=dict(run.seconds_by_stage),
-        replayed_calls=run.replayed_calls,
-        run_dir=run.where,
-        seed=job.plan.seed,
-        versions=versions(),
-        test=test,
-    )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import UserDict, UserList
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro.lm import Usage
+from mipro.runs import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mipro.modules import Module
-    from mipro.runs import Spent
+    from mipro.optimize._demos import DemoSets
+    from mipro.optimize._job import Job
+    from mipro.optimize._stages import Found
+    from mipro.propose import Proposals
+    from mipro.runs import Run, Spent
 
     Build = Callable[[tuple[int, ...]], Module]
 
@@ -104,6 +110,38 @@ class OptimizationResult:
         if any(spent.unpriced_calls for spent in self.spent):
             return None
         return sum(spent.cost_usd for spent in self.spent)
+
+
+def tell_story(
+    job: Job,
+    run: Run,
+    found: Found,
+    *,
+    proposals: Proposals,
+    demo_sets: DemoSets,
+    test: TestScores | None,
+) -> OptimizationResult:
+    """Put together what the stages found and what the run spent."""
+    best = found.recommendation
+    return OptimizationResult(
+        candidate=best.candidate,
+        estimate=best.mean if math.isfinite(best.mean) else None,
+        interval=best.interval,
+        p_better=best.p_better,
+        stop_reason=found.stop_reason,
+        warnings=(*job.warnings, *demo_sets.notes, *proposals.notes),
+        trials=found.trials,
+        instructions=proposals.instructions,
+        demo_sources=demo_sets.source,
+        spent=run.spent(),
+        failures=run.failures,
+        seconds=dict(run.seconds_by_stage),
+        replayed_calls=run.replayed_calls,
+        run_dir=run.where,
+        seed=job.plan.seed,
+        versions=versions(),
+        test=test,
+    )
 
 
 def attach(best: Any, result: OptimizationResult, *, track_stats: bool, build: Build) -> Any:

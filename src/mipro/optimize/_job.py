@@ -1,0 +1,88 @@
+"""One `compile` with everything it was given, checked, and what identifies it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mipro.runs import canonical, of_examples, of_metric, of_program, versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mipro.evaluate import Metric
+    from mipro.lm import BaseLM
+    from mipro.modules import Module
+    from mipro.optimize._settings import Plan
+    from mipro.search import Search
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one `compile` has to do."""
+
+    student: Module
+    """The program as it came; a copy, and never modified."""
+    teacher: Module | None
+    """Program that makes the bootstrapped demos; None for the student."""
+    plan: Plan
+    metric: Metric
+    metric_threshold: float | None
+    prompt_lm: BaseLM
+    """Writes the instructions."""
+    task_lm: BaseLM | None
+    """Runs the program; None where every predictor brings its own model."""
+    teacher_settings: Mapping[str, Any]
+    search: str | Callable[..., Search]
+    init_temperature: float
+    proposer: Mapping[str, Any]
+    """What proposals are shown: the `..._aware` switches and `view_data_batch_size`."""
+    max_errors: int
+    num_threads: int
+    warnings: tuple[str, ...]
+    """What is known to be wrong with the data."""
+
+
+_SIZES = (
+    "num_instructions",
+    "num_demo_sets",
+    "num_trials",
+    "minibatch",
+    "minibatch_size",
+    "minibatch_full_eval_steps",
+    "max_bootstrapped_demos",
+    "max_labeled_demos",
+    "seed",
+)
+
+
+def facts(job: Job) -> dict[str, str]:
+    """Return what identifies the run: all that can change its result, and nothing else.
+
+    Threads, budgets and error limits are no part of it, so a run can be resumed with others.
+    """
+    plan = job.plan
+    teacher = {name: _model(value) if name == "lm" else value for name, value in job.teacher_settings.items()}
+    identity = {
+        "metric": of_metric(job.metric),
+        "metric_threshold": str(job.metric_threshold),
+        "trainset": of_examples(plan.trainset),
+        "valset": of_examples(plan.valset),
+        "testset": of_examples(plan.testset),
+        "prompt model": _model(job.prompt_lm),
+        "task model": "each predictor's own" if job.task_lm is None else _model(job.task_lm),
+        "teacher settings": canonical(teacher),
+        "search": job.search if isinstance(job.search, str) else of_metric(job.search),
+        "init_temperature": str(job.init_temperature),
+        "proposer": canonical(job.proposer),
+        "mipro": versions()["mipro"],
+        **{name: str(getattr(plan, name)) for name in _SIZES},
+        **of_program(job.student),
+    }
+    if job.teacher is not None:
+        identity |= {f"teacher {name}": value for name, value in of_program(job.teacher).items()}
+    return identity
+
+
+def _model(lm: BaseLM) -> str:
+    return f"{lm.identity} {canonical(lm.kwargs)}"
