@@ -158,7 +158,8 @@ def test_without_tips_none_is_given():
     prompter = _Prompter()
     proposals = _propose(prompter, tip_aware=False)
     assert proposals.tips[0] == ("original", "none", "none", "none")
-    assert not any("[[ ## tip ## ]]" in prompt for prompt in prompter.prompts("proposed_instruction"))
+    prompts = "".join(prompter.prompts("proposed_instruction"))
+    assert not any(text in prompts for text in TIPS.values() if text)
 
 
 def test_the_result_does_not_depend_on_threads():
@@ -207,10 +208,11 @@ def test_a_reasoning_model_gets_no_temperature():
 
 
 def test_a_closed_set_of_labels_is_stated():
-    """Every other proposal names all labels, whatever the model wrote; the first one does."""
+    """The original with the labels comes first, then every other proposal names them."""
     proposals = _propose(_Prompter(), mipro.Predict("text -> mood"), LABELLED, count=5)
     stated = [all(mood in text for mood in ("glad", "sad", "calm")) for text in proposals.instructions[0]]
-    assert stated == [False, True, False, True, False]
+    assert stated == [False, True, True, False, True]
+    assert proposals.tips[0][1] == "original+labels"
     assert [tip.endswith("+labels") for tip in proposals.tips[0]] == stated
 
 

@@ -28,6 +28,8 @@ class Question:
     """The prompt; its only output is the answer."""
     inputs: Mapping[str, str]
     """Values of its input fields; a field that is absent is left out of the prompt."""
+    worked: Sequence[Mapping[str, str]] = ()
+    """Worked examples of the prompt; a field that one lacks is "none" in it."""
     rollout_id: int | None = None
     """Makes the draw a fresh one; None takes what the model's cache may have."""
     temperature: float | None = None
@@ -88,7 +90,13 @@ class Asker:
         [output] = signature.output_fields
         with context(lm=self._lm, trace=[], adapter=self._adapter()):
             try:
-                prediction = Predict(signature)(config=self._config(question), **question.inputs)
+                prediction = Predict(signature)(
+                    config=self._config(question),
+                    demos=[
+                        {name: row.get(name, "none") for name in signature.fields} for row in question.worked
+                    ],
+                    **question.inputs,
+                )
             except AdapterParseError:
                 return Answer("", "malformed")
             except ContextWindowError:

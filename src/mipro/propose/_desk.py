@@ -10,7 +10,7 @@ from mipro.propose._ask import Answer, Asker, Question
 from mipro.propose._guards import Guard
 from mipro.propose._program import fixed_tails
 from mipro.propose._records import ORIGINAL, Mistake, Proposals, ProposalSettings, ScoredInstruction
-from mipro.propose._signatures import ProposeInstruction
+from mipro.propose._signatures import WORKED_EXAMPLES, ProposeInstruction, assignment
 from mipro.propose._text import clip, show_examples, show_value, token_estimate
 from mipro.propose._tips import LABELS, TIPS, draw_tips, next_tip
 from mipro.signature import extra_of
@@ -32,6 +32,7 @@ _MISTAKES_SHOWN = 3
 _MISTAKE_TOKENS = 60
 # Asked, asked again, asked with the next tip.
 _MAX_ASKS = 3
+_COOLING = 0.7
 
 
 @dataclass(slots=True)
@@ -45,6 +46,8 @@ class _Slot:
     rollouts: tuple[int, ...]
     """One draw for each time that it is asked for."""
     demos: tuple[Example, ...]
+    cooling: float = 1.0
+    """Factor on the temperature: a model that wrote nonsense is asked again more soberly."""
     lean: bool = False
     """Whether to leave out all that is long: the model's context was too small for it."""
     text: str | None = None
@@ -101,6 +104,10 @@ class Desk:
                 self._judge(slot, answer, heard[slot.predictor], number)
         instructions = [list(texts) for texts in taken]
         tips = [[ORIGINAL] for _ in taken]
+        for p, texts in enumerate(instructions):
+            if self._states_labels_for_free(p, len(texts)):
+                texts.append(self._with_labels(texts[0], p, self._grounding.label_sentence(p)))
+                tips[p].append(f"{ORIGINAL}+{LABELS}")
         for slot in slots:
             text, tip = self._finished(slot, instructions[slot.predictor])
             if text:
@@ -132,7 +139,7 @@ class Desk:
         )
 
     def _slots(self, p: int, num_taken: int, rng: random.Random) -> list[_Slot]:
-        count = max(self._how.count - num_taken, 0)
+        count = max(self._how.count - num_taken - self._states_labels_for_free(p, num_taken), 0)
         stated = bool(self._grounding.label_sentence(p))
         tips = draw_tips(count, rng, use=self._how.tip_aware)
         return [
@@ -146,6 +153,13 @@ class Desk:
             for i, tip in enumerate(tips)
         ]
 
+    def _states_labels_for_free(self, p: int, num_taken: int) -> bool:
+        """Whether the original with the labels is a proposal: in the first round, if there is room."""
+        original = self._predictors[p].signature.instructions
+        sentence = self._grounding.label_sentence(p)
+        has_room = self._how.count > 2  # noqa: PLR2004 - beside the original and one proposal
+        return num_taken == 1 and has_room and self._with_labels(original, p, sentence) != original
+
     def _some_demos(self, p: int, i: int) -> tuple[Example, ...]:
         """Return the demos that proposal `i` is shown: other ones each time, as far as they go."""
         demos = list(self._demos[p]) if self._how.fewshot_aware else []
@@ -158,15 +172,13 @@ class Desk:
         fields = list(signature.fields)
         inputs = {
             "basic_instruction": clip(self._own_part(signature.instructions, p), _INSTRUCTION_TOKENS),
-            "module": self._grounding.modules[p],
             "must_contain": "\n".join(part for part in self._how.keep if part in signature.instructions),
-            "tip": TIPS[slot.tip],
+            "assignment": assignment(signature.input_fields, signature.output_fields, TIPS[slot.tip]),
         }
         if not slot.lean:
             inputs |= {
                 "dataset_description": self._grounding.data_description(p),
-                "program_description": self._grounding.program_description,
-                "module_description": self._grounding.roles[p],
+                "program_description": self._grounding.program_text(p),
                 "previous_instructions": self._shown_history(p),
                 "failures": self._shown_mistakes(fields),
                 "task_demos": show_examples(slot.demos, fields, _DEMO_TOKENS),
@@ -174,8 +186,9 @@ class Desk:
         return Question(
             ProposeInstruction,
             {name: text for name, text in inputs.items() if text},
+            worked=WORKED_EXAMPLES,
             rollout_id=slot.rollouts[number],
-            temperature=self._how.init_temperature,
+            temperature=self._how.init_temperature * slot.cooling,
         )
 
     def _shown_history(self, p: int) -> str:
@@ -213,6 +226,8 @@ class Desk:
                 heard.append(verdict.text)
                 return
         self._refusals[reason] += 1
+        if reason != "duplicate":
+            slot.cooling *= _COOLING
         # The same words would lead to the same proposal once more.
         if number or reason == "duplicate":
             slot.tip = next_tip(slot.tip) if self._how.tip_aware else slot.tip
@@ -231,6 +246,8 @@ class Desk:
 
     def _with_labels(self, text: str, p: int, sentence: str) -> str:
         """Return the instruction with the labels stated, if they are not and there is room."""
+        if not sentence:
+            return text
         labels = [label for fact in self._grounding.facts[p] for label in fact.labels]
         if all(label.casefold() in text.casefold() for label in labels):
             return text

@@ -51,6 +51,11 @@ class Grounding:
         facts = [fact.sentence or " ".join(fact.notes) for fact in self.facts[p]]
         return " ".join(part for part in [self.summary, *facts] if part)
 
+    def program_text(self, p: int) -> str:
+        """Return all that is known of the program and of predictor `p` in it."""
+        parts = [self.program_description, self.modules[p] if self.program_description else "", self.roles[p]]
+        return " ".join(part for part in parts if part)
+
     def label_sentence(self, p: int) -> str:
         """Return the sentence that states the closed label sets of predictor `p`, or ""."""
         return " ".join(fact.sentence for fact in self.facts[p] if fact.sentence)

@@ -6,7 +6,13 @@ those that users of DSPy know from their logs.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from mipro.propose._tips import TIPS
 from mipro.signature import InputField, OutputField, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class DescribeData(Signature):
@@ -45,21 +51,64 @@ class DescribeModule(Signature):
 
 
 class ProposeInstruction(Signature):
-    """Write a better instruction for a language model that has to do the task described below.
+    """Write an instruction for a language model that has to do the task described.
 
-    The model will see your instruction and one new input at a time, nothing else.
-    Say what the task is and what the answer must look like.
-    Speak to the model. Do not solve an example and do not copy one.
+    The model will see the instruction and one new input, nothing else. Do not do the
+    task yourself, and do not copy an example.
     """
 
     dataset_description: str = InputField(desc="what the data look like")
-    program_description: str = InputField(desc="the program that the model is a part of")
-    module: str = InputField(desc="inputs and outputs of the model")
-    module_description: str = InputField(desc="the role of the model in the program")
-    task_demos: str = InputField(desc="examples of inputs with good outputs")
+    program_description: str = InputField(desc="the program, and what the model does in it")
+    basic_instruction: str = InputField(desc="the instruction so far")
     previous_instructions: str = InputField(desc="instructions tried before with their scores, best last")
-    failures: str = InputField(desc="what went wrong with the best instruction so far")
-    basic_instruction: str = InputField(desc="the instruction to improve")
-    must_contain: str = InputField(desc="text that the new instruction must contain word for word")
-    tip: str = InputField(desc="how to write it")
-    proposed_instruction: str = OutputField(desc="the new instruction, nothing else")
+    failures: str = InputField(desc="what went wrong with the best instruction")
+    task_demos: str = InputField(desc="examples of inputs with good outputs")
+    must_contain: str = InputField(desc="text that the instruction must contain word for word")
+    assignment: str = InputField(desc="what to write, and how")
+    proposed_instruction: str = OutputField(desc="the new instruction")
+
+
+def assignment(inputs: Iterable[str], outputs: Iterable[str], tip: str) -> str:
+    """Return what the proposer is told to write, the tip at its end.
+
+    Args:
+        inputs: Names of the input fields of the predictor.
+        outputs: Names of its output fields.
+        tip: A hint on the wording, or "".
+    """
+    way = f"from {_listed(inputs)} to {_listed(outputs)}"
+    return f"Write a better instruction that tells a language model how to get {way}. {tip}".strip()
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+WORKED_EXAMPLES: tuple[dict[str, str], ...] = (
+    {
+        "dataset_description": "Reviews of products. The stars must be exactly one of: 1, 2, 3.",
+        "basic_instruction": "Given the fields `review`, produce the fields `stars`.",
+        "task_demos": "review: Broke after a day.\nstars: 1",
+        "assignment": assignment(["review"], ["stars"], TIPS["simple"]),
+        "proposed_instruction": "Read the review and rate how satisfied the customer is: answer with "
+        "1, 2 or 3 stars and nothing else.",
+    },
+    {
+        "dataset_description": "Recipes. The minutes is a whole number, without any other words.",
+        "basic_instruction": "How long does it take?",
+        "task_demos": "recipe: Boil the pasta for 10 minutes, then bake it for 15.\nminutes: 25",
+        "assignment": assignment(["recipe"], ["minutes"], TIPS["steps"]),
+        "proposed_instruction": "You are given a recipe. First find every step that takes time, such as "
+        "cooking or waiting. Then add up these times. Answer with the total number of minutes only.",
+    },
+    {
+        "dataset_description": "Headlines. The section must be exactly one of: sports, politics, culture.",
+        "basic_instruction": "Given the fields `headline`, produce the fields `section`.",
+        "task_demos": "headline: Striker leaves the club\nsection: sports",
+        "assignment": assignment(["headline"], ["section"], TIPS["persona"]),
+        "proposed_instruction": "You are an editor who sorts headlines. Decide which section a headline "
+        "belongs to: sports, politics or culture. Answer with the name of the section only.",
+    },
+)
+"""What good instructions look like, for tasks made up here. Without them a model of half
+a billion parameters does the task instead of writing an instruction for it."""
