@@ -18,7 +18,7 @@ from mipro.context import configure, context, settings
 
 if TYPE_CHECKING:
     from mipro import datasets, evaluate, runs, search, teleprompt
-    from mipro.adapters import Adapter, ChatAdapter, Image, JSONAdapter
+    from mipro.adapters import Adapter, ChatAdapter, History, Image, JSONAdapter, ToolCalls, Type
     from mipro.evaluate import Evaluate, ScoreWithFeedback
     from mipro.example import Example, Prediction
     from mipro.lm import LM, BaseLM, inspect_history, track_usage
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mipro.signature import InputField, OutputField, Signature
 
 _ROOMS = {
-    "adapters": ("Adapter", "ChatAdapter", "Image", "JSONAdapter"),
+    "adapters": ("Adapter", "ChatAdapter", "History", "Image", "JSONAdapter", "ToolCalls", "Type"),
     "evaluate": ("Evaluate", "ScoreWithFeedback"),
     "example": ("Example", "Prediction"),
     "lm": ("LM", "BaseLM", "inspect_history", "track_usage"),
@@ -56,6 +56,7 @@ __all__ = [
     "ChatAdapter",
     "Evaluate",
     "Example",
+    "History",
     "Image",
     "InputField",
     "JSONAdapter",
@@ -70,6 +71,8 @@ __all__ = [
     "ScoreWithFeedback",
     "Signature",
     "Tool",
+    "ToolCalls",
+    "Type",
     "asyncify",
     "configure",
     "context",
