@@ -151,6 +151,7 @@ class TestRefusals:
             ({"search": "grid"}, "`search` must be one of"),
             ({"metric": "accuracy"}, "`metric` must be a function"),
             ({"prompt_model": "gpt-4o"}, "`prompt_model` must be"),
+            ({"budget": mipro.Budget(cost_usd=1.0)}, "price of every model must be known"),
         ],
     )
     def test_refused_before_the_first_call(self, optimize, fruit_lm, arguments, message):

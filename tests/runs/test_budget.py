@@ -89,5 +89,5 @@ def test_seconds_count_earlier_sessions():
 def test_reservation_is_an_upper_bound(text, max_tokens, n):
     """At least one token a byte is reserved for the prompt, and all the completion may use."""
     request = LMRequest("m", ({"role": "user", "content": text},), {"max_tokens": max_tokens, "n": n})
-    most = most_of(request, lambda prompt, completion: None)
+    most = most_of(request, lambda usage: None)
     assert most.tokens >= len(text.encode("utf-8", "surrogatepass")) + max_tokens * n

@@ -34,7 +34,7 @@ class CountingModel:
         self.failures = list(failures)
         self.sent = []
 
-    def price_usd(self, prompt_tokens, completion_tokens):
+    def price_usd(self, usage):
         """Cost nothing."""
         return 0.0
 

@@ -41,9 +41,9 @@ def pull(
     model: Annotated[str, typer.Argument(help="Name of an embedded model.")] = DEFAULT_MODEL,
 ) -> None:
     """Fetch the weights of an embedded model, verify them and keep them in the cache folder."""
-    from mipro.fetch import model_path  # noqa: PLC0415 - loaded when used
+    from mipro import fetch  # noqa: PLC0415 - loaded when used
 
-    typer.echo(model_path(model, progress=True))
+    typer.echo(fetch.pull(model, progress=True))
 
 
 @app.command()

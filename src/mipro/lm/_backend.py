@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from mipro.lm._types import LMRequest, LMResponse
+    from mipro.lm._types import LMRequest, LMResponse, Usage
 
 
 class Backend(Protocol):
@@ -34,6 +34,9 @@ class Backend(Protocol):
             LMAuthError: A key is needed and there is none.
             MissingExtraError: An optional package is needed and absent.
         """
+
+    def price_usd(self, usage: Usage) -> float | None:
+        """Return the price of a call in US dollars, or None where it is not known."""
 
     async def send(self, request: LMRequest) -> LMResponse:
         """Answer `request`, on the I/O loop.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from mipro.lm._types import LMResponse
+    from mipro.lm._types import LMResponse, Usage
 
 _log = logging.getLogger("mipro.lm")
 _jitter = Random()  # noqa: S311 - spreads retries in time, decides nothing
@@ -95,6 +95,14 @@ class BaseLM:
     def identity(self) -> str:
         """Model and address: what tells this model from others, without a key."""
         return f"{self.model}@{self.endpoint}" if self.endpoint else self.model
+
+    def price_usd(self, usage: Usage) -> float | None:
+        """Return the price of a call with these tokens in US dollars, or None where it is not known."""
+        del usage
+        return None
+
+    def check(self) -> None:
+        """Refuse what can't work, before anything is paid; nothing by default."""
 
     @property
     def supports_function_calling(self) -> bool:

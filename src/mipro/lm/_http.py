@@ -18,7 +18,7 @@ from mipro.lm._secrets import Secret, public_url, redact, split_login
 if TYPE_CHECKING:
     from mipro.lm._prices import Prices
     from mipro.lm._providers import Provider
-    from mipro.lm._types import LMRequest, LMResponse
+    from mipro.lm._types import LMRequest, LMResponse, Usage
 
 DEFAULT_TIMEOUT_S = 600.0  # as the OpenAI SDK; reasoning models take minutes
 _OK = 200
@@ -85,6 +85,10 @@ class HTTPBackend:
                 model=self.model,
             )
 
+    def price_usd(self, usage: Usage) -> float | None:
+        """Return the price of a call, from the caller's prices or the public list."""
+        return _prices.cost_usd(self.provider.name, self.name, usage, self.prices)
+
     async def send(self, request: LMRequest) -> LMResponse:
         """Post `request` and read the answer; see `Backend.send`."""
         self.check()
@@ -125,8 +129,7 @@ class HTTPBackend:
             response = openai.response_from(json.loads(text), latency_s=latency_s)
         except ValueError as error:
             raise self._not_an_answer(call, text, reply) from error
-        cost = _prices.cost_usd(self.provider.name, self.name, response.usage, self.prices)
-        return response if cost is None else replace(response, cost_usd=cost)
+        return replace(response, cost_usd=self.price_usd(response.usage))
 
     def _not_an_answer(self, call: Call, text: str, reply: _wire.Reply) -> LMError:
         # Some proxies report a failure of the model behind them under status 200.

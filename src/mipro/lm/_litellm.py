@@ -15,7 +15,7 @@ from mipro.lm._secrets import Secret, public_url, redact
 
 if TYPE_CHECKING:
     from mipro.lm._prices import Prices
-    from mipro.lm._types import LMRequest, LMResponse
+    from mipro.lm._types import LMRequest, LMResponse, Usage
 
 _REASONING = re.compile(
     r"claude-(?:3-7|[a-z]+-[4-9])|gemini-(?:2\.5|[3-9])|reasoner|thinking|/o[1-9]|gpt-[5-9]"
@@ -96,13 +96,19 @@ class LiteLLMBackend:
         return replace(response, cost_usd=self._cost(data, response))
 
     def _cost(self, data: Any, response: LMResponse) -> float | None:
-        if self.prices is not None:
-            return self.prices.cost_usd(response.usage)
-        listed = (getattr(data, "_hidden_params", None) or {}).get("response_cost")
+        listed = (
+            None
+            if self.prices is not None
+            else (getattr(data, "_hidden_params", None) or {}).get("response_cost")
+        )
         if listed is not None:
             return float(listed)
+        return self.price_usd(response.usage)
+
+    def price_usd(self, usage: Usage) -> float | None:
+        """Return the price of a call, from the caller's prices or the public list."""
         provider, _, name = self.model.partition("/")
-        return _prices.cost_usd(provider, name, response.usage, None)
+        return _prices.cost_usd(provider, name, usage, self.prices)
 
 
 def _error(backend: LiteLLMBackend, error: Exception, secrets: tuple[str, ...]) -> Exception:

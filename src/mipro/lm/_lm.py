@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mipro.lm._backend import Backend
     from mipro.lm._prices import Prices
-    from mipro.lm._types import LMRequest, LMResponse
+    from mipro.lm._types import LMRequest, LMResponse, Usage
 
 _log = logging.getLogger("mipro.lm")
 
@@ -128,6 +128,10 @@ class LM(BaseLM):
     def use_developer_role(self) -> bool:
         """Whether the Responses API gets "developer" messages instead of "system" ones."""
         return bool(self._options.get("use_developer_role"))
+
+    def price_usd(self, usage: Usage) -> float | None:
+        """Return the price of a call with these tokens in US dollars, or None where it is not known."""
+        return self._backend.price_usd(usage)
 
     def check(self) -> None:
         """Refuse what can't work, before anything is paid: a missing key, extra or address.

@@ -215,7 +215,7 @@ class MIPROv2:
             )
         plan = make_plan(sizes, predictors, trainset=trainset, valset=valset, testset=testset)
         check_positive(view_data_batch_size=view_data_batch_size)
-        prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model)
+        prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model, self.budget)
         job = Job(
             student=student.deepcopy(),
             teacher=teacher,

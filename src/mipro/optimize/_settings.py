@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.context import settings
 from mipro.errors import UserError
+from mipro.lm import BaseLM, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mipro.example import Example
-    from mipro.lm import BaseLM
     from mipro.modules import Module
+    from mipro.runs import Budget
 
 AutoMode = Literal["light", "medium", "heavy"]
 
@@ -248,30 +249,36 @@ def check_auto(auto: str | None, **sizes: int | None) -> None:
 
 
 def resolve_models(
-    program: Module, prompt_model: BaseLM | None, task_model: BaseLM | None
+    program: Module, prompt_model: BaseLM | None, task_model: BaseLM | None, budget: Budget
 ) -> tuple[BaseLM, BaseLM | None]:
     """Return the model that writes instructions and the one that runs the program.
 
     The task model is None where every predictor brings its own.
 
     Raises:
-        UserError: A model is missing or is not an LM.
+        UserError: A model is missing, is not an LM, or has no known price where the budget
+            limits the cost.
+        LMAuthError: A model's key is missing.
     """
     for name, model in (("prompt_model", prompt_model), ("task_model", task_model)):
-        if model is not None and not callable(getattr(model, "send", None)):
-            raise UserError(f"`{name}` must be a `mipro.LM`, but got {model!r}; pass LM({model!r})?")
-    default = settings.lm
-    task = task_model or default
-    prompt = prompt_model or default or task_model
-    own = [predictor.lm for predictor in program.predictors()]
-    if task is None and not all(own):
+        if model is not None and not isinstance(model, BaseLM):
+            raise UserError(f"`{name}` must be a `mipro.LM`, but got {model!r}; pass mipro.LM({model!r}).")
+    task = task_model or settings.lm
+    own = [predictor.lm for predictor in program.predictors() if predictor.lm is not None]
+    if task is None and len(own) < len(program.predictors()):
         raise UserError(
             "a language model must be set, but none is; call mipro.configure(lm=mipro.LM(...)) "
             "or pass `task_model`."
         )
-    prompt = prompt or (own[0] if own else None)
-    if prompt is None:
-        raise UserError("`prompt_model` must be given where no default language model is set, but it is not.")
+    prompt = prompt_model or settings.lm or task_model or own[0]
+    for model in {id(model): model for model in (prompt, task, *own) if model is not None}.values():
+        model.check()
+        if budget.cost_usd is not None and model.price_usd(Usage(1, 1)) is None:
+            raise UserError(
+                f"the price of every model must be known where `Budget.cost_usd` is set, but that of "
+                f"{model.model!r} is not; pass LM(..., prices={{'input': ..., 'output': ...}}) in US dollars "
+                "for a million tokens."
+            )
     return prompt, task
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mipro.errors import BudgetExhausted, UserError
+from mipro.lm import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +134,7 @@ class Account:
         total.cost_usd += sign * amounts.cost_usd
 
 
-def most_of(request: LMRequest, price: Callable[[int, int], float | None]) -> Amounts:
+def most_of(request: LMRequest, price_usd: Callable[[Usage], float | None]) -> Amounts:
     """Return the most that one attempt at `request` can use.
 
     A token is at least one byte of text, so the prompt's bytes are an upper bound
@@ -141,7 +142,7 @@ def most_of(request: LMRequest, price: Callable[[int, int], float | None]) -> Am
 
     Args:
         request: The request to send.
-        price: US dollars of (prompt tokens, completion tokens), None if unknown.
+        price_usd: US dollars of a call with these tokens, None if unknown.
     """
     prompt = sum(
         len(str(message.get("content", "")).encode("utf-8", "surrogatepass")) + TOKENS_PER_MESSAGE
@@ -149,7 +150,7 @@ def most_of(request: LMRequest, price: Callable[[int, int], float | None]) -> Am
     )
     limit = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
     completion = int(limit or ASSUMED_COMPLETION_TOKENS) * int(request.params.get("n") or 1)
-    return Amounts(1, prompt + completion, price(prompt, completion) or 0.0)
+    return Amounts(1, prompt + completion, price_usd(Usage(prompt, completion)) or 0.0)
 
 
 def used_by(response: LMResponse) -> Amounts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import json
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from mipro.errors import (
     RunStopped,
 )
 from mipro.evaluate import Outcome, run_example
-from mipro.runs._fingerprint import of_candidate
+from mipro.runs._fingerprint import canonical, of_candidate
 from mipro.runs._records import EvaluationRecord
 
 if TYPE_CHECKING:
@@ -183,8 +182,6 @@ def _record(
         score=score,
         failure=failure,
         error=outcome.traceback or (str(outcome.error) if outcome.error else ""),
-        prediction=json.dumps(dict(outcome.prediction), default=str)
-        if outcome.prediction is not None
-        else "null",
+        prediction=canonical(outcome.prediction),
         feedback=outcome.feedback,
     )

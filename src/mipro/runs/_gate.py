@@ -107,7 +107,7 @@ class GateCore:
         async with limiter.slot() as epoch:
             if self._stop is not None:
                 raise self._stop
-            wanted = most_of(request, lambda _prompt, _completion: None)
+            wanted = most_of(request, lm.price_usd)
             try:
                 await self._account.reserve(wanted)
             except BudgetExhausted as error:
