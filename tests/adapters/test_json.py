@@ -93,8 +93,8 @@ def test_what_a_strict_schema_can_not_say_is_asked_for_as_any_json(annotation):
 
 def test_models_get_the_strictest_format_they_take():
     """A schema, a JSON object, or plain text."""
-    for lm, expected in ((SchemaLM(['{"answer": 5}']), "json_schema"), (ObjectLM(['{"answer": 5}']), "json_object"),
-                         (ScriptedLM(['{"answer": 5}']), None)):  # fmt: skip
+    for kind, expected in ((SchemaLM, "json_schema"), (ObjectLM, "json_object"), (ScriptedLM, None)):
+        lm = kind(['{"answer": 5}'])
         assert ask(lm) == [{"answer": 5}]
         assert formats(lm) == [expected]
 

@@ -43,7 +43,8 @@ def test_images_are_made_of_what_saves_itself():
     class Picture:
         format = "PNG"
 
-        def save(self, file, format):
+        def save(self, file, **options):
+            assert options == {"format": "PNG"}
             file.write(PNG)
 
     assert Image(Picture()).url == PNG_URI
@@ -230,8 +231,11 @@ def test_native_tool_calls_go_past_the_prompt():
 
 def test_tool_calls_are_written_as_json_where_a_model_has_none():
     """In any of the usual forms."""
-    texts = ['{"tool_calls": [{"name": "f", "args": {"x": 1}}]}', '[{"name": "f", "arguments": "{\\"x\\": 1}"}]',
-             '{"name": "f", "args": {"x": 1}}']  # fmt: skip
+    texts = [
+        '{"tool_calls": [{"name": "f", "args": {"x": 1}}]}',
+        '[{"name": "f", "arguments": "{\\"x\\": 1}"}]',
+        '{"name": "f", "args": {"x": 1}}',
+    ]
     for text in texts:
         calls = ChatAdapter().parse(ACT, f"[[ ## calls ## ]]\n{text}")["calls"]
         assert calls.format() == {"tool_calls": [{"name": "f", "args": {"x": 1}}]}

@@ -14,6 +14,7 @@ import pytest
 from mipro.context import context
 from mipro.errors import StateError, UserError
 from mipro.example import Example, Prediction
+from mipro.lm import LM
 from mipro.modules import ChainOfThought, Module, Parameter, Predict, ReAct
 from mipro.testing.lms import ScriptedLM
 
@@ -289,8 +290,6 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 def test_no_key_is_saved(tmp_path):
     """The model is, without it."""
-    from mipro.lm import LM
-
     program = Hop()
     program.set_lm(LM("openai/some-model", api_key="sk-very-secret", temperature=0.5))
     program.save(tmp_path / "p.json")
@@ -302,8 +301,6 @@ def test_no_key_is_saved(tmp_path):
 
 def test_an_address_is_loaded_only_from_files_that_are_trusted(tmp_path, caplog):
     """Otherwise the next call would send the key there."""
-    from mipro.lm import LM
-
     program = Hop()
     program.set_lm(LM("openai/some-model", api_key="k", api_base="http://127.0.0.1:1/v1"))
     state = program.dump_state()

@@ -207,7 +207,7 @@ def test_failed_pairs_are_none_and_can_be_asked_for():
 
 def test_too_many_failures_end_it():
     """With the last of them."""
-    with pytest.raises(ProgramError, match="2 calls failed.*OSError: odd") as caught:
+    with pytest.raises(ProgramError, match=r"2 calls failed.*OSError: odd") as caught:
         Parallel(num_threads=1, max_errors=2)([(Double(), {"x": x}) for x in (1, 3, 5, 7)])
     assert caught.value.count == 2
 

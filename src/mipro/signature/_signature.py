@@ -230,7 +230,7 @@ def ensure_signature(signature: Any, instructions: str | None = None) -> Any:
 def _create(name: str, fields: dict[str, Any], instructions: str | None) -> type[Signature]:
     def create() -> type[Signature]:
         doc = None if instructions is None else ""
-        created = pydantic.create_model(name, __base__=Signature, __doc__=doc, **fields)
+        created: type[Signature] = pydantic.create_model(name, __base__=Signature, __doc__=doc, **fields)
         if instructions is not None:
             # Not at creation, which refuses what a model may well propose, such as half a surrogate pair.
             created.__doc__ = instructions
