@@ -50,6 +50,13 @@ def test_the_best_program_comes_back():
     assert len(best.demos) == 2
 
 
+def test_the_candidates_are_no_part_of_the_best_program():
+    """What is listed on the program is neither saved with it nor optimised again."""
+    best = _search(restrict=[-3, -2])
+    assert best.predictors() == [best]
+    assert list(best.dump_state()) == list(mipro.Predict("question -> answer").dump_state())
+
+
 def test_candidates_are_listed_best_first():
     """All six candidates have score, scores per example, number and program."""
     candidates = _search().candidate_programs

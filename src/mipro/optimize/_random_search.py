@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import UserList
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import settings
@@ -123,7 +124,8 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
                 break
         candidates.sort(key=lambda candidate: -candidate["score"])
         best = candidates[0]["program"]
-        best.candidate_programs = candidates
+        # Not a list, whose programs a module counts among its own parts.
+        best.candidate_programs = UserList(candidates)
         return best
 
     def _seeds(self, restrict: Iterable[int] | None) -> list[int]:
