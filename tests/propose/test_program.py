@@ -1,0 +1,79 @@
+"""A program as text."""
+
+import mipro
+from mipro.propose import token_estimate
+from mipro.propose._program import call_form, fixed_tails, source, structure
+
+
+class _Inner(mipro.Module):
+    def __init__(self):
+        super().__init__()
+        self.step = mipro.Predict("text -> summary")
+
+    def forward(self, text):
+        return self.step(text=text)
+
+
+class _Outer(mipro.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = [_Inner(), _Inner()]
+        self.last = {"answer": mipro.ChainOfThought("summary -> answer")}
+
+    def forward(self, text):
+        return self.last["answer"](summary=self.parts[0](text=text).summary)
+
+
+def test_call_form_names_inputs_and_outputs():
+    """A predictor's call is one line."""
+    assert call_form(mipro.Predict("context, question -> answer")) == "Predict(context, question) -> answer"
+
+
+def test_source_has_the_users_classes_once_outermost_first():
+    """Classes in lists and dicts are found; those of this package are left out."""
+    text = source(_Outer(), 1000)
+    assert text.index("class _Outer") < text.index("class _Inner")
+    assert text.count("class _Inner") == 1
+    assert "class ChainOfThought" not in text
+
+
+def test_a_bare_predictor_has_no_source():
+    """There is nothing of the user's in it."""
+    assert source(mipro.Predict("question -> answer"), 1000) == ""
+
+
+def test_a_class_without_a_file_has_no_source():
+    """Classes made in a REPL or by a generator are no trouble."""
+    made = type("Made", (mipro.Module,), {"__module__": "__main__", "forward": lambda self: None})
+    assert source(made(), 1000) == ""
+
+
+def test_source_is_bounded():
+    """A long program is cut at the bound."""
+    assert token_estimate(source(_Outer(), 40)) <= 44
+
+
+def test_structure_has_a_line_for_each_predictor():
+    """Path, call and instruction of each predictor are shown."""
+    lines = structure(_Outer(), 1000).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("parts[0].step: Predict(text) -> summary. Given the fields")
+
+
+def test_structure_of_long_instructions_is_bounded():
+    """Instructions of any length are cut."""
+    program = mipro.Predict(mipro.Signature("a -> b", "word " * 10_000))
+    assert token_estimate(structure(program, 100)) <= 110
+
+
+def test_an_agents_instruction_has_a_fixed_end():
+    """The tools of an agent must stay; other predictors have no such end."""
+
+    def add(x: int, y: int) -> int:
+        """Add two numbers."""
+        return x + y
+
+    acting, answering = fixed_tails(mipro.ReAct("question -> answer", tools=[add]))
+    assert "add" in acting
+    assert not acting.startswith("Given the fields")
+    assert answering == ""
