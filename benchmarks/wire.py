@@ -36,15 +36,15 @@ def through_mipro(url: str) -> Callable[[int], object]:
 
 def through_openai(url: str) -> Callable[[int], object]:
     """The OpenAI SDK, one client."""
-    import openai
+    import openai  # noqa: PLC0415 - may be absent
 
     client = openai.OpenAI(api_key="none", base_url=url)
     return lambda index: client.chat.completions.create(model="m", messages=MESSAGES, seed=index)
 
 
 def through_httpx(url: str) -> Callable[[int], object]:
-    """httpx, one client."""
-    import httpx
+    """Bare httpx, one client."""
+    import httpx  # noqa: PLC0415 - may be absent
 
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     client = httpx.Client(limits=limits, timeout=60)
@@ -57,8 +57,8 @@ def through_httpx(url: str) -> Callable[[int], object]:
 
 
 def through_aiohttp(url: str) -> Callable[[int], object]:
-    """aiohttp on a loop in a background thread, nothing around it: the floor."""
-    import aiohttp
+    """Bare aiohttp on a loop in a background thread, nothing around it: the floor."""
+    import aiohttp  # noqa: PLC0415 - may be absent
 
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
