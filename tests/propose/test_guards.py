@@ -74,6 +74,19 @@ def test_speaking_of_refusals_is_no_refusal():
     assert _guard().judge("If you cannot answer, say 'I am sorry'.", []).refused == ""
 
 
+@pytest.mark.parametrize("text", ["Play Music", "be short", "the intent must be one of"])
+def test_an_echo_is_refused(text):
+    """A label, or a part of what the model was told, is no instruction."""
+    public = ["Be short.", "The intent must be one of: Play Music, Get Weather."]
+    assert _guard(public=public).judge(text, []).refused == "echo"
+
+
+def test_a_copied_input_is_a_leak():
+    """A proposal that is nothing but a part of a training input is refused, however short."""
+    row = Example(utterance="Book me a table, please.", intent="book").with_inputs("utterance")
+    assert _guard([row]).judge("book me a table", []).refused == "leak"
+
+
 def test_a_near_duplicate_is_refused():
     """Other punctuation and case make no new instruction."""
     taken = ["Give the shortest correct answer to the question."]
@@ -189,6 +202,7 @@ def test_any_text_gets_a_verdict(text):
         "",
         "empty",
         "refusal",
+        "echo",
         "too long",
         "leak",
         "duplicate",

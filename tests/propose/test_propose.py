@@ -309,6 +309,13 @@ def test_refusals_leaks_and_duplicates_are_asked_again():
     assert not any(TRAIN[3].answer in text for text in proposals.instructions[0])
 
 
+def test_the_worked_examples_are_not_taken_over():
+    """What the model was shown as an example of an instruction is no proposal."""
+    copied = "Read the review and rate how satisfied the customer is: answer with 1, 2 or 3 stars."
+    proposals = _propose(_Prompter(lambda *_: {"proposed_instruction": copied}), count=2)
+    assert dict(proposals.refusals) == {"leak": 3}
+
+
 def test_parts_to_keep_are_in_every_proposal():
     """What must stay stays, word for word, and the model is told."""
     program = mipro.Predict(mipro.Signature("question -> answer", "Be kind. Never say never."))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mipro.optimize._bootstrap import BootstrapFewShot
+    from mipro.optimize._estimate import Estimate, Range, StageEstimate
     from mipro.optimize._labeled import LabeledFewShot
     from mipro.optimize._miprov2 import MIPROv2
     from mipro.optimize._progress import Bars, Progress
@@ -18,10 +19,13 @@ __all__ = [
     "Bars",
     "BootstrapFewShot",
     "BootstrapFewShotWithRandomSearch",
+    "Estimate",
     "LabeledFewShot",
     "MIPROv2",
     "OptimizationResult",
     "Progress",
+    "Range",
+    "StageEstimate",
     "Teleprompter",
     "TestScores",
     "TrialRecord",
@@ -31,10 +35,13 @@ _FILES = {
     "Bars": "_progress",
     "BootstrapFewShot": "_bootstrap",
     "BootstrapFewShotWithRandomSearch": "_random_search",
+    "Estimate": "_estimate",
     "LabeledFewShot": "_labeled",
     "MIPROv2": "_miprov2",
     "OptimizationResult": "_result",
     "Progress": "_progress",
+    "Range": "_estimate",
+    "StageEstimate": "_estimate",
     "Teleprompter": "_teleprompter",
     "TestScores": "_result",
     "TrialRecord": "_result",

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mipro.example import Example
 from mipro.propose._ask import Answer, Asker, Question
 from mipro.propose._guards import Guard
 from mipro.propose._program import fixed_tails
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from mipro.example import Example
     from mipro.modules import Module
     from mipro.propose._grounding import Grounding
 
@@ -132,8 +132,13 @@ class Desk:
         fields = [f"{name} {extra_of(field)['desc']}" for name, field in signature.fields.items()]
         return Guard(
             signature.instructions,
-            trainset,
-            public=[*fields, self._grounding.label_sentence(p), *TIPS.values()],
+            [*trainset, *(Example(text=row["proposed_instruction"]) for row in WORKED_EXAMPLES)],
+            public=[
+                *fields,
+                self._grounding.label_sentence(p),
+                assignment(signature.input_fields, signature.output_fields, ""),
+                *TIPS.values(),
+            ],
             keep=self._how.keep,
             max_tokens=self._how.max_instruction_tokens,
         )

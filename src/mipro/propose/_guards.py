@@ -77,7 +77,8 @@ class Verdict:
     text: str
     """The cleaned instruction."""
     refused: str = ""
-    """Why it may not be used ("empty", "refusal", "too long", "leak", "duplicate"), or ""."""
+    """Why it may not be used ("empty", "refusal", "echo", "too long", "leak",
+    "duplicate"), or ""."""
 
 
 class Guard:
@@ -86,7 +87,8 @@ class Guard:
     Args:
         original: The instruction that the predictor came with.
         trainset: Training examples whose words must not appear in an instruction.
-        public: Text that is no secret: names and descriptions of fields, label sets.
+        public: Text that is no secret: descriptions of fields, label sets, tips. An
+            answer that only repeats a part of it is no instruction.
         keep: Parts of the original that must stay, literally; a proposal without one
             gets it appended.
         max_tokens: Upper bound on the (estimated) tokens of an instruction.
@@ -97,12 +99,13 @@ class Guard:
         original: str,
         trainset: Sequence[Example],
         *,
-        public: Iterable[str] = (),
+        public: Sequence[str] = (),
         keep: Sequence[str] = (),
         max_tokens: int | None = None,
     ) -> None:
         self._keep = tuple(part for part in keep if part in original)
         self._max_tokens = max_tokens
+        self._said = [_phrase(text) for text in public]
         self._leaks = LeakCheck(trainset, public=[original, *public])
 
     def judge(self, text: str, taken: Iterable[str]) -> Verdict:
@@ -113,11 +116,8 @@ class Guard:
             taken: Instructions already there; a near-duplicate of one is refused.
         """
         text = clean(text)
-        words = words_of(text)
-        if len(words) < 2 or not any(char.isalpha() for char in text):  # noqa: PLR2004 - one word instructs nobody
-            return Verdict(text, "empty")
-        if _REFUSAL.match(text):
-            return Verdict(text, "refusal")
+        if reason := self._no_instruction(text):
+            return Verdict(text, reason)
         for part in self._keep:
             if part not in text:
                 text = f"{text}\n{part}"
@@ -125,20 +125,27 @@ class Guard:
             return Verdict(text, "too long")
         if self._leaks.find(text):
             return Verdict(text, "leak")
-        if any(similar(text, other) for other in taken):
-            return Verdict(text, "duplicate")
-        return Verdict(text)
+        return Verdict(text, "duplicate" if any(similar(text, other) for other in taken) else "")
+
+    def _no_instruction(self, text: str) -> str:
+        """Return why a text can't be an instruction at all, or ""."""
+        if len(words_of(text)) < 2 or not any(char.isalpha() for char in text):  # noqa: PLR2004 - one word instructs nobody
+            return "empty"
+        if _REFUSAL.match(text):
+            return "refusal"
+        return "echo" if any(_phrase(text) in said for said in self._said) else ""
 
 
 class LeakCheck:
     """Finds training examples repeated in an instruction.
 
-    A leak is eight words in a row of a training example, or the answer of one: an
-    answer of two words or more wherever it stands, one of a single word only if it is
-    a name or a long number (a capital as in the data, or three digits). No leak is
-    what several examples share (more than a tenth of them, and at least two), what the
-    original instruction, the fields or a closed set of labels say anyway, and answers
-    given to at least two examples.
+    A leak is eight words in a row of a training example, an instruction that is nothing
+    but words in a row of one, or the answer of one: an answer of two words or more
+    wherever it stands, one of a single word only if it is a name or a long number (a
+    capital as in the data, or three digits). No leak is what several examples share
+    (more than a tenth of them, and at least two), what the original instruction, the
+    fields or a closed set of labels say anyway, and answers given to at least two
+    examples.
 
     Args:
         trainset: Training examples.
@@ -157,8 +164,9 @@ class LeakCheck:
     def find(self, text: str) -> str:
         """Return what `text` repeats, or ""."""
         words = words_of(text)
-        for start in range(len(words) - LEAK_NGRAM + 1):
-            gram = f" {' '.join(words[start : start + LEAK_NGRAM])} "
+        length = min(LEAK_NGRAM, len(words))
+        for start in range(len(words) - length + 1):
+            gram = f" {' '.join(words[start : start + length])} "
             if gram in self._all and gram not in self._public and self._is_rare(gram):
                 return gram.strip()
         spaced = _phrase(text)

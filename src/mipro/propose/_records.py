@@ -71,7 +71,8 @@ class Proposals:
     refused: int = 0
     """Answers of the prompt model that could not be used."""
     refusals: Mapping[str, int] = field(default_factory=dict)
-    """The same by reason: "malformed", "refusal", "leak", "duplicate", "too long", "empty"."""
+    """The same by reason: "malformed", "refusal", "leak", "duplicate", "echo",
+    "too long", "empty"."""
     num_calls: int = 0
     """Calls of the prompt model."""
     grounding: Grounding = field(default_factory=Grounding)
