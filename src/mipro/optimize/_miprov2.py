@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from mipro.context import context, settings
 from mipro.errors import BudgetExhausted, UserError
 from mipro.optimize._data import check_overlap
+from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
-from mipro.optimize._progress import Bars, Progress, Reporter
+from mipro.optimize._progress import Bars, Progress, Reporter, permitted
 from mipro.optimize._result import attach, tell_story
 from mipro.optimize._settings import (
     AutoMode,
@@ -28,7 +29,7 @@ from mipro.optimize._stages import collect, measure_on_testset, nothing_found, p
 from mipro.runs import Budget, Run, default_run_dir, interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mipro.evaluate import Metric
     from mipro.example import Example
@@ -182,7 +183,8 @@ class MIPROv2:
             view_data_batch_size: Examples the proposer looks at in one call.
             tip_aware_proposer: Whether proposals are given a tip each.
             fewshot_aware_proposer: Whether proposals are shown bootstrapped demos.
-            requires_permission_to_run: Kept for DSPy's call form; the run never asks.
+            requires_permission_to_run: Whether to show the estimate and ask before anything is spent;
+                on a no, a copy of the student comes back as it is.
             provide_traceback: Kept for DSPy's call form; an error always carries its traceback.
 
         Returns:
@@ -195,28 +197,91 @@ class MIPROv2:
             ProgramError: The program or the metric raised on too many examples.
             RunStopped: The run had to stop; what was paid for is kept in `run_dir`.
         """
-        del requires_permission_to_run, provide_traceback
+        del provide_traceback
+        job = self._job(
+            student,
+            teacher=teacher,
+            data=(trainset, valset, testset),
+            sizes=Sizes(
+                auto=self.auto,
+                num_candidates=self.num_candidates,
+                num_trials=num_trials,
+                max_bootstrapped_demos=_first(max_bootstrapped_demos, self.max_bootstrapped_demos),
+                max_labeled_demos=_first(max_labeled_demos, self.max_labeled_demos),
+                minibatch=minibatch,
+                minibatch_size=minibatch_size,
+                minibatch_full_eval_steps=minibatch_full_eval_steps,
+                seed=_first(seed, self.seed),
+            ),
+            proposer={
+                "program_aware": program_aware_proposer,
+                "data_aware": data_aware_proposer,
+                "tip_aware": tip_aware_proposer,
+                "fewshot_aware": fewshot_aware_proposer,
+                "view_data_batch_size": view_data_batch_size,
+            },
+        )
+        if requires_permission_to_run and not permitted(estimate(job)):
+            return student.deepcopy()
+        return self._run(job)
+
+    def estimate(
+        self,
+        program: Module,
+        *,
+        trainset: Sequence[Example],
+        valset: Sequence[Example] | None = None,
+        testset: Sequence[Example] | None = None,
+        num_trials: int | None = None,
+        minibatch_size: int | None = None,
+    ) -> Estimate:
+        """Return what `compile` with the same arguments will cost, by stage, as ranges.
+
+        Nothing is spent: the program's prompts are written, not sent.
+
+        Args:
+            program: The program to improve.
+            trainset: As for `compile`.
+            valset: As for `compile`.
+            testset: As for `compile`.
+            num_trials: As for `compile`.
+            minibatch_size: As for `compile`.
+
+        Raises:
+            UserError: Arguments or data make no sense.
+        """
         sizes = Sizes(
             auto=self.auto,
             num_candidates=self.num_candidates,
             num_trials=num_trials,
-            max_bootstrapped_demos=_first(max_bootstrapped_demos, self.max_bootstrapped_demos),
-            max_labeled_demos=_first(max_labeled_demos, self.max_labeled_demos),
-            minibatch=minibatch,
+            max_bootstrapped_demos=self.max_bootstrapped_demos,
+            max_labeled_demos=self.max_labeled_demos,
             minibatch_size=minibatch_size,
-            minibatch_full_eval_steps=minibatch_full_eval_steps,
-            seed=_first(seed, self.seed),
+            seed=self.seed,
         )
+        return estimate(self._job(program, data=(trainset, valset, testset), sizes=sizes))
+
+    def _job(
+        self,
+        student: Module,
+        *,
+        data: tuple[Sequence[Example], Sequence[Example] | None, Sequence[Example] | None],
+        sizes: Sizes,
+        teacher: Module | None = None,
+        proposer: Mapping[str, Any] | None = None,
+    ) -> Job:
         predictors = len(student.predictors())
         if not predictors:
             raise UserError(
                 "the program must hold at least one predictor (`Predict`, `ChainOfThought`, ...), but "
                 f"{type(student).__name__} holds none; assign them to attributes in `__init__`."
             )
+        trainset, valset, testset = data
         plan = make_plan(sizes, predictors, trainset=trainset, valset=valset, testset=testset)
-        check_positive(view_data_batch_size=view_data_batch_size)
+        proposer = proposer or {}
+        check_positive(view_data_batch_size=proposer.get("view_data_batch_size"))
         prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model, self.budget)
-        job = Job(
+        return Job(
             student=student.deepcopy(),
             teacher=teacher,
             plan=plan,
@@ -227,18 +292,11 @@ class MIPROv2:
             teacher_settings=self.teacher_settings,
             search=self.search,
             init_temperature=self.init_temperature,
-            proposer={
-                "program_aware": program_aware_proposer,
-                "data_aware": data_aware_proposer,
-                "tip_aware": tip_aware_proposer,
-                "fewshot_aware": fewshot_aware_proposer,
-                "view_data_batch_size": view_data_batch_size,
-            },
+            proposer=proposer,
             max_errors=_first(self.max_errors, settings.max_errors),
             num_threads=_first(self.num_threads, settings.num_threads),
             warnings=check_overlap(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
         )
-        return self._run(job)
 
     def _run(self, job: Job) -> Any:
         run_dir = self.run_dir or default_run_dir(type(job.student).__name__)

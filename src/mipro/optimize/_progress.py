@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
+from rich.prompt import Confirm
 from typing_extensions import Self
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from rich.progress import TaskID
+
+    from mipro.optimize._estimate import Estimate
 
 TITLES = {
     "demos": "1/3 demos",
@@ -91,3 +94,10 @@ class Reporter:
     def of(self, stage: str) -> Callable[[int, int], None]:
         """Return the function that one stage calls with (done, total)."""
         return lambda done, total: self(stage, done, total)
+
+
+def permitted(cost: Estimate) -> bool:
+    """Show what a run will cost, on standard error, and ask whether to go on."""
+    console = Console(stderr=True)
+    console.print(str(cost))
+    return Confirm.ask("Run it?", console=console)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro.lm import Usage
+from mipro.optimize._estimate import Estimate, estimate
 from mipro.runs import versions
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class OptimizationResult:
     """Seconds of this session, by stage."""
     replayed_calls: int
     """Calls answered by the ledger in this session, for nothing."""
+    estimated: Estimate
+    """What the run was expected to spend, before it began."""
     run_dir: str
     seed: int
     versions: Mapping[str, str]
@@ -137,6 +140,7 @@ def tell_story(
         failures=run.failures,
         seconds=dict(run.seconds_by_stage),
         replayed_calls=run.replayed_calls,
+        estimated=estimate(job),
         run_dir=run.where,
         seed=job.plan.seed,
         versions=versions(),

@@ -97,10 +97,10 @@ class Sizes:
     num_trials: int | None
     max_bootstrapped_demos: int
     max_labeled_demos: int
-    minibatch: bool
-    minibatch_size: int | None
-    minibatch_full_eval_steps: int
     seed: int
+    minibatch: bool = True
+    minibatch_size: int | None = None
+    minibatch_full_eval_steps: int = 5
 
 
 def make_plan(

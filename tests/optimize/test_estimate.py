@@ -1,0 +1,94 @@
+"""What a run will cost, before anything is spent."""
+
+import pytest
+
+import mipro
+from mipro.testing.server import OpenAIServer
+from mipro.testing.sums import answer
+
+
+class TwoSteps(mipro.Module):
+    """Adds in two steps, so that a second predictor gets what a first one made."""
+
+    def __init__(self):
+        super().__init__()
+        self.think = mipro.Predict("a, b -> reasoning")
+        self.add = mipro.Predict("reasoning, a, b -> sum")
+
+    def forward(self, a, b):
+        """Think, then add."""
+        return self.add(reasoning=self.think(a=a, b=b).reasoning, a=a, b=b)
+
+
+def right(example, prediction, trace=None):
+    """Whether the sum is right."""
+    return example.sum == prediction.sum
+
+
+@pytest.fixture
+def sums():
+    """Return examples of sums."""
+    return [
+        mipro.Example(a=str(a), b=str(b), sum=str(a + b)).with_inputs("a", "b")
+        for a in range(7)
+        for b in range(7)
+    ]
+
+
+PROGRAMS = {
+    "predict": lambda: mipro.Predict("a, b -> sum"),
+    "chain of thought": lambda: mipro.ChainOfThought("a, b -> sum"),
+    "two steps": TwoSteps,
+}
+
+
+@pytest.mark.parametrize("search", ["bayes", "tpe"])
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("demos", [0, 3])
+def test_actual_numbers_are_inside_the_range(tmp_path, sums, name, search, demos):
+    """Calls, tokens and cost of every stage come out within what was estimated."""
+    with OpenAIServer(answer) as server:
+        lm = mipro.LM("openai/adder", api_base=server.url, api_key="none", prices={"input": 1, "output": 2})
+        optimizer = mipro.MIPROv2(
+            right,
+            max_bootstrapped_demos=demos,
+            max_labeled_demos=demos,
+            search=search,
+            run_dir=str(tmp_path),
+            num_threads=16,
+        )
+        with mipro.context(lm=lm):
+            estimate = optimizer.estimate(PROGRAMS[name](), trainset=sums, testset=sums[:5])
+            assert server.count == 0
+            story = optimizer.compile(PROGRAMS[name](), trainset=sums, testset=sums[:5]).optimization
+    expected = {stage.stage: stage for stage in estimate.stages}
+    assert story.estimated == estimate
+    for spent in story.spent:
+        assert spent.calls in expected[spent.stage].calls
+        assert spent.usage.total_tokens in expected[spent.stage].tokens
+        assert spent.cost_usd in expected[spent.stage].cost_usd
+
+
+def test_unknown_price_is_said(sums):
+    """Where a price is not known there is no cost, and the text says so."""
+    optimizer = mipro.MIPROv2(right)
+    with mipro.context(lm=mipro.LM("openai/adder", api_base="http://127.0.0.1:9/v1", api_key="none")):
+        estimate = optimizer.estimate(mipro.Predict("a, b -> sum"), trainset=sums)
+    assert estimate.cost_usd is None
+    assert "price not known" in str(estimate)
+
+
+@pytest.mark.parametrize(("reply", "optimized"), [("y", True), ("n", False)])
+def test_permission_is_asked(monkeypatch, tmp_path, capsys, sums, reply, optimized):
+    """With `requires_permission_to_run` the estimate is shown; a no costs nothing."""
+    monkeypatch.setattr("builtins.input", lambda *_: reply)
+    with OpenAIServer(answer) as server:
+        lm = mipro.LM("openai/adder", api_base=server.url, api_key="none", cache=False)
+        with mipro.context(lm=lm, num_threads=16):
+            best = mipro.MIPROv2(right, run_dir=str(tmp_path), search="random").compile(
+                mipro.Predict("a, b -> sum"), trainset=sums, requires_permission_to_run=True
+            )
+        asked = server.count
+    assert "in all" in capsys.readouterr().err
+    assert (asked > 0) is optimized
+    assert hasattr(best, "optimization") is optimized
