@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write every outcome as a JSON line")
+    parser.add_argument("--load", type=Path, nargs="+", help="report on outcomes written before")
     parser.add_argument("--plot", type=Path, help="write a picture (SVG)")
     arguments = parser.parse_args()
     names = arguments.settings or [*SETTINGS, *recorded_names()]
@@ -60,6 +61,13 @@ def main() -> None:
         for seed in range(arguments.first_seed, arguments.first_seed + seeds)
         for name in names
     ]
+    if arguments.load:
+        lines = [line for path in arguments.load for line in path.read_text().splitlines()]
+        outcomes = [Outcome(**json.loads(line)) for line in lines]
+        found = dict.fromkeys(o.setting for o in outcomes)
+        names = arguments.settings or list(found)
+        print_report(outcomes, names, arguments.racers, plot=arguments.plot)
+        return
     started = time.perf_counter()
     with ProcessPoolExecutor(arguments.processes) as pool:
         outcomes = [outcome for part in pool.map(run_one, tasks) for outcome in part]

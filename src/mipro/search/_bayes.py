@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 DRAWS = 48
 """Posterior draws for each decision."""
-REGRET = 0.015
-"""Stop when more evaluations could gain less than this, in standard deviations of a score."""
-MEMORY = 0.06
-"""Weight of the newest decision in the running average of what could be gained."""
-CONVINCED = 0.5
-"""Least probability of being better at which the original program is replaced."""
+REGRET = 0.01
+"""Stop when the best candidate is known up to this, in standard deviations of a score."""
+MEMORY = 0.08
+"""Weight of the newest decision in running averages."""
+NULL_BOUND, NULL_SURE, NULL_LEAST = math.log(0.15), 0.65, 0.3
+"""Stop when nothing matters: the level of effects that counts as none, how often it must be below, and
+the share of the budget to spend before."""
+CONVINCED, WORTHWHILE = 0.6, 0.04
+"""Least probability of being better, and least expected gain in standard deviations of a score, at which
+the original program is replaced."""
 GROWTH = 0.25
 """How much more of a candidate is asked for, as a share of what it has met."""
 CONFIRMING = 0.25
@@ -66,6 +70,7 @@ class BayesSearch(Search):
         self._logs = self._prior.center.copy()
         self._opening: list[Candidate] = []
         self._regret = 1.0
+        self._null = 0.0
         self._stopped_at: tuple[int, ...] | None = None
 
     def ask(self) -> list[Job]:
@@ -119,7 +124,8 @@ class BayesSearch(Search):
         leader = int(np.argmax(means))
         regret = float(values.max(axis=0).mean() - means[leader])
         self._regret += MEMORY * (regret - self._regret)
-        if self._regret < REGRET / self._patience:
+        self._null += MEMORY * (float(self._logs[0] < NULL_BOUND) - self._null)
+        if self._nothing_to_gain():
             return self._stop()
         winners = np.argmax(values, axis=0)
         others = winners[winners != leader]
@@ -163,6 +169,12 @@ class BayesSearch(Search):
             if self._block_of(_tuple(pool[index])):
                 return int(index)
         return None
+
+    def _nothing_to_gain(self) -> bool:
+        if self._regret < REGRET / self._patience:
+            return True
+        tried = self._book.spent >= NULL_LEAST * self._patience * self._book.budget
+        return tried and self._null > NULL_SURE
 
     def _stop(self) -> list[Job]:
         self._stopped_at = self._space.sizes
@@ -287,7 +299,8 @@ def _recommend(fits: list[Fit], data: Evidence, original: Candidate) -> Recommen
         for mean, cov in zip(means, covariances, strict=True)
     ]
     p_better = float(np.mean(ndtr(gaps))) if best != base else 0.0
-    if p_better < CONVINCED:
+    gain = float((means[:, best] - means[:, base]).mean())
+    if p_better < CONVINCED or gain < WORTHWHILE:
         best, p_better, which = base, 0.0, 1
     else:
         which = 0
