@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from mipro.lm._slots import CALLS_BEFORE_NEXT_SLOT, Slots
+from mipro.lm._slots import CALLS_PER_TOKEN, Slots
 
 
 def peaks(requests, *, parallel=4, tokens=10_000):
@@ -13,7 +13,7 @@ def peaks(requests, *, parallel=4, tokens=10_000):
     order, now, most = [], [], {"slots": 0, "tokens": 0, "same prefix": 0}
 
     async def one(slots, index, prefix, size):
-        async with slots.hold(prefix, size):
+        async with slots.hold(prefix, 100, size):
             order.append(index)
             size = min(size, tokens)
             now.append((prefix, size))
@@ -44,8 +44,8 @@ def test_first_come_first_served():
 
 def test_one_prefix_one_slot():
     """Requests with a common prefix go one after the other."""
-    order, most = peaks([("a", 1)] * 10)
-    assert (order, most["slots"]) == (list(range(10)), 1)
+    order, most = peaks([("a", 1)] * 6)
+    assert (order, most["slots"]) == (list(range(6)), 1)
 
 
 def test_other_prefixes_compute_beside():
@@ -55,9 +55,10 @@ def test_other_prefixes_compute_beside():
 
 
 def test_a_prefix_in_heavy_use_gets_another_slot():
-    """After many calls the prefix is worth a second slot."""
-    _, most = peaks([("a", 1)] * (2 * CALLS_BEFORE_NEXT_SLOT))
-    assert most["same prefix"] == 2
+    """The more calls a prefix has had, the more slots it is worth."""
+    enough = [round(100 * calls) for calls in CALLS_PER_TOKEN]
+    together = [peaks([("a", 1)] * (count + 8))[1]["same prefix"] for count in enough]
+    assert together == [2, 2, 3, 4]
 
 
 def test_tokens_are_bounded():
@@ -73,7 +74,7 @@ def test_any_mixture_ends(seed):
 
     async def one(slots, prefix, size, patience):
         async def work():
-            async with slots.hold(prefix, size):
+            async with slots.hold(prefix, 100, size):
                 await asyncio.sleep(0)
 
         task = asyncio.ensure_future(work())

@@ -130,4 +130,5 @@ def _import_litellm(model: str) -> Any:
         import litellm  # noqa: PLC0415 - an extra, slow, and it reaches for the network
     except ImportError as error:
         raise MissingExtraError("litellm", extra="litellm", purpose=f"The model `{model}`") from error
+    litellm.suppress_debug_info = True  # it prints to stdout otherwise
     return litellm
