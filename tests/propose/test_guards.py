@@ -87,6 +87,16 @@ def test_a_copied_input_is_a_leak():
     assert _guard([row]).judge("book me a table", []).refused == "leak"
 
 
+def test_a_patchwork_of_inputs_is_a_leak():
+    """Half made of runs of four words of the examples is a copy, though no run is long."""
+    data = [
+        Example(q="please play me some jazz", a="x").with_inputs("q"),
+        Example(q="what will the weather bring tomorrow", a="y").with_inputs("q"),
+    ]
+    assert _guard(data).judge("Play me some jazz: what will the weather do?", []).refused == "leak"
+    assert _guard(data).judge("Decide whether a user wants to play me some jazz or not.", []).refused == ""
+
+
 def test_a_near_duplicate_is_refused():
     """Other punctuation and case make no new instruction."""
     taken = ["Give the shortest correct answer to the question."]
@@ -149,7 +159,9 @@ def test_seven_words_of_an_example_are_none():
         "question"
     )
     assert (
-        _guard([row, *QA]).judge("Think of this: once lost nine keys behind the green door.", []).refused
+        _guard([row, *QA])
+        .judge("Before you answer anything at all think: once lost nine keys behind the green door.", [])
+        .refused
         == ""
     )
 

@@ -275,7 +275,7 @@ def test_garbage_in_every_stage_is_no_crash():
     lm = ScriptedLM(lambda _: "garbage")
     proposals = propose_instructions(_Bare(), TRAIN, None, prompt_lm=lm, count=2, rng=random.Random(0))
     assert [len(texts) for texts in proposals.instructions] == [1, 1]
-    assert any("no readable summary" in note for note in proposals.notes)
+    assert any("no usable summary" in note for note in proposals.notes)
     assert any("no readable description" in note for note in proposals.notes)
 
 
@@ -314,6 +314,20 @@ def test_the_worked_examples_are_not_taken_over():
     copied = "Read the review and rate how satisfied the customer is: answer with 1, 2 or 3 stars."
     proposals = _propose(_Prompter(lambda *_: {"proposed_instruction": copied}), count=2)
     assert dict(proposals.refusals) == {"leak": 3}
+
+
+def test_a_summary_that_copies_examples_is_not_used():
+    """A model that goes on with the examples instead of describing them has described nothing."""
+
+    class Copier(_Prompter):
+        def _answer(self, messages, **kwargs):
+            if _asked_for(messages) == "observations":
+                return {"observations": f"{TRAIN[3].question} answer: {TRAIN[3].answer}"}
+            return super()._answer(messages, **kwargs)
+
+    proposals = _propose(Copier())
+    assert proposals.summary is None
+    assert any("no usable summary" in note for note in proposals.notes)
 
 
 def test_parts_to_keep_are_in_every_proposal():

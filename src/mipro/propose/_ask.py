@@ -18,6 +18,8 @@ OnProgress = Callable[[int, int], None]
 """Called with the number of answers there and the number known to be needed so far."""
 
 _LOCAL = "local/"
+# What a small model writes beyond this is repetition, and takes seconds to write.
+_LOCAL_MAX_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class Asker:
         config: dict[str, Any] = {}
         if question.rollout_id is not None:
             config["rollout_id"] = question.rollout_id
+        if self._lm.model.startswith(_LOCAL):
+            config["max_tokens"] = _LOCAL_MAX_TOKENS
         # Reasoning models refuse a temperature.
         if question.temperature is not None and not self._lm.supports_reasoning:
             config["temperature"] = question.temperature

@@ -11,7 +11,7 @@ from mipro.propose._ask import Answer, Asker, Question
 from mipro.propose._guards import Guard
 from mipro.propose._program import fixed_tails
 from mipro.propose._records import ORIGINAL, Mistake, Proposals, ProposalSettings, ScoredInstruction
-from mipro.propose._signatures import WORKED_EXAMPLES, ProposeInstruction, assignment
+from mipro.propose._signatures import WORKED_PROPOSALS, ProposeInstruction, assignment
 from mipro.propose._text import clip, show_examples, show_value, token_estimate
 from mipro.propose._tips import LABELS, TIPS, draw_tips, next_tip
 from mipro.signature import extra_of
@@ -132,7 +132,7 @@ class Desk:
         fields = [f"{name} {extra_of(field)['desc']}" for name, field in signature.fields.items()]
         return Guard(
             signature.instructions,
-            [*trainset, *(Example(text=row["proposed_instruction"]) for row in WORKED_EXAMPLES)],
+            [*trainset, *(Example(text=row["proposed_instruction"]) for row in WORKED_PROPOSALS)],
             public=[
                 *fields,
                 self._grounding.label_sentence(p),
@@ -191,7 +191,7 @@ class Desk:
         return Question(
             ProposeInstruction,
             {name: text for name, text in inputs.items() if text},
-            worked=WORKED_EXAMPLES,
+            worked=WORKED_PROPOSALS,
             rollout_id=slot.rollouts[number],
             temperature=self._how.init_temperature * slot.cooling,
         )

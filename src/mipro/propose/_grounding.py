@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.propose._ask import Asker, Question
 from mipro.propose._facts import FieldFacts, observe
+from mipro.propose._guards import LeakCheck
 from mipro.propose._program import call_form, source, structure
-from mipro.propose._signatures import DescribeData, DescribeModule, DescribeProgram, MergeObservations
+from mipro.propose._signatures import (
+    WORKED_DESCRIPTIONS,
+    DescribeData,
+    DescribeModule,
+    DescribeProgram,
+    MergeObservations,
+)
 from mipro.propose._text import clip, show_example, show_examples
 
 if TYPE_CHECKING:
@@ -85,13 +92,14 @@ def ground(
     views = _views(trainset, view_size, rng) if data_aware else []
     predictors = program.predictors()
     code = _code(program, len(predictors)) if program_aware else ""
-    questions = [Question(DescribeData, {"examples": view}) for view in views]
+    questions = [Question(DescribeData, {"examples": view}, worked=WORKED_DESCRIPTIONS) for view in views]
     if code:
         questions.append(
             Question(DescribeProgram, {"program_code": code, "program_example": _example(trainset)})
         )
     first = [clip(answer.text.strip(), _DESCRIPTION_TOKENS) for answer in asker.ask(questions)]
-    observations = [text for text in first[: len(views)] if text]
+    copies = LeakCheck(trainset)
+    observations = [text for text in first[: len(views)] if text and not copies.find_copied(text)]
     description = first[-1] if code else ""
 
     modules = tuple(call_form(predictor) for predictor in predictors)
@@ -101,8 +109,8 @@ def ground(
         listed = "\n".join(f"- {text}" for text in observations)
         questions.append(Question(MergeObservations, {"observations": listed}))
     second = [clip(answer.text.strip(), _DESCRIPTION_TOKENS) for answer in asker.ask(questions)]
-    merged = second[num_roles:] if len(observations) > 1 else observations
-    summary = (merged[0] if merged else "") or " ".join(observations[:1])
+    merged = [text for text in second[num_roles:] if text and not copies.find_copied(text)]
+    summary = next(iter([*merged, *observations]), "")
     return Grounding(
         summary=summary,
         program_description=description,
@@ -183,7 +191,7 @@ def _says_its_values(annotation: Any) -> bool:
 def _notes(views: Sequence[str], summary: str, code: str, description: str) -> tuple[str, ...]:
     notes = []
     if views and not summary:
-        notes.append("the prompt model gave no readable summary of the data; proposals go without it.")
+        notes.append("the prompt model gave no usable summary of the data; proposals go without it.")
     if code and not description:
         notes.append("the prompt model gave no readable description of the program; proposals go without it.")
     return tuple(notes)

@@ -20,6 +20,9 @@ LEAK_NGRAM = 8
 _BOILERPLATE_SHARE = 0.1
 NEAR_DUPLICATE = 0.8
 """Instructions that share this part of their words and word pairs (Jaccard) are the same."""
+# Text of which this part is made of so many words in a row of the examples is a copy too.
+_SHORT_NGRAM = 4
+_COPIED_SHARE = 0.5
 _LONG_DIGITS = 3
 _SHORTEST_NAME = 3
 _MAX_CHARS = 20_000_000  # of training text looked through
@@ -139,10 +142,10 @@ class Guard:
 class LeakCheck:
     """Finds training examples repeated in an instruction.
 
-    A leak is eight words in a row of a training example, an instruction that is nothing
-    but words in a row of one, or the answer of one: an answer of two words or more
-    wherever it stands, one of a single word only if it is a name or a long number (a
-    capital as in the data, or three digits). No leak is what several examples share
+    A leak is eight words in a row of a training example, text that is nothing but words
+    in a row of one, or half of it runs of four, or the answer of one: an answer of two
+    words or more wherever it stands, one of a single word only if it is a name or a long
+    number (a capital as in the data, or three digits). No leak is what several examples share
     (more than a tenth of them, and at least two), what the original instruction, the
     fields or a closed set of labels say anyway, and answers given to at least two
     examples.
@@ -162,19 +165,35 @@ class LeakCheck:
         self._names = {answer for answer in answers if len(words_of(answer)) == 1 and _is_name(answer)}
 
     def find(self, text: str) -> str:
-        """Return what `text` repeats, or ""."""
-        words = words_of(text)
-        length = min(LEAK_NGRAM, len(words))
-        for start in range(len(words) - length + 1):
-            gram = f" {' '.join(words[start : start + length])} "
-            if gram in self._all and gram not in self._public and self._is_rare(gram):
-                return gram.strip()
+        """Return what `text` repeats of the examples, their answers included, or ""."""
+        if copied := self.find_copied(text):
+            return copied
         spaced = _phrase(text)
         for phrase in sorted(self._phrases):
             if phrase in spaced:
                 return phrase.strip()
         written = set(_WORD.findall(text))
         return next((name for name in sorted(self._names) if name in written), "")
+
+    def find_copied(self, text: str) -> str:
+        """Return what `text` copies from the examples word for word, or ""."""
+        words = words_of(text)
+        length = min(LEAK_NGRAM, len(words))
+        if grams := self._rare_ngrams(words, length):
+            return " ".join(words[grams[0] : grams[0] + length])
+        covered = {i + k for i in self._rare_ngrams(words, _SHORT_NGRAM) for k in range(_SHORT_NGRAM)}
+        if len(covered) >= _COPIED_SHARE * max(len(words), 1):
+            return " ".join(words[i] for i in sorted(covered))
+        return ""
+
+    def _rare_ngrams(self, words: list[str], length: int) -> list[int]:
+        """Return where in `words` so many words in a row begin that few examples have."""
+        grams = [f" {' '.join(words[i : i + length])} " for i in range(len(words) - length + 1)]
+        return [
+            i
+            for i, gram in enumerate(grams)
+            if gram in self._all and gram not in self._public and self._is_rare(gram)
+        ]
 
     def _is_rare(self, gram: str) -> bool:
         return sum(1 for row in self._rows if gram in row) < self._boilerplate

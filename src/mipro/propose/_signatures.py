@@ -84,7 +84,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-WORKED_EXAMPLES: tuple[dict[str, str], ...] = (
+WORKED_PROPOSALS: tuple[dict[str, str], ...] = (
     {
         "dataset_description": "Reviews of products. The stars must be exactly one of: 1, 2, 3.",
         "basic_instruction": "Given the fields `review`, produce the fields `stars`.",
@@ -112,3 +112,19 @@ WORKED_EXAMPLES: tuple[dict[str, str], ...] = (
 )
 """What good instructions look like, for tasks made up here. Without them a model of half
 a billion parameters does the task instead of writing an instruction for it."""
+
+WORKED_DESCRIPTIONS: tuple[dict[str, str], ...] = (
+    {
+        "examples": "review: Broke after a day.\nstars: 1\n\nreview: It does what it should.\nstars: 2\n\n"
+        "review: Best thing I ever bought!\nstars: 3",
+        "observations": "Customers say in a short sentence how they liked a product. The stars are a number "
+        "from 1 to 3: the more satisfied the customer is, the more stars.",
+    },
+    {
+        "examples": "recipe: Boil the pasta for 10 minutes, then bake it for 15.\nminutes: 25\n\n"
+        "recipe: Mix all and let it rest for an hour.\nminutes: 60",
+        "observations": "Recipes that say how long each step takes. The minutes are a whole number, "
+        "the sum of the times in the recipe.",
+    },
+)
+"""What good observations look like; a small model would go on with the examples instead."""
