@@ -16,7 +16,7 @@ from mipro.errors import (
     MissingExtraError,
 )
 from mipro.fetch import model_path
-from mipro.lm import LM, _local
+from mipro.lm import LM, _engine
 from mipro.testing.lm_contract import LMContract
 
 SCHEMA = {
@@ -106,11 +106,11 @@ def test_timeout_stops_the_engine(lm):
 def test_models_share_one_engine(name):
     """Two models of one file load it once."""
     models = [LM(name, max_tokens=2, cache=False, context_size=1024) for _ in range(2)]
-    before = len(_local._engines)
+    before = len(_engine._engines)
     threads = [threading.Thread(target=model, args=("hi",)) for model in models]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    assert len(_local._engines) <= max(before, 1)
+    assert len(_engine._engines) <= max(before, 1)
 
 
 @pytest.mark.local_lm
