@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -145,6 +146,20 @@ def test_history_is_bounded():
         for index in range(10):
             lm(str(index))
     assert [entry["prompt"] for entry in lm.history] == ["7", "8", "9"]
+
+
+def test_histories_of_many_threads_stay_bounded():
+    """Threads that fill one history do not trip over each other, even where nothing is kept."""
+    lm = Echo("e")
+    with ThreadPoolExecutor(16) as threads:
+        for limit in (0, 2):
+
+            def call(index, limit=limit):
+                with context(max_history_size=limit):
+                    return lm(str(index))
+
+            list(threads.map(call, range(300)))
+            assert len(lm.history) <= limit
 
 
 def test_history_can_be_off():

@@ -66,8 +66,8 @@ def record(entry: dict[str, Any], *owners: list[dict[str, Any]]) -> None:
     modules = (module.history for module in settings.get("caller_modules") or ())
     for history in (_of_all, *owners, *modules):
         history.append(entry)
-        while len(history) > limit:
-            del history[0]
+        # A slice, since other threads shorten the same list.
+        del history[: max(0, len(history) - limit)]
 
 
 def inspect_history(n: int = 1, file: TextIO | None = None) -> None:
