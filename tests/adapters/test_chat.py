@@ -73,8 +73,9 @@ def test_an_unreadable_answer_is_asked_for_once_more_as_json():
 def test_the_second_failure_is_raised():
     """There is one fallback, not more."""
     lm = ScriptedLM(["bad", "worse"])
-    with pytest.raises(AdapterParseError, match="worse"):
+    with pytest.raises(AdapterParseError, match="worse") as caught:
         ask(ChatAdapter(), lm)
+    assert caught.value.__cause__.lm_response == "bad"
     assert len(lm.calls) == 2
 
 

@@ -213,18 +213,17 @@ def predict_odd_inputs(d, lm, asked):
 @program({})
 def predict_refusals(d, lm, asked):
     """Positional arguments and missing models are errors of value."""
-    found = []
-    for call in (
-        lambda: d.Predict("q -> a")("Q"),
-        lambda: d.Predict("q -> a")(q="Q"),
-        lambda: d.Signature("q, a"),
-    ):
+
+    def refused(call):
         try:
             with d.context(lm=None):
-                call()
+                return call()
         except ValueError:
-            found.append("ValueError")
-    return [found, len(asked)]
+            return "ValueError"
+
+    predictor = d.Predict("q -> a")
+    calls = (lambda: predictor("Q"), lambda: predictor(q="Q"), lambda: d.Signature("q, a"))
+    return [[refused(call) for call in calls], len(asked)]
 
 
 @program(["no fields at all", {"answer": "A"}])
@@ -291,7 +290,8 @@ def examples(d, lm, asked):
     other = d.Example(row, answer="B")
     return [
         row.inputs().toDict(), row.labels().toDict(), len(row), row.keys(), row.get("x", 1),
-        "question" in row, other.toDict(), row == other, row == row.copy(), row.without("answer").toDict(), {**row.inputs()},
+        "question" in row, other.toDict(), row == other, row == row.copy(), row.without("answer").toDict(),
+        {**row.inputs()},
         other.inputs().toDict(),
     ]  # fmt: skip
 
@@ -303,7 +303,8 @@ def predictions(d, lm, asked):
     many = d.Prediction.from_completions([{"a": 1}, {"a": 2}])
     return [
         low + high, sum([low, high]), high / 2, low < high, low >= 0.5, float(low), many.a,
-        many.completions.a, len(many.completions), many.completions[1].toDict(), d.Prediction(a=1) == d.Prediction(a=1),
+        many.completions.a, len(many.completions), many.completions[1].toDict(),
+        d.Prediction(a=1) == d.Prediction(a=1),
     ]  # fmt: skip
 
 

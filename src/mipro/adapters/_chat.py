@@ -71,9 +71,12 @@ class ChatAdapter(Adapter):
         except AdapterParseError as error:
             if not self.use_json_adapter_fallback:
                 raise
-            reason = str(error)
-        answers = yield from self._json_adapter().exchange(lm, params, signature, demos, inputs)
-        answers.metadata["fallback"] = reason
+            first = error
+        try:
+            answers = yield from self._json_adapter().exchange(lm, params, signature, demos, inputs)
+        except AdapterParseError as second:
+            raise second from first
+        answers.metadata["fallback"] = str(first)
         return answers
 
     def _json_adapter(self) -> Adapter:

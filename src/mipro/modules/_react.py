@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -166,8 +167,7 @@ class ReAct(Module):
 
     def _format_trajectory(self, trajectory: dict[str, Any]) -> str:
         adapter = settings.adapter or _TRAJECTORY_ADAPTER
-        fields = {name: InputField() for name in trajectory}
-        return adapter.format_user_message_content(make_signature(fields, ""), trajectory)
+        return adapter.format_user_message_content(_trajectory_signature(tuple(trajectory)), trajectory)
 
     def truncate_trajectory(self, trajectory: dict[str, Any]) -> dict[str, Any]:
         """Return the trajectory without its oldest step; subclasses may do it otherwise.
@@ -190,6 +190,12 @@ class ReAct(Module):
 
 
 _TRAJECTORY_ADAPTER = ChatAdapter()
+
+
+@functools.lru_cache(maxsize=256)
+def _trajectory_signature(names: tuple[str, ...]) -> type[Signature]:
+    """Return a signature whose inputs are the entries of a trajectory; all agents share them."""
+    return make_signature({name: InputField() for name in names}, "")
 
 
 def _named_tools(tools: Sequence[Any], signature: type[Signature]) -> dict[str, Tool]:
