@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mipro.example import Example
-from mipro.propose import Guard, LeakCheck
+from mipro.propose import Corpus, Guard, LeakCheck
 from mipro.propose._guards import clean, similar
 
 ORIGINAL = "Answer the question. Never mention prices."
 
 
 def _guard(trainset=(), **settings):
-    return Guard(ORIGINAL, trainset, **settings)
+    return Guard(ORIGINAL, Corpus(trainset), **settings)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_boilerplate_of_all_examples_is_no_leak():
         Example(q=f"Which of the following eight things is not like the others: {i}", a="x").with_inputs("q")
         for i in range(5)
     ]
-    assert LeakCheck(data).find(text) == ""
+    assert LeakCheck(Corpus(data)).find(text) == ""
 
 
 def test_the_original_instruction_is_no_leak():

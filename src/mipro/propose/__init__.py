@@ -2,7 +2,8 @@
 
 from mipro.propose._facts import FieldFacts, observe
 from mipro.propose._grounding import Grounding
-from mipro.propose._guards import Guard, LeakCheck, Verdict
+from mipro.propose._guards import Guard, Verdict
+from mipro.propose._leaks import Corpus, LeakCheck
 from mipro.propose._propose import propose_instructions, propose_more
 from mipro.propose._records import Mistake, Proposals, ProposalSettings, ScoredInstruction
 from mipro.propose._text import token_estimate
@@ -10,6 +11,7 @@ from mipro.propose._tips import TIPS
 
 __all__ = [
     "TIPS",
+    "Corpus",
     "FieldFacts",
     "Grounding",
     "Guard",

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mipro.example import Example
 from mipro.propose._ask import Answer, Asker, Question
 from mipro.propose._guards import Guard
 from mipro.propose._program import fixed_tails
@@ -18,10 +17,12 @@ from mipro.signature import extra_of
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+
+    from mipro.example import Example    from collections.abc import Sequence
 
     from mipro.modules import Module
     from mipro.propose._grounding import Grounding
+    from mipro.propose._leaks import Corpus
 
 # Demos shown with each proposal; the number of DSPy and of the paper.
 _DEMOS_SHOWN = 3
@@ -58,7 +59,7 @@ class Desk:
 
     Args:
         program: Program to propose for; not modified.
-        trainset: Training examples, which must not be given away.
+        corpus: The training examples, which must not be given away.
         grounding: What is known of data and program.
         how: Settings.
         demos: For each predictor good demos to show.
@@ -69,7 +70,7 @@ class Desk:
     def __init__(
         self,
         program: Module,
-        trainset: Sequence[Example],
+        corpus: Corpus,
         grounding: Grounding,
         how: ProposalSettings,
         *,
@@ -83,7 +84,7 @@ class Desk:
         self._demos = demos
         self._history = history
         self._mistakes = mistakes
-        self._guards = [self._guard(p, trainset) for p in range(len(self._predictors))]
+        self._guards = [self._guard(p, corpus) for p in range(len(self._predictors))]
         self._tails = fixed_tails(program)
         self._refusals: Counter[str] = Counter()
 
@@ -127,12 +128,12 @@ class Desk:
         """Return an instruction of predictor `p` without the end that is fixed."""
         return text.removesuffix(self._tails[p]).rstrip() if self._tails[p] else text
 
-    def _guard(self, p: int, trainset: Sequence[Example]) -> Guard:
+    def _guard(self, p: int, corpus: Corpus) -> Guard:
         signature = self._predictors[p].signature
         fields = [f"{name} {extra_of(field)['desc']}" for name, field in signature.fields.items()]
         return Guard(
             signature.instructions,
-            [*trainset, *(Example(text=row["proposed_instruction"]) for row in WORKED_PROPOSALS)],
+            corpus,
             public=[
                 *fields,
                 self._grounding.label_sentence(p),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.propose._ask import Asker, Question
 from mipro.propose._facts import FieldFacts, observe
-from mipro.propose._guards import LeakCheck
+from mipro.propose._leaks import Corpus, LeakCheck
 from mipro.propose._program import call_form, source, structure
 from mipro.propose._signatures import (
     WORKED_DESCRIPTIONS,
@@ -71,6 +71,7 @@ class Grounding:
 def ground(
     program: Module,
     trainset: Sequence[Example],
+    corpus: Corpus,
     asker: Asker,
     *,
     rng: random.Random,
@@ -83,6 +84,7 @@ def ground(
     Args:
         program: The program; not modified.
         trainset: Training examples.
+        corpus: Their text; an observation that copies it is not used.
         asker: Asks the prompt model.
         rng: Source of the views; advanced in place.
         view_size: Training examples per view.
@@ -98,7 +100,7 @@ def ground(
             Question(DescribeProgram, {"program_code": code, "program_example": _example(trainset)})
         )
     first = [clip(answer.text.strip(), _DESCRIPTION_TOKENS) for answer in asker.ask(questions)]
-    copies = LeakCheck(trainset)
+    copies = LeakCheck(corpus)
     observations = [text for text in first[: len(views)] if text and not copies.find_copied(text)]
     description = first[-1] if code else ""
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from mipro.propose._ask import Asker, OnProgress
 from mipro.propose._desk import Desk
 from mipro.propose._grounding import ground
+from mipro.propose._leaks import Corpus
 from mipro.propose._records import Mistake, Proposals, ProposalSettings, ScoredInstruction
+from mipro.propose._signatures import worked_texts
 
 if TYPE_CHECKING:
     import random
@@ -85,9 +87,11 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     if count <= 1:
         return originals
     asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress)
+    corpus = Corpus(trainset, others=worked_texts())
     grounding = ground(
         program,
         trainset,
+        corpus,
         asker,
         rng=rng,
         view_size=view_data_batch_size,
@@ -95,7 +99,7 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
         program_aware=program_aware,
     )
     demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals.instructions)
-    desk = Desk(program, trainset, grounding, how, demos=demos, history=history)
+    desk = Desk(program, corpus, grounding, how, demos=demos, history=history)
     proposals = desk.propose(asker, originals.instructions, rng)
     return replace(proposals, notes=(*grounding.notes, *proposals.notes))
 
@@ -136,7 +140,13 @@ def propose_more(  # noqa: PLR0913 - the settings of a stage, keyword-only
     asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress)
     demos = demos or ((),) * len(before.instructions)
     desk = Desk(
-        program, trainset, before.grounding, settings, demos=demos, history=history, mistakes=mistakes
+        program,
+        Corpus(trainset, others=worked_texts()),
+        before.grounding,
+        settings,
+        demos=demos,
+        history=history,
+        mistakes=mistakes,
     )
     new = desk.propose(asker, before.instructions, rng)
     return replace(

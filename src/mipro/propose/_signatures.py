@@ -128,3 +128,9 @@ WORKED_DESCRIPTIONS: tuple[dict[str, str], ...] = (
     },
 )
 """What good observations look like; a small model would go on with the examples instead."""
+
+
+def worked_texts() -> list[str]:
+    """Return the answers of the worked examples, which a model may not take over."""
+    outputs = ("proposed_instruction", "observations")
+    return [row[name] for row in (*WORKED_PROPOSALS, *WORKED_DESCRIPTIONS) for name in outputs if name in row]

@@ -7,6 +7,7 @@ import decimal
 import enum
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ _ELLIPSIS = " [...]"
 _PLAIN_TYPES = (str, int, float, bool, type(None), dt.date, dt.time, decimal.Decimal)
 _MAX_DEPTH = 6
 _BOOKKEEPING = "augmented"
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 def token_estimate(text: str) -> int:
@@ -30,6 +32,21 @@ def token_estimate(text: str) -> int:
     """
     ascii_chars = sum(1 for char in text if char < "\x80")
     return math.ceil(ascii_chars / _CHARS_PER_TOKEN) + len(text) - ascii_chars
+
+
+def written_words(text: str) -> list[str]:
+    """Return the words of `text` as they are written."""
+    return _WORD.findall(text)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of `text`, in lower case."""
+    return [word.casefold() for word in written_words(text)]
+
+
+def phrase(text: str) -> str:
+    """Return the words of `text` in lower case with a blank around each, to be looked for in others."""
+    return f" {' '.join(words_of(text))} "
 
 
 def clip(text: str, max_tokens: int) -> str:
