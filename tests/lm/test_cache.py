@@ -9,7 +9,7 @@ import pytest
 
 from mipro.errors import LMRequestError
 from mipro.lm import LM, Completion, LMResponse
-from mipro.lm._cache import ResponseCache, response_cache
+from mipro.lm._cache import ResponseCache, configure_cache, response_cache
 from mipro.testing.server import Fault
 
 
@@ -104,6 +104,16 @@ def test_broken_file_costs_nothing_but_answers(tmp_path, caplog):
     cache.close()
 
 
+def test_large_file_is_emptied(tmp_path):
+    """A file beyond its limit starts anew instead of growing for ever."""
+    path = tmp_path / "c.sqlite3"
+    for limit in (None, 100):
+        cache = ResponseCache(path, disk_bytes=limit)
+        assert cache.get("k") is None
+        cache.put("k", response("x" * 10_000))
+        cache.close()
+
+
 def test_clear(tmp_path):
     """`clear` forgets what is in memory and on disk."""
     cache = ResponseCache(tmp_path / "c.sqlite3")
@@ -133,13 +143,27 @@ def test_threads_can_share_it(tmp_path):
     again.close()
 
 
-def test_memory_is_bounded(monkeypatch):
+def test_memory_is_bounded():
     """Old answers leave the memory."""
-    monkeypatch.setattr("mipro.lm._cache.MEMORY_ENTRIES", 3)
-    cache = ResponseCache(None)
+    cache = ResponseCache(None, 3)
     for index in range(5):
         cache.put(str(index), response())
     assert [cache.get(str(index)) is not None for index in range(5)] == [False, False, True, True, True]
+
+
+def test_cache_can_be_configured(lm, tmp_path):
+    """`configure_cache` moves the cache, keeps it in memory only, or switches it off."""
+    try:
+        configure_cache(disk_cache_dir=str(tmp_path / "there"))
+        assert lm("a") == lm("a")
+        response_cache().flush()
+        assert [path.parent.name for path in tmp_path.rglob("*.sqlite3")] == ["there"]
+        configure_cache(enable_disk_cache=False)
+        assert lm("b") == lm("b")
+        configure_cache(enable_disk_cache=False, enable_memory_cache=False)
+        assert lm("c") != lm("c")
+    finally:
+        configure_cache()
 
 
 def test_folder_follows_the_variable(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Language models: `LM` by name, `BaseLM` for your own, and what was asked and answered."""
 
 from mipro.lm._base import BaseLM
+from mipro.lm._cache import configure_cache
 from mipro.lm._history import inspect_history
 from mipro.lm._lm import LM
 from mipro.lm._loop import io_loop, run, submit
@@ -18,6 +19,7 @@ __all__ = [
     "Prices",
     "Usage",
     "UsageTracker",
+    "configure_cache",
     "delay_s",
     "inspect_history",
     "io_loop",

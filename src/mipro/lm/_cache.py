@@ -13,12 +13,10 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
 
 from mipro.lm._types import LMResponse
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _log = logging.getLogger("mipro.lm")
 
@@ -37,10 +35,16 @@ class ResponseCache:
 
     Args:
         path: SQLite file, or None to keep answers in memory only.
+        memory_entries: How many answers to keep in memory; 10,000 by default.
+        disk_bytes: Size above which the file is emptied when it is opened; 2 GiB by default.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(
+        self, path: Path | None, memory_entries: int | None = None, disk_bytes: int | None = None
+    ) -> None:
         self._path = path
+        self._disk_bytes = DISK_BYTES if disk_bytes is None else disk_bytes
+        self._limit = MEMORY_ENTRIES if memory_entries is None else memory_entries
         self._memory: OrderedDict[str, LMResponse] = OrderedDict()
         self._pending: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -127,7 +131,7 @@ class ResponseCache:
         with self._lock:
             self._memory[key] = response
             self._memory.move_to_end(key)
-            while len(self._memory) > MEMORY_ENTRIES:
+            while len(self._memory) > self._limit:
                 self._memory.popitem(last=False)
 
     def _read(self, key: str) -> str | None:
@@ -157,7 +161,7 @@ class ResponseCache:
                     "CREATE TABLE IF NOT EXISTS responses "
                     "(key TEXT PRIMARY KEY, response TEXT NOT NULL) WITHOUT ROWID"
                 )
-                if self._path.stat().st_size > DISK_BYTES:
+                if self._path.stat().st_size > self._disk_bytes:
                     with connection:
                         connection.execute("DELETE FROM responses")
                     connection.execute("VACUUM")
@@ -174,9 +178,44 @@ class ResponseCache:
         _log.warning("the response cache %s fails (%s); answers are kept in memory only.", self._path, error)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    disk: bool = True
+    folder: Path | None = None
+    memory_entries: int | None = None
+    disk_bytes: int | None = None
+
+
+_plan = _Plan()
 _cache: ResponseCache | None = None
-_owner: tuple[int, Path] | None = None
+_owner: tuple[int, Path, _Plan] | None = None
 _open_lock = threading.Lock()
+
+
+def configure_cache(
+    enable_disk_cache: bool = True,
+    enable_memory_cache: bool = True,
+    disk_cache_dir: str | Path | None = None,
+    disk_size_limit_bytes: int | None = None,
+    memory_max_entries: int | None = None,
+) -> None:
+    """Say where answers are kept, for the whole process.
+
+    Args:
+        enable_disk_cache: Whether they are kept on disk.
+        enable_memory_cache: Whether they are kept in memory.
+        disk_cache_dir: Folder; by default MIPRO_CACHE_DIR or the platform's cache folder.
+        disk_size_limit_bytes: Size above which the file is emptied when it is opened; 2 GiB
+            by default.
+        memory_max_entries: How many answers are kept in memory.
+    """
+    global _plan  # noqa: PLW0603 - the one place that owns it
+    _plan = _Plan(
+        disk=enable_disk_cache,
+        folder=None if disk_cache_dir is None else Path(disk_cache_dir),
+        memory_entries=memory_max_entries if enable_memory_cache else 0,
+        disk_bytes=disk_size_limit_bytes,
+    )
 
 
 def response_cache() -> ResponseCache:
@@ -184,7 +223,7 @@ def response_cache() -> ResponseCache:
     global _cache, _owner
     from mipro.fetch import cache_dir  # noqa: PLC0415 - only where answers are kept
 
-    owner = (os.getpid(), cache_dir() / _FILE)
+    owner = (os.getpid(), (_plan.folder or cache_dir()) / _FILE, _plan)
     if _cache is None or _owner != owner:
         with _open_lock:
             if _cache is None or _owner != owner:
@@ -192,7 +231,8 @@ def response_cache() -> ResponseCache:
                     atexit.register(_close)
                 elif _owner is not None and _owner[0] == owner[0]:
                     _cache.close()
-                _cache, _owner = ResponseCache(owner[1]), owner
+                path = owner[1] if _plan.disk else None
+                _cache, _owner = ResponseCache(path, _plan.memory_entries, _plan.disk_bytes), owner
     return _cache
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import uuid
@@ -102,7 +103,9 @@ def _lines(entry: dict[str, Any], *, colour: bool) -> list[str]:
         for part in parts:
             text = _part(part)
             lines.append(text if part.get("type") == "text" else paint(text, _BLUE))
-        lines += [paint(text, _GREEN) for text in _tool_calls(message)]
+        made = _tool_calls(message)
+        if made:
+            lines += [paint("Tool calls:", _RED), *(paint(text, _GREEN) for text in made)]
         lines += ["", ""]
     outputs = entry["outputs"] or [""]
     first = outputs[0] if isinstance(outputs[0], dict) else {"text": outputs[0]}
@@ -138,6 +141,9 @@ def _tool_calls(message: dict[str, Any]) -> list[str]:
     for call in message.get("tool_calls") or ():
         function = call.get("function") or call
         arguments = function.get("arguments", function.get("args", {}))
+        if isinstance(arguments, str):
+            with contextlib.suppress(ValueError):
+                arguments = json.loads(arguments)
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments, ensure_ascii=False)
         lines.append(f"{function.get('name', '<unknown>')}: {arguments}")
