@@ -17,9 +17,9 @@ from mipro.signature import extra_of
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
-    from mipro.example import Example    from collections.abc import Sequence
-
+    from mipro.example import Example
     from mipro.modules import Module
     from mipro.propose._grounding import Grounding
     from mipro.propose._leaks import Corpus
