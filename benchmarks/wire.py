@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import json
 import resource
 import statistics
@@ -77,6 +78,7 @@ def through_aiohttp(url: str) -> Callable[[int], object]:
         body = {"model": "m", "messages": MESSAGES, "seed": index}
         return json.loads(asyncio.run_coroutine_threadsafe(post(body), loop).result())
 
+    atexit.register(lambda: asyncio.run_coroutine_threadsafe(session.close(), loop).result())
     return call
 
 
