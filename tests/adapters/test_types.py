@@ -8,7 +8,7 @@ import threading
 import pydantic
 import pytest
 
-from mipro.adapters import ChatAdapter, History, Image, JSONAdapter, Tool, ToolCalls, Type
+from mipro.adapters import ChatAdapter, History, Image, JSONAdapter, Reasoning, Tool, ToolCalls, Type
 from mipro.context import context
 from mipro.errors import UserError
 from mipro.signature import InputField, OutputField, Signature
@@ -246,6 +246,56 @@ def test_tool_calls_need_tools():
     signature = Signature({"question": InputField(), "calls": (ToolCalls, OutputField())})
     with pytest.raises(UserError, match="add one of type `list"):
         JSONAdapter()(NativeLM([""]), lm_kwargs={}, signature=signature, demos=[], inputs={"question": "Q"})
+
+
+class ReasoningLM(ScriptedLM):
+    """A model that reasons by itself."""
+
+    supports_reasoning = True
+
+
+THINK = Signature({"question": InputField(), "why": (Reasoning, OutputField()), "answer": OutputField()})
+
+
+def test_native_reasoning_fills_a_reasoning_field():
+    """It is not in the prompt, and the effort is asked for."""
+    message = {"role": "assistant", "content": "[[ ## answer ## ]]\nA", "reasoning_content": " because "}
+    lm = ReasoningLM([{"choices": [{"index": 0, "message": message}]}] * 2)
+    for _ in range(2):
+        (values,) = ChatAdapter()(lm, lm_kwargs={}, signature=THINK, demos=[], inputs={"question": "Q"})
+        assert values == {"why": " because ", "answer": "A"}
+    assert values["why"].strip() == "because"
+    assert lm.calls[0]["kwargs"] == {"reasoning_effort": "low"}
+    assert "[[ ## why ## ]]" not in str(lm.calls[0]["messages"])
+
+
+def test_other_models_write_a_reasoning_field_themselves():
+    """As they do where the effort is None."""
+    for lm in (ScriptedLM([{"why": "W", "answer": "A"}]), ReasoningLM([{"why": "W", "answer": "A"}])):
+        (values,) = ChatAdapter()(
+            lm, lm_kwargs={"reasoning_effort": None}, signature=THINK, demos=[], inputs={"question": "Q"}
+        )
+        assert values["why"] == Reasoning("W")
+        assert "`why` (str)" in lm.calls[0]["messages"][0]["content"]
+
+
+def test_reasoning_is_used_like_a_text():
+    """Length, parts, sums, methods."""
+    text = Reasoning("ab")
+    assert (str(text), repr(text), len(text), text[0], "b" in text, list(text)) == (
+        "ab",
+        "'ab'",
+        2,
+        "a",
+        True,
+        ["a", "b"],
+    )
+    assert (text + "c", "c" + text, (text + text).content, text.upper()) == ("abc", "cab", "abab", "AB")
+    assert hash(text) == hash("ab")
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = text.nothing
+    with pytest.raises(ValueError, match="invalid value for `Reasoning`"):
+        Reasoning.model_validate(3)
 
 
 def test_only_a_history_is_a_history():

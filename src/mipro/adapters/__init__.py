@@ -5,6 +5,7 @@ from mipro.adapters._chat import ChatAdapter, FieldInfoWithName
 from mipro.adapters._history import History
 from mipro.adapters._image import Image
 from mipro.adapters._json import JSONAdapter
+from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._tool import Tool
 from mipro.adapters._tool_calls import ToolCalls
 from mipro.adapters._type import Type
@@ -18,6 +19,7 @@ __all__ = [
     "History",
     "Image",
     "JSONAdapter",
+    "Reasoning",
     "Tool",
     "ToolCalls",
     "Type",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mipro.adapters._history import History, history_field
 from mipro.adapters._prefix import HeadCache
 from mipro.adapters._read import with_defaults
-from mipro.adapters._tool_calls import native_tools, read_tool_calls, tool_calls_field, without_tool_fields
+from mipro.adapters._reasoning import Reasoning, native_effort
+from mipro.adapters._tool_calls import native_tools, read_tool_calls, tool_calls_field, tool_fields
 from mipro.adapters._type import with_content_blocks
 from mipro.adapters._wording import WORDING
 from mipro.errors import AdapterParseError, UserError
@@ -56,7 +57,8 @@ class Adapter:
         callbacks: Kept for the caller.
         use_native_function_calling: Whether fields of type `list[Tool]` and `ToolCalls`
             go through the server's own tool calls, where the model has them.
-        native_response_types: Kept for the caller.
+        native_response_types: Types of output fields that a model may fill by itself;
+            `Reasoning` is the one there is.
         parallel_tool_calls: Sent to the server with native tool calls, unless None.
     """
 
@@ -72,7 +74,7 @@ class Adapter:
     ) -> None:
         self.callbacks = list(callbacks or ())
         self.use_native_function_calling = use_native_function_calling
-        self.native_response_types = list(native_response_types or ())
+        self.native_response_types = list(native_response_types or (Reasoning,))
         self.parallel_tool_calls = parallel_tool_calls
         self._heads = HeadCache()
 
@@ -159,7 +161,20 @@ class Adapter:
     def _call_preprocess(
         self, lm: BaseLM, lm_kwargs: dict[str, Any], signature: type[Signature], inputs: dict[str, Any]
     ) -> type[Signature]:
-        """Return the signature that the prompt shows; native tools move into `lm_kwargs`."""
+        """Return the signature that the prompt shows; what goes past it moves into `lm_kwargs`."""
+        native: list[str] = []
+        if self._move_tools(lm, lm_kwargs, signature, inputs):
+            native += tool_fields(signature)
+        effort = native_effort(lm, lm_kwargs) if self._reasoning_fields(signature) else None
+        if effort is not None:
+            lm_kwargs["reasoning_effort"] = effort
+            native += self._reasoning_fields(signature)
+        return self._heads.without(signature, native)
+
+    def _move_tools(
+        self, lm: BaseLM, lm_kwargs: dict[str, Any], signature: type[Signature], inputs: dict[str, Any]
+    ) -> bool:
+        """Put the tools into `lm_kwargs` where they go in the server's own format; return whether."""
         tools = None
         if self.use_native_function_calling:
             tools = native_tools(signature, inputs, supported=bool(lm.supports_function_calling))
@@ -167,13 +182,18 @@ class Adapter:
             if tool_calls_field(signature) or not self.use_native_function_calling:
                 for key in ("tools", "tool_choice", "parallel_tool_calls"):
                     lm_kwargs.pop(key, None)
-            return signature
+            return False
         lm_kwargs["tools"] = tools
         if self.parallel_tool_calls is not None and lm_kwargs.get("parallel_tool_calls") is None:
             lm_kwargs["parallel_tool_calls"] = self.parallel_tool_calls
         if lm_kwargs.get("parallel_tool_calls") is not None:
             lm_kwargs.setdefault("tool_choice", "auto")
-        return without_tool_fields(signature)
+        return True
+
+    def _reasoning_fields(self, signature: type[Signature]) -> list[str]:
+        if Reasoning not in self.native_response_types:
+            return []
+        return [name for name, field in signature.output_fields.items() if field.annotation is Reasoning]
 
     def _call_postprocess(
         self,
@@ -205,6 +225,10 @@ class Adapter:
             value.setdefault(name, None)
         if calls_name is not None:
             value[calls_name] = read_tool_calls(tool_calls or ())
+        if parts.get("reasoning_content"):
+            value.update(
+                dict.fromkeys(self._reasoning_fields(signature), Reasoning(parts["reasoning_content"]))
+            )
         if parts.get("logprobs"):
             value["logprobs"] = parts["logprobs"]
         return value
@@ -249,7 +273,7 @@ class Adapter:
         rest, current = signature, dict(inputs)
         name = history_field(signature)
         if name is not None:
-            rest = signature.delete(name)
+            rest = self._heads.without(signature, (name,))
             messages += self.format_conversation_history(rest, name, current)
         content = self.format_user_message_content(rest, current, main_request=True)
         if content:

@@ -11,9 +11,11 @@ from weakref import WeakKeyDictionary
 from mipro.signature import extra_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from mipro.signature import Signature
+
+    _Shorter = tuple[tuple[Any, ...], type[Signature]]
 
 Message = dict[str, Any]
 
@@ -37,6 +39,7 @@ class HeadCache:
 
     def __init__(self) -> None:
         self._heads: WeakKeyDictionary[type[Signature], Head] = WeakKeyDictionary()
+        self._shorter: WeakKeyDictionary[type[Signature], _Shorter] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HeadCache:
@@ -55,6 +58,21 @@ class HeadCache:
             with self._lock:
                 self._heads[signature] = head
         return head
+
+    def without(self, signature: type[Signature], names: Sequence[str]) -> type[Signature]:
+        """Return `signature` without the fields `names`, the same class for every call."""
+        if not names:
+            return signature
+        key = (tuple(names), _fingerprint(signature))
+        known = self._shorter.get(signature)
+        if known is not None and known[0] == key:
+            return known[1]
+        shorter = signature
+        for name in names:
+            shorter = shorter.delete(name)
+        with self._lock:
+            self._shorter[signature] = (key, shorter)
+        return shorter
 
     def demos(
         self, head: Head, demos: Iterable[Mapping[str, Any]], build: Callable[[], list[Message]]

@@ -11,6 +11,7 @@ import pathlib
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._type import Type
 from mipro.adapters._values import is_optional, is_subclass, is_union, type_adapter
 
@@ -39,6 +40,8 @@ def read_value(value: Any, annotation: Any) -> Any:
     Raises:
         ValueError: It can't be read as that type.
     """
+    if annotation is Reasoning and isinstance(value, str):
+        return Reasoning(value)
     if annotation is str:
         return value if isinstance(value, str) else str(value)
     try:

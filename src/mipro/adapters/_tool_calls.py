@@ -141,9 +141,7 @@ def native_tools(
     return [tool.format_as_openai_function_call() for tool in (given if isinstance(given, list) else [given])]
 
 
-def without_tool_fields(signature: type[Signature]) -> type[Signature]:
-    """Return the signature without the fields that go through the server's tool calls."""
-    for name in (tool_calls_field(signature), _tools_field(signature)):
-        if name is not None:
-            signature = signature.delete(name)
-    return signature
+def tool_fields(signature: type[Signature]) -> list[str]:
+    """Return the names of the fields that go through the server's tool calls."""
+    names = (tool_calls_field(signature), _tools_field(signature))
+    return [name for name in names if name is not None]

@@ -9,7 +9,9 @@ import types
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
+import pydantic_core
 
+from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._type import Type
 from mipro.adapters._wording import WORDING
 from mipro.signature import extra_of, role_of
@@ -46,8 +48,8 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, _SCALARS) and type(value) in _SCALARS:
         return value
     try:
-        return type_adapter(type(value)).dump_python(value, mode="json", fallback=str, warnings=False)
-    except (ValueError, TypeError, pydantic.errors.PydanticUserError):
+        return pydantic_core.to_jsonable_python(value, fallback=str)
+    except (ValueError, TypeError):
         return str(value)
 
 
@@ -101,6 +103,8 @@ def is_subclass(annotation: Any, base: type) -> bool:
 def type_name(annotation: Any) -> str:
     """Return the name of a type as the model sees it, for example `Literal['a', 'b']`."""
     origin = get_origin(annotation)
+    if annotation is Reasoning:
+        return "str"  # what the model writes
     if origin is None:
         return getattr(annotation, "__name__", None) or str(annotation)
     if origin is types.UnionType:
@@ -129,7 +133,7 @@ def placeholder(name: str, field: FieldInfo) -> str:
 
 
 def _type_note(annotation: Any) -> str:
-    if annotation is str:
+    if annotation in (str, Reasoning):
         return ""
     if annotation is bool:
         return WORDING.note_bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -13,15 +13,25 @@ from mipro.errors import SignatureError
 from mipro.signature._fields import RESERVED_NAMES, ROLE, TYPE_IS_UNDEFINED, extra_of, infer_prefix
 from mipro.signature._types import TypeFault, read_type
 
-_ModelMeta = type(pydantic.BaseModel)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    # pydantic's metaclass has no public name; a type checker needs one to see it.
+    ModelMetaclass = type(pydantic.BaseModel)
 
 
 class _UndeclaredFieldError(SignatureError, TypeError):
     """A field of a signature class was declared with neither InputField nor OutputField."""
 
 
-class SignatureMeta(_ModelMeta):  # type: ignore[valid-type, misc] # pydantic's metaclass has no public name
+class SignatureMeta(ModelMetaclass):
     """Makes `Signature("question -> answer")` return a class, and gives classes their fields."""
+
+    if TYPE_CHECKING:  # what every class of this metaclass has
+        model_fields: dict[str, FieldInfo]
+        _make: Callable[..., type[Any]]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls.__base__ is pydantic.BaseModel:  # `Signature` itself
