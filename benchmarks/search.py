@@ -24,6 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from _racers import Outcome, race
 from _report import print_report
+from _scale import draw_run, print_scale
 from _tables import SETTINGS, load, recorded_names
 
 RACERS = ("bayes", "dspy", "tpe", "random", "halving")
@@ -51,7 +52,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write every outcome as a JSON line")
     parser.add_argument("--load", type=Path, nargs="+", help="report on outcomes written before")
     parser.add_argument("--plot", type=Path, help="write a picture (SVG)")
+    parser.add_argument("--scale", action="store_true", help="print time per decision and memory only")
+    parser.add_argument("--run-plot", type=Path, help="draw one run (SVG) only")
     arguments = parser.parse_args()
+    if arguments.scale or arguments.run_plot:
+        if arguments.run_plot:
+            draw_run(arguments.run_plot)
+        if arguments.scale:
+            print_scale()
+        return
     names = arguments.settings or [*SETTINGS, *recorded_names()]
     seeds = arguments.seeds
     if arguments.quick:

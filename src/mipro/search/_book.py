@@ -35,11 +35,23 @@ class Table:
         self.rows: dict[Candidate, int] = {}
         """Row of each candidate seen, in the order they were met."""
         self._values: Floats = np.full((16, num_examples), np.nan)
+        self._counts: Floats = np.zeros(16)
+        self._sums: Floats = np.zeros(16)
 
     @property
     def values(self) -> Floats:
         """Scores `[len(rows), num_examples]`; a view."""
         return self._values[: len(self.rows)]
+
+    @property
+    def counts(self) -> Floats:
+        """Number of known scores of each row; a view."""
+        return self._counts[: len(self.rows)]
+
+    @property
+    def sums(self) -> Floats:
+        """Sum of the known scores of each row; a view."""
+        return self._sums[: len(self.rows)]
 
     def row(self, candidate: Candidate) -> int:
         """Row index of a candidate, made on first use."""
@@ -47,8 +59,11 @@ class Table:
         if found is None:
             found = self.rows[candidate] = len(self.rows)
             if found >= len(self._values):
-                more = np.full_like(self._values, np.nan)
-                self._values = np.concatenate([self._values, more])
+                more = max(16, len(self._values) // 2)
+                width = self._values.shape[1]
+                self._values = np.concatenate([self._values, np.full((more, width), np.nan)])
+                self._counts = np.concatenate([self._counts, np.zeros(more)])
+                self._sums = np.concatenate([self._sums, np.zeros(more)])
         return found
 
     def known(self, candidate: Candidate) -> Floats:
@@ -62,12 +77,16 @@ class Table:
         for example, score in zip(job.examples, scores, strict=True):
             if score is not None:
                 self._values[row, example] = score
+                self._counts[row] += 1
+                self._sums[row] += score
 
     def copy(self) -> Table:
         """Return an independent copy."""
         other = Table(0)
         other.rows = dict(self.rows)
-        other._values = self._values.copy()
+        other._values, other._counts, other._sums = (
+            x.copy() for x in (self._values, self._counts, self._sums)
+        )
         return other
 
 

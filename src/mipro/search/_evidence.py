@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from mipro.search._book import Floats, Ints
     from mipro.search._design import Design
 
+MAX_COLUMNS = 128
+"""Most columns of example effects; those of rarer choices are left to the noise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -120,4 +123,9 @@ def _columns(design: Design, candidates: Ints) -> tuple[Floats, Ints]:
         block[np.arange(count), ids.ravel()] = 1.0
         blocks.append(block)
         kinds += [1 + term.kind] * len(used)
-    return np.concatenate(blocks, axis=1), np.array(kinds, dtype=np.intp)
+    columns, column_kinds = np.concatenate(blocks, axis=1), np.array(kinds, dtype=np.intp)
+    if len(kinds) > MAX_COLUMNS:
+        # Choices that few candidates share say least about their covariance.
+        kept = np.sort(np.argsort(-columns.sum(axis=0), kind="stable")[:MAX_COLUMNS])
+        columns, column_kinds = columns[:, kept], column_kinds[kept]
+    return columns, column_kinds

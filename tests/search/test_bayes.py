@@ -1,0 +1,93 @@
+"""What the Bayesian search does with its budget."""
+
+import numpy as np
+
+from mipro.search import Space, create
+from mipro.search._bayes import _data
+from mipro.search._design import design_of
+from mipro.testing.search import cells_of, noisy_scorer, run
+
+
+def make(**settings):
+    """Make a search over 24 candidates."""
+    settings = {"num_examples": 200, "budget": 1200, "seed": 0, **settings}
+    return create("bayes", Space({"0.instruction": 4, "0.demos": 6}), **settings)
+
+
+def test_finds_a_clearly_better_candidate():
+    """Where one instruction is far better, it is recommended, surely, with a sensible estimate."""
+
+    def scorer(candidate, example):
+        return float(
+            np.random.default_rng([example, *candidate]).random() < (0.8 if candidate[0] == 2 else 0.4)
+        )
+
+    search = make()
+    run(search, scorer)
+    found = search.recommend()
+    assert found.candidate[0] == 2
+    assert found.p_better > 0.99
+    assert found.interval[0] < 0.8 < found.interval[1]
+
+
+def test_hopeless_candidates_cost_one_block():
+    """Most of the budget goes to few candidates."""
+    decisions = run(make(), noisy_scorer(spread=0.2))
+    cells = cells_of(decisions)
+    spent = sorted(
+        (sum(c == candidate for c, _ in cells) for candidate in {c for c, _ in cells}), reverse=True
+    )
+    assert sum(spent[:6]) > 0.5 * sum(spent)
+
+
+def test_stops_when_all_is_known():
+    """Without noise the best is soon known, and the search ends by itself."""
+    cells = cells_of(run(make(), lambda candidate, _example: float(sum(candidate))))
+    assert len(cells) < 600
+
+
+def test_examples_are_met_in_the_given_order():
+    """All candidates meet the same examples first, those of `order`."""
+    order = list(range(199, -1, -1))
+    decisions = run(make(order=order, budget=300), noisy_scorer())
+    met = {}
+    for jobs in decisions:
+        for job in jobs:
+            met.setdefault(job.candidate, []).extend(job.examples)
+    assert all(examples == order[: len(examples)] for examples in met.values())
+
+
+def test_new_choices_are_tried():
+    """A choice added on the way is met."""
+    space = Space({"0.instruction": 2})
+    search = create("bayes", space, num_examples=50, budget=400)
+    scorer = noisy_scorer()
+    met = set()
+    for number in range(1000):
+        if number == 3:
+            space.add("0.instruction", 2)
+        jobs = search.ask()
+        if not jobs:
+            break
+        met |= {job.candidate for job in jobs}
+        search.tell(jobs, [[scorer(j.candidate, e) for e in j.examples] for j in jobs])
+    assert met == {(0,), (1,), (2,), (3,)}
+
+
+def test_block_size_sets_the_first_look():
+    """A candidate's first block has `block_size` examples."""
+    assert all(len(job.examples) == 5 for job in make(block_size=5).ask())
+
+
+def test_large_tables_are_cut_to_what_matters():
+    """Of many candidates the original, the most measured and the best stay."""
+    search = make()
+    run(search, noisy_scorer())
+    table = search._book.table
+    data = _data(table, design_of(Space({"0.instruction": 4, "0.demos": 6})), limit=8)
+    counts = (~np.isnan(table.values)).sum(axis=1)
+    deepest = list(table.rows)[int(np.argmax(counts))]
+    kept = [tuple(row) for row in data.candidates.tolist()]
+    assert len(kept) <= 8
+    assert (0, 0) in kept
+    assert deepest in kept

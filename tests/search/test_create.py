@@ -1,0 +1,108 @@
+"""Making searches, and what the book refuses."""
+
+import pytest
+
+from mipro.errors import StateError, UserError
+from mipro.search import Job, Space, create, default_num_trials, replay
+from mipro.testing.search import noisy_scorer, run
+
+
+def make(name="random", **settings):
+    """Make a small search."""
+    settings = {"num_examples": 10, "budget": 100, **settings}
+    return create(name, Space({"0.instruction": 3, "0.demos": 3}), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "grid"}, "must be one of"),
+        ({"num_examples": 0}, "num_examples"),
+        ({"budget": 0}, "budget"),
+        ({"budget": True}, "budget"),
+        ({"lookahead": 0}, "lookahead"),
+        ({"order": [0, 1]}, "permutation"),
+        ({"num_trials": 0}, "num_trials"),
+        ({"min_block": 3}, "min_block"),
+        ({"name": "bayes", "patience": 0.0}, "patience"),
+        ({"name": "bayes", "block_size": 0}, "block_size"),
+    ],
+)
+def test_senseless_settings_are_refused(settings, message):
+    """Each setting is checked when the search is made."""
+    with pytest.raises(UserError, match=message):
+        make(**settings)
+
+
+def test_default_number_of_trials_is_the_papers():
+    """18 trials for the medium preset with one predictor, 10 for light, 27 for heavy."""
+    shapes = [(3, 6), (6, 12), (9, 18)]
+    found = [default_num_trials(Space({"0.instruction": i, "0.demos": d})) for i, d in shapes]
+    assert found == [10, 18, 27]
+
+
+def test_asking_too_early_is_refused():
+    """With look-ahead L, call L + 1 before the first tell is an error that says so."""
+    search = make(lookahead=2)
+    search.ask()
+    search.ask()
+    with pytest.raises(UserError, match="lookahead"):
+        search.ask()
+
+
+@pytest.mark.parametrize(
+    ("jobs", "scores", "message"),
+    [
+        ([Job((2, 2), (0,))], [[1.0]], "returned"),
+        (None, [[1.0]], "10 values"),
+        (None, [], "one list for each job"),
+        (None, [[float("nan")] * 10], "finite"),
+    ],
+)
+def test_wrong_tells_are_refused(jobs, scores, message):
+    """Unknown jobs, wrong shapes and numbers that are none change nothing."""
+    search = make()
+    asked = search.ask()
+    with pytest.raises(UserError, match=message):
+        search.tell(jobs or asked, scores)
+    search.tell(asked, [[1.0] * 10])
+
+
+def test_a_job_is_known_by_candidate_and_examples():
+    """The reason of a job is for the log only."""
+    search = make()
+    (job,) = search.ask()
+    assert job.reason == "original"
+    search.tell([Job(candidate=job.candidate, examples=job.examples)], [[0.0] * 10])
+
+
+def test_telling_twice_is_refused():
+    """Scores are told once."""
+    search = make()
+    asked = search.ask()
+    search.tell(asked, [[1.0] * 10])
+    with pytest.raises(UserError, match="not told yet"):
+        search.tell(asked, [[1.0] * 10])
+
+
+@pytest.mark.parametrize("name", ["bayes", "tpe", "random", "halving"])
+def test_replay_rebuilds_a_search(name):
+    """A search fed its own record goes on like the one recorded."""
+    scorer = noisy_scorer()
+    settings = {"num_examples": 20, "budget": 200, "seed": 3}
+    space = Space({"0.instruction": 3, "0.demos": 4})
+    decisions = run(create(name, space, **settings), scorer)
+    record = [(jobs, [[scorer(j.candidate, e) for e in j.examples] for j in jobs]) for jobs in decisions]
+    half = len(record) // 2
+    again = create(name, space, **settings)
+    replay(again, record[:half])
+    assert run(again, scorer) == decisions[half:]
+
+
+def test_replay_refuses_another_seed():
+    """A record of other settings is found out at the first difference."""
+    scorer = noisy_scorer()
+    decisions = run(make(seed=1), scorer)
+    record = [(jobs, [[scorer(j.candidate, e) for e in j.examples] for j in jobs]) for jobs in decisions]
+    with pytest.raises(StateError, match="as recorded"):
+        replay(make(seed=2), record)

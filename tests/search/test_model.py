@@ -1,0 +1,125 @@
+"""The model equals the plain multivariate normal that it stands for."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from mipro.search import Space
+from mipro.search._design import design_of
+from mipro.search._evidence import condense
+from mipro.search._hyper import VariancePrior, slice_step
+from mipro.search._model import MEAN_VARIANCE, Fit, Scales
+
+
+def make_case(seed=0):
+    """A small ragged table of two predictors, with its scales."""
+    rng = np.random.default_rng(seed)
+    space = Space({"0.instruction": 3, "0.demos": 2, "1.instruction": 2, "1.demos": 2})
+    candidates = np.array([(0, 0, 0, 0), (1, 1, 0, 1), (2, 0, 1, 1), (1, 0, 1, 0), (1, 1, 1, 1)])
+    values = rng.normal(size=(5, 9))
+    for row, count in enumerate((9, 6, 4, 4, 2)):
+        values[row, count:] = np.nan
+    values[0, 3] = np.nan
+    scales = Scales(
+        mains=np.array([0.4, 0.3]),
+        interaction=0.2,
+        rest=0.25,
+        common=0.5,
+        paired=np.array([0.3, 0.2]),
+        noise=0.7,
+    )
+    return space, candidates, values, scales
+
+
+def dense(space, candidates, values, scales):
+    """Covariance of the known scores, of the candidates' expected scores, and between them; and scores."""
+    design = design_of(space)
+    known = np.argwhere(~np.isnan(values))
+    flat = values[tuple(known.T)]
+    scores = (flat - flat.mean()) / flat.std()
+    same = candidates[:, None, :] == candidates[None, :, :]
+    kinds = [term.kind for term in design.mains]
+    theta = np.full((len(candidates),) * 2, MEAN_VARIANCE)
+    single = np.full((len(candidates),) * 2, scales.common**2)
+    for variable, kind in enumerate(kinds):
+        theta += scales.mains[kind] ** 2 * same[..., variable]
+        single += scales.paired[kind] ** 2 * same[..., variable]
+    for a, b in ((0, 1), (2, 3)):
+        theta += scales.interaction**2 * (same[..., a] & same[..., b])
+    theta += scales.rest**2 * np.eye(len(candidates))
+    rows, examples = known.T
+    cover = theta[np.ix_(rows, rows)] + single[np.ix_(rows, rows)] * (examples[:, None] == examples[None, :])
+    cover += scales.noise**2 * np.eye(len(rows))
+    return cover, theta, theta[:, rows], scores
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_posterior_equals_the_dense_one(seed):
+    """Means and covariances of the candidates' expected scores are exact."""
+    space, candidates, values, scales = make_case(seed)
+    fit = Fit(design_of(space), condense(design_of(space), candidates, values), scales)
+    cover, theta, cross, scores = dense(space, candidates, values, scales)
+    effects = fit.effects()
+    mean = (effects.additive(fit.design, candidates) + effects.rest)[:, 0]
+    np.testing.assert_allclose(mean, cross @ np.linalg.solve(cover, scores), atol=1e-9)
+    expected = theta - cross @ np.linalg.solve(cover, cross.T)
+    np.testing.assert_allclose(fit.covariance(np.arange(5)), expected, atol=1e-9)
+
+
+def test_likelihood_differences_equal_the_dense_ones():
+    """The log likelihood is that of the multivariate normal, up to a constant."""
+    space, candidates, values, scales = make_case()
+    design = design_of(space)
+    evidence = condense(design, candidates, values)
+    other = Scales(
+        mains=scales.mains * 2,
+        interaction=0.1,
+        rest=0.4,
+        common=0.3,
+        paired=scales.paired * 1.5,
+        noise=0.9,
+    )
+    found, expected = [], []
+    for each in (scales, other):
+        cover, _, _, scores = dense(space, candidates, values, each)
+        expected.append(multivariate_normal(cov=cover).logpdf(scores))
+        found.append(Fit(design, evidence, each).log_likelihood)
+    assert found[1] - found[0] == pytest.approx(expected[1] - expected[0], abs=1e-8)
+
+
+def test_draws_have_the_posterior_moments():
+    """Matheron draws agree with the posterior's means and covariances."""
+    space, candidates, values, scales = make_case()
+    fit = Fit(design_of(space), condense(design_of(space), candidates, values), scales)
+    draws = fit.sample(np.random.default_rng(0), 40_000)
+    theta = draws.additive(fit.design, candidates) + draws.rest
+    effects = fit.effects()
+    mean = (effects.additive(fit.design, candidates) + effects.rest)[:, 0]
+    np.testing.assert_allclose(theta.mean(axis=1), mean, atol=0.02)
+    np.testing.assert_allclose(np.cov(theta), fit.covariance(np.arange(5)), atol=0.02)
+
+
+def test_constant_scores_give_a_finite_model():
+    """A table of one value has no variance of its own and still can be condensed."""
+    space = Space({"0.instruction": 2})
+    evidence = condense(design_of(space), np.array([[0], [1]]), np.ones((2, 4)))
+    assert evidence.scale == 1.0
+    assert evidence.squares == 0.0
+
+
+def test_slice_steps_follow_the_density():
+    """A chain of slice steps has the mean and spread of its density."""
+    rng = np.random.default_rng(0)
+    point, found = np.zeros(1), []
+    for _ in range(6000):
+        point = slice_step(point, lambda x: -0.5 * float((x[0] - 1.0) ** 2), np.array([1.5]), rng)
+        found.append(point[0])
+    assert np.mean(found) == pytest.approx(1.0, abs=0.1)
+    assert np.std(found) == pytest.approx(1.0, abs=0.1)
+
+
+def test_prior_is_bounded():
+    """Points that would spoil the linear algebra have no density."""
+    prior = VariancePrior(2)
+    assert np.isfinite(prior.log_density(prior.center))
+    assert prior.log_density(prior.center - 100.0) == -np.inf
