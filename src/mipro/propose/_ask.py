@@ -66,6 +66,11 @@ class Asker:
         self.num_calls = 0
         """Questions asked so far."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the model runs in this process: small, so every call takes seconds."""
+        return self._lm.model.startswith(_LOCAL)
+
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Ask all questions at once and return the answers in order.
 
@@ -108,7 +113,7 @@ class Asker:
 
     def _adapter(self) -> Any:
         """Return the user's adapter; else JSON for a model in this process, held to its schema."""
-        if settings.adapter is None and self._lm.model.startswith(_LOCAL):
+        if settings.adapter is None and self.is_local:
             from mipro.adapters import JSONAdapter  # noqa: PLC0415 - the layer of programs loads when it is used
 
             return JSONAdapter()
@@ -118,7 +123,7 @@ class Asker:
         config: dict[str, Any] = {}
         if question.rollout_id is not None:
             config["rollout_id"] = question.rollout_id
-        if self._lm.model.startswith(_LOCAL):
+        if self.is_local:
             config["max_tokens"] = _LOCAL_MAX_TOKENS
         # Reasoning models refuse a temperature.
         if question.temperature is not None and not self._lm.supports_reasoning:

@@ -91,7 +91,8 @@ def ground(
         data_aware: Whether to look at the data.
         program_aware: Whether to look at the program.
     """
-    views = _views(trainset, view_size, rng) if data_aware else []
+    max_views = 1 if asker.is_local else _MAX_VIEWS
+    views = _views(trainset, view_size, rng)[:max_views] if data_aware else []
     predictors = program.predictors()
     code = _code(program, len(predictors)) if program_aware else ""
     questions = [Question(DescribeData, {"examples": view}, worked=WORKED_DESCRIPTIONS) for view in views]
