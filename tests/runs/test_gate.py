@@ -1,6 +1,7 @@
 """The gate: ledger, one call for each question, budget, retries, stops."""
 
 import asyncio
+import time
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -14,13 +15,14 @@ from mipro.errors import (
     BudgetExhausted,
     LMAuthError,
     LMConnectionError,
+    LMRateLimitError,
     LMServerError,
     RunInterrupted,
 )
 from mipro.lm import Completion, LMRequest, LMResponse, Usage
-from mipro.runs import Budget, CallRecord, SQLStore
+from mipro.runs import Budget, CallRecord, FailureRecord, SQLStore
 from mipro.runs._budget import Account, Amounts
-from mipro.runs._gate import PATIENCE, GateCore
+from mipro.runs._gate import GateCore
 from mipro.runs._writer import Writer
 
 
@@ -57,13 +59,13 @@ def unavailable():
     return LMServerError("down", model="echo", status=503, retry_after_s=0.0)
 
 
-def run_gate(folder, scenario, budget=None):
+def run_gate(folder, scenario, budget=None, **options):
     """Run `scenario(core)` on a gate over the ledger in a folder."""
     store = SQLStore(f"sqlite:///{folder / 'ledger.sqlite'}")
     writer = Writer(store)
 
     async def inside():
-        core = GateCore(store, writer, Account(budget or Budget(), Amounts()), Random(0), "my-run")
+        core = GateCore(store, writer, Account(budget or Budget(), Amounts()), Random(0), "my-run", **options)
         return await scenario(core)
 
     try:
@@ -184,22 +186,147 @@ def test_refused_key_stops_every_further_call(with_gate):
     assert with_gate(scenario) == 1
 
 
+class DeadModel(CountingModel):
+    """Answers nothing until it is revived."""
+
+    num_retries = 0
+    alive = False
+
+    async def send(self, request):
+        """Refuse the connection."""
+        if not self.alive:
+            self.sent.append(request.key)
+            raise LMConnectionError("refused", model="echo", retry_after_s=0.0)
+        return await super().send(request)
+
+
 def test_dead_server_interrupts_the_run(with_gate):
-    """After many calls in a row without any answer the run says how to resume, and sends no more."""
+    """A server that answers nothing for longer than the patience ends the run, which says how to resume."""
 
     async def scenario(core):
-        class Dead(CountingModel):
-            num_retries = 0
+        calls = (core.answer(DeadModel(), question(str(i)), "search") for i in range(40))
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        return [error for error in answers if isinstance(error, RunInterrupted)]
 
-        model = Dead(*(LMConnectionError("refused", model="echo") for _ in range(PATIENCE)))
-        for i in range(PATIENCE):
-            with pytest.raises(LMConnectionError):
-                await core.answer(model, question(str(i)), "search")
-        with pytest.raises(RunInterrupted, match="run_dir='my-run'"):
-            await core.answer(model, question("one more"), "search")
-        return len(model.sent)
+    errors = with_gate(scenario, patience_s=0.3)
+    assert len(errors) >= 40 - 2
+    assert "run_dir='my-run'" in str(errors[0])
+    assert errors[0].run_dir == "my-run"
 
-    assert with_gate(scenario) == PATIENCE
+
+def test_run_goes_on_when_the_server_comes_back(with_gate):
+    """While a server is down the calls wait and few are sent; when it is back all are answered."""
+
+    async def scenario(core):
+        model = DeadModel()
+        calls = [
+            asyncio.ensure_future(core.answer(model, question(str(i)), "demos", patient=True))
+            for i in range(40)
+        ]
+        await asyncio.sleep(0.5)
+        sent = len(model.sent)
+        model.alive = True
+        answers = await asyncio.gather(*calls)
+        return sent, len(answers)
+
+    sent, answered = with_gate(scenario)
+    assert answered == 40
+    assert sent <= 40 + 2
+
+
+def test_one_call_that_always_fails_is_given_up(with_gate):
+    """A question that the server stumbles over does not count as a dead server, others are answered."""
+
+    async def scenario(core):
+        class Picky(CountingModel):
+            num_retries = 1
+
+            async def send(self, request):
+                if "poison" in request.messages[0]["content"]:
+                    raise unavailable()
+                return await super().send(request)
+
+        model = Picky()
+        with pytest.raises(LMServerError):
+            await core.answer(model, question("poison"), "search")
+        return (await core.answer(model, question("a"), "search")).completions[0].text
+
+    assert with_gate(scenario) == "a"
+
+
+def test_retry_after_holds_the_whole_model(with_gate):
+    """After a 429 with a Retry-After no call at all is sent before its time."""
+
+    async def scenario(core):
+        class Throttled(CountingModel):
+            def __init__(self):
+                super().__init__(LMRateLimitError("slow down", model="echo", status=429, retry_after_s=0.3))
+                self.sent_at = []
+
+            async def send(self, request):
+                self.sent_at.append(time.monotonic())
+                return await super().send(request)
+
+        model = Throttled()
+        first = asyncio.ensure_future(core.answer(model, question("a"), "search"))
+        await asyncio.sleep(0.05)
+        await asyncio.gather(first, core.answer(model, question("b"), "search"))
+        return model.sent_at
+
+    refused_at, *later = with_gate(scenario)
+    assert len(later) == 2
+    assert min(later) - refused_at >= 0.3
+
+
+def test_refusals_are_no_attempts(with_gate):
+    """However often a server throttles a call, it is not given up while the server lives."""
+
+    async def scenario(core):
+        throttled = (LMRateLimitError("slow", model="echo", status=429, retry_after_s=0.0) for _ in range(20))
+        return (await core.answer(CountingModel(*throttled), question("a"), "search")).completions[0].text
+
+    assert with_gate(scenario) == "a"
+
+
+def test_wait_that_the_server_asks_for_is_too_long(with_gate):
+    """A Retry-After beyond the patience ends the run at once instead of sleeping."""
+
+    async def scenario(core):
+        model = CountingModel(LMRateLimitError("quota", model="echo", status=429, retry_after_s=3600.0))
+        with pytest.raises(RunInterrupted, match="3600 s"):
+            await core.answer(model, question("a"), "search")
+
+    with_gate(scenario)
+
+
+def test_abort_ends_the_wait_for_calls_in_flight(with_gate):
+    """After the second Ctrl-C who waits for a call is told why the run stopped."""
+
+    async def scenario(core):
+        class Slow(CountingModel):
+            async def send(self, request):
+                await asyncio.sleep(60)
+
+        caller = asyncio.ensure_future(core.answer(Slow(), question("a"), "search"))
+        await asyncio.sleep(0)
+        core.stop(RunInterrupted("Ctrl-C"))
+        core.abort()
+        with pytest.raises(RunInterrupted):
+            await caller
+
+    with_gate(scenario)
+
+
+def test_every_failed_request_is_kept(with_gate):
+    """Requests without an answer are in the ledger, so that they count after a resume."""
+
+    async def scenario(core):
+        with pytest.raises(LMServerError):
+            await core.answer(CountingModel(*(unavailable() for _ in range(4))), question("a"), "search")
+        core._writer.flush()
+        return [record.kind for record in core._store.read(FailureRecord)], core._store.spent()[0].calls
+
+    assert with_gate(scenario) == (["LMServerError"] * 4, 4)
 
 
 def test_answer_on_its_way_is_kept_when_its_caller_is_gone(with_gate):

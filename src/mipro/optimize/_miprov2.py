@@ -26,7 +26,7 @@ from mipro.optimize._settings import (
 )
 from mipro.optimize._space import CandidateSpace
 from mipro.optimize._stages import collect, measure_on_testset, nothing_found, propose, search
-from mipro.runs import Budget, Run, default_run_dir, interruptible
+from mipro.runs import Budget, Run, choose_run_dir, interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,8 +69,12 @@ class MIPROv2:
         search: "bayes", "tpe", "random", "halving", or a function that makes a `mipro.search.Search`
             of your own and is called as `mipro.search.create` is, without the name.
         budget: What may be spent at most.
-        run_dir: Folder of the run's ledger; given again, the run resumes. A new folder in the
-            user's data folder where left out.
+        run_dir: Folder of the run's ledger, or the SQLAlchemy URL of a database of its own; given
+            again, the run resumes. A new folder in the user's data folder where left out.
+        resume: True to go on with the run in `run_dir`, "fresh" to start another in a new folder
+            beside it ("my-run-2").
+        patience_s: Seconds to wait for a model that answers nothing before the run stops; 60 at
+            most where it has not answered yet.
         callbacks: Called with every `Progress`, in place of the progress bars.
 
     Raises:
@@ -102,6 +106,8 @@ class MIPROv2:
         search: Literal["bayes", "tpe", "random", "halving"] | str | Callable[..., Search] = "bayes",
         budget: Budget | None = None,
         run_dir: str | None = None,
+        resume: Literal[True, "fresh"] = True,
+        patience_s: int = 300,
         callbacks: Sequence[Callable[[Progress], None]] = (),
     ) -> None:
         if not callable(metric):
@@ -114,6 +120,7 @@ class MIPROv2:
             max_labeled_demos=max_labeled_demos,
             max_errors=max_errors,
         )
+        check_positive(patience_s=patience_s)
         self.metric = metric
         self.prompt_model = prompt_model
         self.task_model = task_model
@@ -133,6 +140,8 @@ class MIPROv2:
         self.search = search
         self.budget = budget or Budget()
         self.run_dir = run_dir or log_dir
+        self.resume = resume
+        self.patience_s = patience_s
         self.callbacks = tuple(callbacks)
 
     def get_params(self) -> dict[str, Any]:
@@ -299,12 +308,14 @@ class MIPROv2:
         )
 
     def _run(self, job: Job) -> Any:
-        run_dir = self.run_dir or default_run_dir(type(job.student).__name__)
+        run_dir = choose_run_dir(self.run_dir, name=type(job.student).__name__, resume=self.resume)
         with ExitStack() as stack:
-            run = Run(run_dir, facts(job), budget=self.budget, seed=job.plan.seed)
+            run = Run(
+                run_dir, facts(job), budget=self.budget, seed=job.plan.seed, patience_s=self.patience_s
+            )
             stack.callback(run.close)
             stack.enter_context(interruptible(run))
-            logger.info("%s run in %s", "resuming the" if run.resumed else "new", run_dir)
+            logger.info("%s run in %s", "resuming the" if run.resumed else "new", run.where)
             listeners = list(self.callbacks)
             if not listeners and (self.verbose or sys.stderr.isatty()):
                 listeners.append(stack.enter_context(Bars()))

@@ -85,7 +85,8 @@ class OptimizationResult:
     spent: tuple[Spent, ...]
     """Calls, tokens and cost over all sessions of the run, by stage and model."""
     failures: Mapping[str, int]
-    """Failed calls and evaluations of this session, by kind."""
+    """Failed requests (by class of error) and evaluations ("parse", "request", "program", "metric",
+    "missing") over all sessions of the run."""
     seconds: Mapping[str, float]
     """Seconds of this session, by stage."""
     replayed_calls: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mipro.errors import BudgetExhausted
@@ -69,10 +69,10 @@ def run_search(
             waiting.append(_Decision(asked, jobs, [_start(evaluator, space, job) for job in jobs]))
             asked += 1
         if not waiting:
-            return tuple(trials), COMPLETE
+            return _complete(trials, space, evaluator)
         decision = waiting.popleft()
         reason = _wait_for(decision)
-        scores = [[r.score if r else None for r in m.so_far()] for m in decision.measurements]
+        scores = _scores(decision, run, final=not reason)
         search.tell(decision.jobs, scores)
         for job, found in zip(decision.jobs, scores, strict=True):
             evaluations += len(job.examples)
@@ -87,6 +87,49 @@ def run_search(
 
 def _start(evaluator: Evaluator, space: CandidateSpace, job: Job) -> Measurement:
     return evaluator.start(space.program(job.candidate), job.examples, stage="search")
+
+
+def _scores(decision: _Decision, run: Run, *, final: bool) -> list[list[float | None]]:
+    """Return what the search is told, the same at every replay; None where infrastructure failed."""
+    found = [[r.score if r else None for r in m.so_far()] for m in decision.measurements]
+    if not final:
+        return found
+    missing = [
+        (j, example)
+        for j, (job, scores) in enumerate(zip(decision.jobs, found, strict=True))
+        for example, score in zip(job.examples, scores, strict=True)
+        if score is None
+    ]
+    unknown = run.unknown(decision.number, missing)
+    return [
+        [None if (j, e) in unknown else score for e, score in zip(job.examples, scores, strict=True)]
+        for j, (job, scores) in enumerate(zip(decision.jobs, found, strict=True))
+    ]
+
+
+def _complete(
+    trials: list[TrialRecord], space: CandidateSpace, evaluator: Evaluator
+) -> tuple[tuple[TrialRecord, ...], str]:
+    """Try what is still missing once more, for the record: the search has decided without it."""
+    told: list[TrialRecord] = []
+    for trial in trials:
+        missing = [e for e, score in zip(trial.examples, trial.scores, strict=True) if score is None]
+        if missing:
+            found = dict(zip(missing, _late(trial, missing, space, evaluator), strict=True))
+            scores = (found.get(e, s) for e, s in zip(trial.examples, trial.scores, strict=True))
+            trial = replace(trial, scores=tuple(scores))  # noqa: PLW2901 - the same trial, completed
+        told.append(trial)
+    return tuple(told), COMPLETE
+
+
+def _late(
+    trial: TrialRecord, missing: list[int], space: CandidateSpace, evaluator: Evaluator
+) -> list[float | None]:
+    measurement = evaluator.start(space.program(trial.candidate), missing, stage="search")
+    try:
+        return [record.score for record in measurement.records()]
+    except BudgetExhausted:
+        return [record.score if record else None for record in measurement.so_far()]
 
 
 def _wait_for(decision: _Decision) -> str:

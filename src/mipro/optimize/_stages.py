@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mipro.errors import BudgetExhausted
 from mipro.optimize._demos import DemoSets, collect_demos
 from mipro.optimize._result import TestScores, TrialRecord
 from mipro.optimize._search import Scoreboard, run_search
@@ -92,7 +93,10 @@ def measure_on_testset(job: Job, run: Run, report: Reporter, best: Module) -> Te
     board = Scoreboard(2 * len(testset), partial(report, "test"))
     with run.stage("test"), _evaluator(job, run, "test", board) as evaluator:
         for program in (job.student, best):
-            records = evaluator.start(program, range(len(testset)), stage="test").records()
+            try:
+                records = evaluator.start(program, range(len(testset)), stage="test").records()
+            except BudgetExhausted:
+                return None
             known = [record.score for record in records if record.score is not None]
             means.append(sum(known) / len(known) if known else float("nan"))
     return TestScores(before=means[0], after=means[1], examples=len(testset))

@@ -4,9 +4,18 @@ from mipro.runs._budget import Budget
 from mipro.runs._evaluation import Evaluator, Measurement
 from mipro.runs._fingerprint import canonical, digest, of_examples, of_metric, of_program
 from mipro.runs._interrupt import interruptible
+from mipro.runs._place import choose_run_dir
 from mipro.runs._reading import RecordedRun, open  # noqa: A004 - mipro.runs.open
-from mipro.runs._records import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Record, Spent
-from mipro.runs._run import Run, default_run_dir, versions
+from mipro.runs._records import (
+    CallRecord,
+    DecisionRecord,
+    EvaluationRecord,
+    EventRecord,
+    FailureRecord,
+    Record,
+    Spent,
+)
+from mipro.runs._run import Run, versions
 from mipro.runs._store import SQLStore, Store
 
 __all__ = [
@@ -16,6 +25,7 @@ __all__ = [
     "EvaluationRecord",
     "Evaluator",
     "EventRecord",
+    "FailureRecord",
     "Measurement",
     "Record",
     "RecordedRun",
@@ -24,7 +34,7 @@ __all__ = [
     "Spent",
     "Store",
     "canonical",
-    "default_run_dir",
+    "choose_run_dir",
     "digest",
     "interruptible",
     "of_examples",

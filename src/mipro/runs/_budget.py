@@ -88,6 +88,16 @@ class Account:
         """Seconds of running so far."""
         return self._clock() - self._started
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether calls, tokens or cost are limited."""
+        return bool(self._limits.keys() - {"seconds"})
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the limit on seconds is reached; at least 0.0, infinite without a limit."""
+        return max(0.0, self._limits.get("seconds", float("inf")) - self.seconds)
+
     async def reserve(self, wanted: Amounts) -> None:
         """Set `wanted` aside, waiting while calls in flight may still turn out cheaper.
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import logging
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -19,8 +22,8 @@ from mipro.errors import (
 )
 from mipro.lm import LMResponse, delay_s
 from mipro.runs._budget import Amounts, most_of, used_by
-from mipro.runs._limiter import Limiter
-from mipro.runs._records import CallRecord
+from mipro.runs._line import Line
+from mipro.runs._records import ALIVE, SENT, CallRecord, EventRecord, FailureRecord
 
 if TYPE_CHECKING:
     from random import Random
@@ -30,14 +33,40 @@ if TYPE_CHECKING:
     from mipro.runs._store import Store
     from mipro.runs._writer import Writer
 
-PATIENCE = 20
-"""Calls given up in a row, with no answer between them, after which the server counts as dead."""
+PATIENCE_S = 300.0
+"""Seconds without any answer after which a run stops."""
+FIRST_PATIENCE_S = 60.0
+"""The same for a model that has not answered yet in this session: more likely a wrong address."""
+HEARTBEAT_S = 5.0
+"""Seconds of running that a kill -9 may hide from the budget."""
+FIRST_REFUSAL_S = 0.25
+MAX_REFUSAL_S = 30.0
+
+logger = logging.getLogger("mipro")
 
 
 class GateCore:
-    """Ledger, budget, retries and concurrency of one run. Lives on the I/O loop, needs no locks."""
+    """Ledger, budget, retries and pace of one run. Lives on the I/O loop, needs no locks.
 
-    def __init__(self, store: Store, writer: Writer, account: Account, rng: Random, run_dir: str) -> None:
+    Args:
+        store: Answers what was asked before.
+        writer: Keeps what is new.
+        account: The budget.
+        rng: Draws the jitter of retries.
+        run_dir: Named in errors.
+        patience_s: Seconds without any answer of a model after which the run stops.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        account: Account,
+        rng: Random,
+        run_dir: str,
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self.failures: Counter[str] = Counter()
         self.paid_calls = 0
         self.replayed_calls = 0
@@ -46,23 +75,48 @@ class GateCore:
         self._account = account
         self._rng = rng
         self._run_dir = run_dir
+        self._patience_s = patience_s
         self._in_flight: dict[str, asyncio.Future[LMResponse]] = {}
-        self._limiters: dict[str, Limiter] = {}
-        self._given_up = 0
+        self._lines: dict[str, Line] = {}
         self._stop: RunStopped | LMError | None = None
+        self._stopped = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._beat_at = time.monotonic()
 
     def stop(self, error: RunStopped | LMError) -> None:
         """Refuse every further call with `error`; calls in flight are finished and kept."""
         if self._stop is None:
             self._stop = error
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def abort(self) -> None:
+        """Leave the calls in flight; those who wait for them get the reason of the stop."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel_all)
+
+    def _cancel_all(self) -> None:
+        for flight in self._in_flight.values():
+            flight.cancel()
 
     @property
     def stopped(self) -> RunStopped | LMError | None:
         """Why no further call is made, or None."""
         return self._stop
 
-    async def answer(self, lm: BaseLM, request: LMRequest, stage: str) -> LMResponse:
-        """Answer from the ledger, from a call in flight, or by paying; once for each key."""
+    async def answer(
+        self, lm: BaseLM, request: LMRequest, stage: str, *, patient: bool = False
+    ) -> LMResponse:
+        """Answer from the ledger, from a call in flight, or by paying; once for each key.
+
+        Args:
+            lm: The model to ask.
+            request: What to ask.
+            stage: Stage that pays.
+            patient: Never give up a call that may still be answered, but pause the run.
+        """
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         key = request.key
         while (flight := self._in_flight.get(key)) is not None:
             # The first to ask may fail or be cancelled; then the next one pays.
@@ -73,85 +127,157 @@ class GateCore:
         if record is not None:
             self.replayed_calls += 1
             return dataclasses.replace(LMResponse.from_json(record.response), cached=True)
-        flight = asyncio.ensure_future(self._pay(lm, request, stage))
+        flight = asyncio.ensure_future(self._pay(lm, request, stage, patient))
         self._in_flight[key] = flight
         flight.add_done_callback(lambda done: self._landed(key, done))
-        # An answer on its way is kept even when the one who asked has gone.
-        return await asyncio.shield(flight)
+        try:
+            # An answer on its way is kept even when the one who asked has gone.
+            return await asyncio.shield(flight)
+        except asyncio.CancelledError:
+            if flight.cancelled() and self._stop is not None:
+                raise self._stop from None
+            raise
 
     def _landed(self, key: str, flight: asyncio.Future[LMResponse]) -> None:
         del self._in_flight[key]
         if not flight.cancelled():
             flight.exception()  # marks it as seen: the one who asked may have gone
 
-    async def _pay(self, lm: BaseLM, request: LMRequest, stage: str) -> LMResponse:
-        attempts = 0
+    async def _pay(self, lm: BaseLM, request: LMRequest, stage: str, patient: bool) -> LMResponse:
+        line = self._lines.setdefault(lm.identity, Line())
+        failed = refused = 0
         while True:
-            attempts += 1
             try:
-                response = await self._attempt(lm, request)
+                response = await self._attempt(lm, request, line, stage)
+            except LMRateLimitError as error:  # noqa: PERF203 - the loop is about the failures
+                refused += 1
+                self._check_patience(line, error)
+                if error.retry_after_s is None:
+                    wait_s = min(FIRST_REFUSAL_S * 2.0 ** min(refused - 1, 16), MAX_REFUSAL_S)
+                    await self._sleep(wait_s * self._rng.uniform(0.5, 1.0))
             except LMTransientError as error:
-                self.failures[type(error).__name__] += 1
-                wait_s = delay_s(error, attempts, self._rng) if attempts <= lm.num_retries else None
-                if wait_s is None:
-                    self._give_up(error)
+                failed += 1
+                self._check_patience(line, error)
+                wait = delay_s(error, failed, self._rng) if failed <= lm.num_retries else None
+                if line.paused:
+                    continue
+                if wait is not None:
+                    await self._sleep(wait)
+                elif line.gave_up(request.key) or patient:
+                    self._pause(line, error)
+                else:
                     raise
-                await asyncio.sleep(wait_s)
             else:
-                await asyncio.wrap_future(self._writer.put(_record(request, response, stage, attempts)))
+                record = _record(request, response, stage, 1 + failed + refused)
+                await asyncio.wrap_future(self._writer.put(record))
+                self._beat()
                 self.paid_calls += 1
                 return response
 
-    async def _attempt(self, lm: BaseLM, request: LMRequest) -> LMResponse:
-        limiter = self._limiters.setdefault(lm.identity, Limiter())
-        async with limiter.slot() as epoch:
+    async def _attempt(self, lm: BaseLM, request: LMRequest, line: Line, stage: str) -> LMResponse:
+        async with line.turn(self._sleep) as probe:
             if self._stop is not None:
                 raise self._stop
             wanted = most_of(request, lm.price_usd)
-            try:
-                await self._account.reserve(wanted)
-            except BudgetExhausted as error:
-                self.stop(error)
-                raise
+            await self._reserve(wanted, request.key)
             used = Amounts(lm_calls=1)
             try:
                 response = await lm.send(request)
                 used = used_by(response)
-            except LMRateLimitError:
-                limiter.throttled(epoch)
-                raise
-            except (LMAuthError, LMNotFoundError) as error:
-                self.stop(error)
+            except LMError as error:
+                self._note_failure(line, error, probe=probe)
+                self.failures[type(error).__name__] += 1
+                kind = type(error).__name__
+                self._writer.put(FailureRecord(request.key, stage, request.model, kind, str(error)))
                 raise
             finally:
                 await self._account.settle(wanted, used)
-            limiter.succeeded()
-            self._given_up = 0
+            line.answered()
             return response
 
-    def _give_up(self, error: LMTransientError) -> None:
-        self._given_up += 1
-        if self._given_up >= PATIENCE:
-            self.stop(
-                RunInterrupted(
-                    f"{self._given_up} calls in a row got no answer, the last with: {error} "
-                    f"Everything is kept in {self._run_dir}; when the server is back, start the same "
-                    f"script again with run_dir={self._run_dir!r} and it goes on where it stopped.",
-                    run_dir=self._run_dir,
-                )
+    async def _reserve(self, wanted: Amounts, key: str) -> None:
+        try:
+            await self._account.reserve(wanted)
+        except BudgetExhausted as error:
+            self.stop(error)
+            raise
+        if self._account.is_limited:
+            # Kept before the call is sent, so that a kill -9 hides no call from the budget.
+            data = json.dumps([key, wanted.tokens, wanted.cost_usd])
+            await asyncio.wrap_future(self._writer.put(EventRecord(SENT, data, time.time())))
+
+    def _note_failure(self, line: Line, error: LMError, *, probe: bool) -> None:
+        if isinstance(error, LMRateLimitError):
+            line.refused(error.retry_after_s)
+        elif isinstance(error, LMTransientError):
+            line.failed(probe=probe, retry_after_s=error.retry_after_s)
+        else:
+            line.answered()
+        if isinstance(error, (LMAuthError, LMNotFoundError)):
+            self.stop(error)
+
+    def _pause(self, line: Line, error: LMTransientError) -> None:
+        logger.warning(
+            "pausing: %s Trying again for up to %.0f s; Ctrl-C ends the run, everything is kept.",
+            error,
+            self._patience_of(line),
+        )
+        line.pause()
+
+    def _patience_of(self, line: Line) -> float:
+        return self._patience_s if line.ever_answered else min(self._patience_s, FIRST_PATIENCE_S)
+
+    def _check_patience(self, line: Line, error: LMTransientError) -> None:
+        asked_s = error.retry_after_s or 0.0
+        if line.failing_s() + asked_s < self._patience_of(line):
+            return
+        told = f", and the model asks to wait {asked_s:.0f} s more" if asked_s else ""
+        self.stop(
+            RunInterrupted(
+                f"there was no answer for {line.failing_s():.0f} s{told}; the last failure: {error} "
+                f"Everything is kept in {self._run_dir}; when the server is back, start the same "
+                f"script again with run_dir={self._run_dir!r} and it goes on where it stopped.",
+                run_dir=self._run_dir,
             )
+        )
+        raise self._stop or error
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until the run stops."""
+        try:
+            await asyncio.wait_for(self._stopped.wait(), min(seconds, self._account.seconds_left))
+        except asyncio.TimeoutError:
+            return
+        raise self._stop or RunStopped("the run was stopped.")
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._beat_at >= HEARTBEAT_S:
+            self._beat_at = now
+            self._writer.put(EventRecord(ALIVE, "{}", time.time()))
 
 
 class StageGate:
-    """The gate as one stage of the run sees it; what `context(gate=...)` is given."""
+    """The gate as one stage, or one evaluation of it, sees it; what `context(gate=...)` is given.
 
-    def __init__(self, core: GateCore, stage: str) -> None:
+    Attributes:
+        failure: The last failure of infrastructure that a caller was told, or None. A program
+            may catch it; what it answers then is still no measurement.
+    """
+
+    def __init__(self, core: GateCore, stage: str, *, patient: bool) -> None:
+        self.failure: LMTransientError | RunStopped | None = None
         self._core = core
         self._stage = stage
+        self._patient = patient
 
     async def call(self, lm: BaseLM, request: LMRequest) -> LMResponse:
         """Answer `request`; see `mipro.context.Gate`."""
-        return await self._core.answer(lm, request, self._stage)
+        try:
+            return await self._core.answer(lm, request, self._stage, patient=self._patient)
+        except (LMTransientError, RunStopped) as error:
+            self.failure = error
+            raise
 
 
 def _record(request: LMRequest, response: LMResponse, stage: str, attempts: int) -> CallRecord:

@@ -35,6 +35,7 @@ def interruptible(run: Run) -> Iterator[None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         nonlocal pressed
         if pressed:
+            run.abort()
             raise KeyboardInterrupt
         pressed = True
         logger.warning("stopping: calls in flight are finished and kept; press Ctrl-C again to stop now.")

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 from typing_extensions import Self
 
 from mipro.errors import StateError
-from mipro.runs._records import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Spent
-from mipro.runs._run import LEDGER
+from mipro.runs._place import LEDGER, is_url, shown
+from mipro.runs._records import (
+    CallRecord,
+    DecisionRecord,
+    EvaluationRecord,
+    EventRecord,
+    FailureRecord,
+    Spent,
+)
 from mipro.runs._store import SQLStore
 
 if TYPE_CHECKING:
@@ -26,14 +33,8 @@ class RecordedRun:
     """
 
     def __init__(self, run_dir: str) -> None:
-        ledger = Path(run_dir) / LEDGER
-        if not ledger.is_file():
-            raise StateError(
-                f"`run_dir` must be the folder of a run, but {run_dir!r} holds no {LEDGER}; "
-                "give the folder that the run named in its output."
-            )
-        self.run_dir = run_dir
-        self._store = SQLStore(f"sqlite:///{ledger}")
+        self.run_dir = shown(run_dir)
+        self._store = SQLStore(run_dir if is_url(run_dir) else _url_of(run_dir), read_only=True)
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +54,10 @@ class RecordedRun:
         """Yield the answered calls in order."""
         return self._store.read(CallRecord)
 
+    def failed_calls(self) -> Iterator[FailureRecord]:
+        """Yield the requests that got no answer in order."""
+        return self._store.read(FailureRecord)
+
     def evaluations(self) -> Iterator[EvaluationRecord]:
         """Yield the evaluations in order, missing ones included."""
         return self._store.read(EvaluationRecord)
@@ -68,6 +73,22 @@ class RecordedRun:
     def spent(self) -> tuple[Spent, ...]:
         """Return what was paid, by stage and model."""
         return self._store.spent()
+
+    def failures(self) -> dict[str, int]:
+        """Return how many requests and evaluations failed, by kind; see `Store.failures`."""
+        return self._store.failures()
+
+
+def _url_of(run_dir: str) -> str:
+    ledger = Path(run_dir).absolute() / LEDGER
+    if not ledger.is_file():
+        raise StateError(
+            f"`run_dir` must be the folder of a run, but {run_dir!r} holds no {LEDGER}; "
+            "give the folder that the run named in its output."
+        )
+    # Without a log beside it the file is complete, and SQLite must not make one to read it.
+    live = ledger.with_name(f"{LEDGER}-wal").exists()
+    return f"sqlite:///{ledger.as_uri()}?{'mode=ro' if live else 'immutable=1'}&uri=true"
 
 
 def open(run_dir: str) -> RecordedRun:  # noqa: A001 - `mipro.runs.open`, as `mipro.runs.Run` writes

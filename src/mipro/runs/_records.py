@@ -30,6 +30,20 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """One request to a language model that got no answer."""
+
+    key: str
+    """`LMRequest.key`; several failures may have the same."""
+    stage: str
+    model: str
+    kind: str
+    """Class of the error: "LMServerError", "LMRateLimitError", ..."""
+    error: str
+    """The error's text."""
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationRecord:
     """One candidate measured on one example."""
 
@@ -71,7 +85,18 @@ class EventRecord:
     """Seconds since the epoch."""
 
 
-Record: TypeAlias = CallRecord | EvaluationRecord | DecisionRecord | EventRecord
+SESSION_BEGAN = "session began"
+STAGE_BEGAN = "stage began"
+STAGE_ENDED = "stage ended"
+ALIVE = "alive"
+"""Kind of the event that a running session leaves every few seconds."""
+SENT = "sent"
+"""Kind of the event that comes before a request where there is a budget; data: [key, tokens, cost_usd]
+that it may use at most."""
+UNKNOWN = "told as missing"
+"""Kind of the event that comes before the search is told of missing scores; data: decision, cells."""
+
+Record: TypeAlias = CallRecord | FailureRecord | EvaluationRecord | DecisionRecord | EventRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import filelock
-import platformdirs
 
 from mipro._version import __version__
 from mipro.context import context
-from mipro.errors import RunMismatchError, StateError
+from mipro.errors import RunMismatchError
 from mipro.runs._budget import Account, Amounts, Budget
 from mipro.runs._fingerprint import differences
-from mipro.runs._gate import GateCore, StageGate
-from mipro.runs._records import DecisionRecord, EventRecord
-from mipro.runs._store import SQLStore
+from mipro.runs._gate import PATIENCE_S, GateCore, StageGate
+from mipro.runs._place import open_place, shown
+from mipro.runs._records import (
+    SENT,
+    SESSION_BEGAN,
+    STAGE_BEGAN,
+    STAGE_ENDED,
+    UNKNOWN,
+    CallRecord,
+    DecisionRecord,
+    EventRecord,
+    FailureRecord,
+)
 from mipro.runs._writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mipro.errors import LMError, RunStopped
     from mipro.runs._records import Record, Spent
     from mipro.runs._store import Store
-
-LEDGER = "ledger.sqlite"
-LOCK = "run.lock"
-STAGE_ENDED = "stage ended"
 
 
 class Run:
@@ -46,15 +47,29 @@ class Run:
             Given again with other facts, the run is refused.
         budget: What may be spent, over all sessions of the run together.
         seed: Seeds the jitter of retries; results do not depend on it.
+        patience_s: Seconds without any answer of a model after which the run stops.
+
+    Attributes:
+        where: `run_dir` as it may be shown: without a password.
+        store: The ledger.
+        resumed: Whether the ledger held this run already.
 
     Raises:
         RunMismatchError: The folder holds a run of other facts.
         StateError: The folder can't be used, or another process uses it.
     """
 
-    def __init__(self, run_dir: str, facts: Mapping[str, str], *, budget: Budget, seed: int) -> None:
-        self.where = run_dir
-        self.store, self._lock = _open_store(run_dir)
+    def __init__(
+        self,
+        run_dir: str,
+        facts: Mapping[str, str],
+        *,
+        budget: Budget,
+        seed: int,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self.store, self._release = open_place(run_dir)
+        self.where = shown(run_dir)
         self._writer = Writer(self.store)
         self._began = time.monotonic()
         self.seconds_by_stage: defaultdict[str, float] = defaultdict(float)
@@ -63,18 +78,13 @@ class Run:
         except RunMismatchError:
             self.close()
             raise
-        spent = self.store.spent()
-        account = Account(
-            budget,
-            Amounts(
-                sum(s.calls for s in spent),
-                sum(s.usage.total_tokens for s in spent),
-                sum(s.cost_usd for s in spent),
-            ),
-            seconds_before=self._seconds_before(),
-        )
+        events = list(self.store.read(EventRecord))
+        self._unknown = _unknown(events)
+        self._decisions = self.store.count(DecisionRecord)
+        account = Account(budget, _spent_before(self.store, events), seconds_before=_seconds_before(events))
+        self.event(SESSION_BEGAN, **versions())
         jitter = random.Random(seed)  # noqa: S311 - spreads retries, no secret
-        self._core = GateCore(self.store, self._writer, account, jitter, run_dir)
+        self._core = GateCore(self.store, self._writer, account, jitter, self.where, patience_s=patience_s)
 
     def _identify(self, facts: Mapping[str, str]) -> bool:
         kept = {name: value for name, value in self.store.facts().items() if name != "format"}
@@ -91,24 +101,23 @@ class Run:
             )
         return True
 
-    def _seconds_before(self) -> float:
-        return sum(
-            float(json.loads(event.data)["seconds"])
-            for event in self.store.read(EventRecord)
-            if event.kind == STAGE_ENDED
-        )
+    def gate(self, stage: str, *, patient: bool = False) -> StageGate:
+        """Return a gate for `context(gate=...)`, as one stage sees it.
 
-    def gate(self, stage: str) -> StageGate:
-        """Return the gate for `context(gate=...)`, as one stage sees it."""
-        return StageGate(self._core, stage)
+        Args:
+            stage: Stage that pays.
+            patient: Never give up a call that may still be answered, but pause the run: for
+                stages that can't go on without the answer.
+        """
+        return StageGate(self._core, stage, patient=patient)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Let every call to a model inside the block pass the gate, in the name of a stage."""
         began = time.monotonic()
-        self.event("stage began", stage=name)
+        self.event(STAGE_BEGAN, stage=name)
         try:
-            with context(gate=self.gate(name)):
+            with context(gate=self.gate(name, patient=True)):
                 yield
         finally:
             seconds = time.monotonic() - began
@@ -125,17 +134,36 @@ class Run:
 
     def decide(self, decision: DecisionRecord) -> None:
         """Keep a decision of the search before it is acted on; one kept before is not kept twice."""
-        if decision.number >= self._decisions_kept():
+        if decision.number >= self._decisions:
             self.keep(decision)
 
-    def _decisions_kept(self) -> int:
-        if not hasattr(self, "_decisions"):
-            self._decisions = self.store.count(DecisionRecord)
-        return self._decisions
+    def unknown(self, decision: int, missing: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Keep which scores of a decision the search is not told, before it is told the others.
+
+        Told once that a score is missing, a search must be told so by every replay, though the
+        ledger may have the score by then.
+
+        Args:
+            decision: Number of the decision.
+            missing: Job and example of each missing score.
+
+        Returns:
+            What was kept the first time.
+        """
+        if decision not in self._unknown:
+            self._unknown[decision] = set(missing)
+            if missing:
+                data = json.dumps({"decision": decision, "cells": sorted(missing)})
+                self.keep(EventRecord(UNKNOWN, data, time.time()))
+        return self._unknown[decision]
 
     def stop(self, error: RunStopped) -> None:
         """Refuse further calls; those in flight are finished and kept."""
         self._core.stop(error)
+
+    def abort(self) -> None:
+        """Leave the calls in flight, after `stop`."""
+        self._core.abort()
 
     @property
     def stopped(self) -> RunStopped | LMError | None:
@@ -144,8 +172,9 @@ class Run:
 
     @property
     def failures(self) -> dict[str, int]:
-        """Failed attempts at calls in this session, by kind."""
-        return dict(self._core.failures)
+        """Failed requests and evaluations over all sessions, by kind; see `Store.failures`."""
+        self._writer.flush()
+        return self.store.failures()
 
     @property
     def paid_calls(self) -> int:
@@ -164,51 +193,57 @@ class Run:
 
     def spent(self) -> tuple[Spent, ...]:
         """Return what was paid over all sessions, by stage and model."""
+        self._writer.flush()
         return self.store.spent()
 
     def close(self) -> None:
         """Write what is left and release the folder."""
         self._writer.close()
         self.store.close()
-        self._lock.release()
-
-
-def _open_store(run_dir: str) -> tuple[Store, filelock.BaseFileLock]:
-    folder = Path(run_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / LOCK)
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise StateError(
-            f"the run in {run_dir} must be used by one process at a time, but another one is using it now; "
-            "wait for it to end, or give another run_dir."
-        ) from error
-    except OSError as error:
-        raise StateError(
-            f"`run_dir` must be a folder that can be written, but {run_dir!r} is not: {error}. "
-            "Give another run_dir."
-        ) from error
-    try:
-        return SQLStore(f"sqlite:///{folder / LEDGER}"), lock
-    except StateError:
-        lock.release()
-        raise
-
-
-def default_run_dir(name: str) -> str:
-    """Return a new folder for a run in `MIPRO_DATA_DIR`, else in the user's data folder."""
-    data = os.environ.get("MIPRO_DATA_DIR") or platformdirs.user_data_dir("mipro", appauthor=False)
-    runs = Path(data) / "runs"
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    candidate = runs / f"{stamp}-{name}"
-    number = 1
-    while candidate.exists():
-        number += 1
-        candidate = runs / f"{stamp}-{name}-{number}"
-    return str(candidate)
+        self._release()
 
 
 def versions() -> dict[str, str]:
     """Return the versions a run was made with."""
     return {"mipro": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
+
+
+def _unknown(events: Sequence[EventRecord]) -> dict[int, set[tuple[int, int]]]:
+    found = {}
+    for event in events:
+        if event.kind == UNKNOWN:
+            data = json.loads(event.data)
+            found[int(data["decision"])] = {(job, example) for job, example in data["cells"]}
+    return found
+
+
+def _seconds_before(events: Sequence[EventRecord]) -> float:
+    """Add up the sessions, each from its first event to its last, which a kill -9 does not hide."""
+    total = 0.0
+    began: float | None = None
+    last = 0.0
+    for event in events:
+        if event.kind == SESSION_BEGAN:
+            total += 0.0 if began is None else max(0.0, last - began)
+            began = event.at
+        last = event.at
+    return total + (0.0 if began is None else max(0.0, last - began))
+
+
+def _spent_before(store: Store, events: Sequence[EventRecord]) -> Amounts:
+    """Return what earlier sessions spent; a request without an outcome as dear as it can have been."""
+    spent = store.spent()
+    amounts = Amounts(
+        sum(s.calls for s in spent), sum(s.usage.total_tokens for s in spent), sum(s.cost_usd for s in spent)
+    )
+    sent = [json.loads(event.data) for event in events if event.kind == SENT]
+    if sent:
+        ended = Counter(record.key for record in store.read(FailureRecord))
+        ended.update(record.key for record in store.read(CallRecord))
+        for key, tokens, cost_usd in sent:
+            ended[key] -= 1
+            if ended[key] < 0:
+                amounts.lm_calls += 1
+                amounts.tokens += tokens
+                amounts.cost_usd += cost_usd
+    return amounts

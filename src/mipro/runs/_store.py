@@ -11,13 +11,23 @@ from sqlalchemy import event as sa_event
 
 from mipro.errors import StateError
 from mipro.lm import Usage
-from mipro.runs._records import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Record, Spent
+from mipro.runs._records import (
+    CallRecord,
+    DecisionRecord,
+    EvaluationRecord,
+    EventRecord,
+    FailureRecord,
+    Record,
+    Spent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-R = TypeVar("R", CallRecord, EvaluationRecord, DecisionRecord, EventRecord)
+R = TypeVar("R", CallRecord, FailureRecord, EvaluationRecord, DecisionRecord, EventRecord)
 
+PAGE = 1000
+"""Records read at once."""
 FORMAT = 1
 """Version of the tables. A ledger of a newer format is refused."""
 
@@ -59,7 +69,15 @@ class Store(ABC):
 
     @abstractmethod
     def spent(self) -> tuple[Spent, ...]:
-        """Return what was paid, by stage and model."""
+        """Return what was paid, by stage and model; requests that failed count as calls."""
+
+    @abstractmethod
+    def failures(self) -> dict[str, int]:
+        """Return how many requests and evaluations failed, by kind.
+
+        Requests by the class of their error; evaluations under the `failure` of their
+        record, and under "missing" those that have no score yet.
+        """
 
     @abstractmethod
     def facts(self) -> dict[str, str]:
@@ -77,6 +95,7 @@ class Store(ABC):
 _TYPES: dict[str, Any] = {"str": sa.Text, "int": sa.BigInteger, "float": sa.Float, "float | None": sa.Float}
 _NAMES: dict[type[Record], str] = {
     CallRecord: "calls",
+    FailureRecord: "failures",
     EvaluationRecord: "evaluations",
     DecisionRecord: "decisions",
     EventRecord: "events",
@@ -95,7 +114,7 @@ def _table(kind: type[Record]) -> sa.Table:
             field.name,
             sa.String(64) if field.name in {"key", "candidate"} else _TYPES[str(field.type)],
             nullable="None" in str(field.type),
-            unique=field.name == "key",
+            unique=kind is CallRecord and field.name == "key",
         )
         for field in dataclasses.fields(kind)
     ]
@@ -114,38 +133,50 @@ class SQLStore(Store):
 
     Args:
         url: A SQLAlchemy URL, for example "sqlite:////home/me/run/ledger.sqlite".
+        read_only: Create and change nothing.
 
     Raises:
         StateError: The database can't be opened or written, is not a ledger, or is
             one of a newer format.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = sa.make_url(url)
-        self._engine = sa.create_engine(self._url)
-        if self._engine.dialect.name == "sqlite":
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        self._url = _parsed(url)
+        try:
+            self._engine = sa.create_engine(self._url)
+        except (sa.exc.ArgumentError, ImportError) as error:
+            raise self._unusable(error) from error
+        if self._engine.dialect.name == "sqlite" and not read_only:
             sa_event.listen(self._engine, "connect", _tune_sqlite)
         self._auto = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         try:
-            self._check_or_create()
-        except sa.exc.DatabaseError as error:
+            self._check() if read_only else self._check_or_create()
+        except sa.exc.SQLAlchemyError as error:
             self._engine.dispose()
             raise self._unusable(error) from error
+        except StateError:
+            self._engine.dispose()
+            raise
 
     def _check_or_create(self) -> None:
         existing = set(sa.inspect(self._engine).get_table_names())
-        if existing and _facts.name not in existing:
-            raise StateError(
-                f"{self} must be a ledger of mipro or empty, but it holds the tables "
-                f"{sorted(existing)}; choose another run_dir."
-            )
+        if existing:
+            self._check()
         if self._engine.dialect.name == "sqlite":
             # Readers never block the writer. The mode is a property of the file, so not before the check.
             with self._auto.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         _metadata.create_all(self._engine)
         self.state({"format": str(FORMAT)})
-        found = self.facts()["format"]
+
+    def _check(self) -> None:
+        existing = set(sa.inspect(self._engine).get_table_names())
+        if _facts.name not in existing:
+            raise StateError(
+                f"{self} must be a ledger of mipro or empty, but it holds the tables "
+                f"{sorted(existing)}; choose another run_dir."
+            )
+        found = self.facts().get("format", str(FORMAT))
         if found != str(FORMAT):
             raise StateError(
                 f"{self} has format {found}, but this version of mipro reads format {FORMAT}; "
@@ -165,13 +196,13 @@ class SQLStore(Store):
     def append(self, records: Sequence[Record]) -> None:
         by_kind: dict[type[Record], list[dict[str, Any]]] = {}
         for record in records:
-            row = {name: getattr(record, name) for name in record.__slots__}
+            row = {name: _storable(getattr(record, name)) for name in record.__slots__}
             by_kind.setdefault(type(record), []).append(row)
         try:
             with self._engine.begin() as connection:
                 for kind, rows in by_kind.items():
                     connection.execute(self._insert(kind), rows)
-        except sa.exc.DatabaseError as error:
+        except sa.exc.SQLAlchemyError as error:
             raise self._unusable(error) from error
 
     def _insert(self, kind: type[Record]) -> Any:
@@ -207,36 +238,65 @@ class SQLStore(Store):
         return {record.example: record for record in reversed(rows) if record.example in wanted}
 
     def read(self, kind: type[R]) -> Iterator[R]:
-        query = sa.select(*_columns(kind)).order_by(_tables[kind].c.serial)
-        with self._auto.connect() as connection:
-            for row in connection.execution_options(yield_per=1000).execute(query):
-                yield kind(*row)
+        # In pages, since an open cursor would keep a live run from folding its log into the file.
+        serial = _tables[kind].c.serial
+        page = sa.select(serial, *_columns(kind)).order_by(serial).limit(PAGE)
+        last = -1
+        while True:
+            with self._auto.connect() as connection:
+                rows = connection.execute(page.where(serial > last)).all()
+            for row in rows:
+                yield kind(*row[1:])
+            if len(rows) < PAGE:
+                return
+            last = rows[-1][0]
 
     def count(self, kind: type[Record]) -> int:
         with self._auto.connect() as connection:
             return int(connection.execute(sa.select(sa.func.count()).select_from(_tables[kind])).scalar_one())
 
     def spent(self) -> tuple[Spent, ...]:
-        calls = _tables[CallRecord].c
-        query = (
-            sa.select(
-                calls.stage,
-                calls.model,
-                sa.func.sum(calls.attempts),
-                sa.func.sum(calls.prompt_tokens),
-                sa.func.sum(calls.completion_tokens),
-                sa.func.coalesce(sa.func.sum(calls.cost_usd), 0.0),
-                sa.func.count() - sa.func.count(calls.cost_usd),
-            )
-            .group_by(calls.stage, calls.model)
-            .order_by(calls.stage, calls.model)
+        calls, failed = _tables[CallRecord].c, _tables[FailureRecord].c
+        query = sa.select(
+            calls.stage,
+            calls.model,
+            sa.func.count(),
+            sa.func.sum(calls.prompt_tokens),
+            sa.func.sum(calls.completion_tokens),
+            sa.func.coalesce(sa.func.sum(calls.cost_usd), 0.0),
+            sa.func.count() - sa.func.count(calls.cost_usd),
+        ).group_by(calls.stage, calls.model)
+        query_failed = sa.select(failed.stage, failed.model, sa.func.count()).group_by(
+            failed.stage, failed.model
         )
         with self._auto.connect() as connection:
-            rows = connection.execute(query).all()
-        return tuple(
-            Spent(stage, model, int(n), Usage(int(prompt), int(completion)), float(usd), int(unpriced))
-            for stage, model, n, prompt, completion, usd, unpriced in rows
+            paid = {(row[0], row[1]): row[2:] for row in connection.execute(query)}
+            lost = {(stage, model): int(n) for stage, model, n in connection.execute(query_failed)}
+        spent = []
+        for stage, model in sorted(paid.keys() | lost.keys()):
+            n, prompt, completion, usd, unpriced = paid.get((stage, model), (0, 0, 0, 0.0, 0))
+            calls_made = int(n) + lost.get((stage, model), 0)
+            usage = Usage(int(prompt), int(completion))
+            spent.append(Spent(stage, model, calls_made, usage, float(usd), int(unpriced)))
+        return tuple(spent)
+
+    def failures(self) -> dict[str, int]:
+        failed, cells = _tables[FailureRecord].c, _tables[EvaluationRecord].c
+        requests = sa.select(failed.kind, sa.func.count()).group_by(failed.kind)
+        scored = (
+            sa.select(cells.failure, sa.func.count())
+            .where(cells.failure != "", cells.score.is_not(None))
+            .group_by(cells.failure)
         )
+        without = (
+            sa.select(cells.candidate)
+            .group_by(cells.candidate, cells.split, cells.example)
+            .having(sa.func.count(cells.score) == 0)
+        )
+        missing = sa.select(sa.literal("missing"), sa.func.count()).select_from(without.subquery())
+        with self._auto.connect() as connection:
+            found = [row for query in (requests, scored, missing) for row in connection.execute(query)]
+        return {kind: int(n) for kind, n in sorted(found, key=lambda row: str(row[0])) if n}
 
     def facts(self) -> dict[str, str]:
         with self._auto.connect() as connection:
@@ -247,11 +307,32 @@ class SQLStore(Store):
         try:
             with self._engine.begin() as connection:
                 connection.execute(self._insert_new(_facts), rows)
-        except sa.exc.DatabaseError as error:
+        except sa.exc.SQLAlchemyError as error:
             raise self._unusable(error) from error
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise StateError(
+            "`run_dir` must be a folder or a SQLAlchemy URL such as "
+            '"postgresql+psycopg://user@host/database", but it can\'t be read as one.'
+        ) from error
+
+
+def _storable(value: Any) -> Any:
+    """Return `value`, a text without what databases refuse: NUL and lone surrogates."""
+    if isinstance(value, str):
+        value = value.replace("\x00", "\\x00")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def _columns(kind: type[Record]) -> list[Any]:

@@ -26,7 +26,7 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._queue: queue.SimpleQueue[tuple[Record, Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Record | None, Future[None]] | None] = queue.SimpleQueue()
         self._failure: StateError | None = None
         self._thread = threading.Thread(target=self._work, name="mipro-ledger", daemon=True)
         self._thread.start()
@@ -41,6 +41,19 @@ class Writer:
         self._queue.put((record, future))
         return future
 
+    def flush(self) -> None:
+        """Return once all that was handed over before is kept.
+
+        Raises:
+            StateError: It can't be kept.
+        """
+        self._flushed().result()
+
+    def _flushed(self) -> Future[None]:
+        future: Future[None] = Future()
+        self._queue.put((None, future))
+        return future
+
     def close(self) -> None:
         """Write what was handed over and end the thread."""
         self._queue.put(None)
@@ -52,21 +65,27 @@ class Writer:
             batch, closing = self._gather()
             if not batch:
                 continue
-            try:
-                if self._failure is not None:
-                    raise self._failure
-                self._store.append([record for record, _ in batch])
-            except StateError as error:
-                self._failure = error
-                for _, future in batch:
-                    future.set_exception(error)
-            else:
-                for _, future in batch:
+            if self._failure is None:
+                self._failure = self._write([record for record, _ in batch if record is not None])
+            for _, future in batch:
+                if self._failure is None:
                     future.set_result(None)
+                else:
+                    future.set_exception(self._failure)
 
-    def _gather(self) -> tuple[list[tuple[Record, Future[None]]], bool]:
+    def _write(self, records: list[Record]) -> StateError | None:
+        try:
+            if records:
+                self._store.append(records)
+        except StateError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
+            return StateError(f"a record can't be kept: {type(error).__name__}: {error}.")
+        return None
+
+    def _gather(self) -> tuple[list[tuple[Record | None, Future[None]]], bool]:
         item = self._queue.get()
-        batch: list[tuple[Record, Future[None]]] = []
+        batch: list[tuple[Record | None, Future[None]]] = []
         while item is not None:
             batch.append(item)
             if len(batch) == BATCH:

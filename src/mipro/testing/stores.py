@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mipro.lm import Usage
-from mipro.runs import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, Spent
+from mipro.runs import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, FailureRecord, Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +49,7 @@ class StoreContract:
             EvaluationRecord("c", "val", 3, 0.5, prediction='{"a": "ü\\n\\u0000"}', feedback="so"),
             EvaluationRecord("c", "val", 3, None, "lm", "no answer"),
             DecisionRecord(0, "[]"),
+            FailureRecord("k", "search", "m", "LMServerError", "503"),
             EventRecord("stage began", "{}", 1.5),
         ],
         ids=lambda record: type(record).__name__,
@@ -107,11 +108,40 @@ class StoreContract:
     def test_spending_adds_up_by_stage_and_model(self, store: Store) -> None:
         """Requests, tokens and dollars are summed; a call without a price is counted apart."""
         unpriced = CallRecord("u", "search", "m", "", 1, 1, None, 0.0, 1)
-        store.append([call("a", attempts=3), call("b"), unpriced, call("c", stage="demos", model="n")])
+        lost = FailureRecord("a", "search", "m", "LMServerError", "503")
+        gone = FailureRecord("z", "demos", "o", "LMConnectionError", "refused")
+        store.append([lost, lost, call("a", attempts=3), call("b"), unpriced, gone])
+        store.append([call("c", stage="demos", model="n")])
         assert store.spent() == (
             Spent("demos", "n", 1, Usage(10, 2), 0.5, 0),
+            Spent("demos", "o", 1, Usage(), 0.0, 0),
             Spent("search", "m", 5, Usage(21, 5), 1.0, 1),
         )
+
+    def test_failures_are_counted_by_kind(self, store: Store) -> None:
+        """Requests count by their error, evaluations by their failure; a cell scored later is not missing."""
+        store.append(
+            [
+                FailureRecord("a", "search", "m", "LMServerError", "503"),
+                FailureRecord("a", "search", "m", "LMServerError", "503"),
+                EvaluationRecord("c", "val", 1, None, "lm"),
+                EvaluationRecord("c", "val", 1, None, "lm"),
+                EvaluationRecord("c", "val", 2, None, "lm"),
+                EvaluationRecord("c", "val", 2, 1.0),
+                EvaluationRecord("c", "val", 3, 0.0, "parse"),
+            ]
+        )
+        assert store.failures() == {"LMServerError": 2, "missing": 1, "parse": 1}
+
+    def test_long_tables_are_read_whole(self, store: Store) -> None:
+        """Reading goes on over more records than are read at once, in order."""
+        store.append([DecisionRecord(number, "[]") for number in range(2500)])
+        assert [decision.number for decision in store.read(DecisionRecord)] == list(range(2500))
+
+    def test_strange_characters_are_kept_in_writing(self, store: Store) -> None:
+        """NUL and lone surrogates, which databases refuse, don't cost the record."""
+        store.append([EvaluationRecord("c", "val", 1, 0.5, feedback="a\x00b\ud800")])
+        assert store.find_evaluations("c", "val", [1])[1].feedback == "a\\x00b\\ud800"
 
     def test_facts_keep_their_first_value(self, store: Store) -> None:
         """A fact stated again with another value keeps the first."""

@@ -1,0 +1,149 @@
+"""The line to one model: how fast it takes calls, and whether it answers at all."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+DEAD_AFTER = 3
+"""Different calls given up, with no answer between them, after which a model counts as down. One
+or two may be prompts that the server stumbles over."""
+FIRST_PROBE_S = 1.0
+MAX_PROBE_S = 60.0
+WINDOW_S = 1.0
+"""Seconds over which refusals are weighed; a shorter window mistakes a server's burst allowance
+for its rate."""
+WINDOW_CALLS = 8
+REFUSED_SHARE = 0.15
+"""Share of 429 above which the rate is lowered. Below it a limit is used up to the last call, and a
+server that refuses at random is not slowed down."""
+DECREASE = 0.9
+"""Factor on the rate at most, for a window in which no more than half is refused."""
+GROWTH = 1.05
+"""Factor on the rate for each window with few refusals."""
+MIN_RATE = 0.1
+
+
+class Line:
+    """Paces the calls to one model and pauses them while it is down.
+
+    Nothing is limited until the server answers 429. From then on calls are sent at the rate
+    that it was seen to accept, which grows again until it refuses again: that keeps the number
+    of calls in flight at what the server takes, whatever its latency. Used on one event loop.
+
+    Attributes:
+        rate: Calls a second, infinite at first.
+        paused: Whether calls wait for one among them to find the model alive.
+        failing_since: When the first failure after the last answer was, or None.
+        ever_answered: Whether the model answered in this session.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate = float("inf")
+        self.paused = False
+        self.failing_since: float | None = None
+        self.ever_answered = False
+        self._clock = clock
+        self._queue = asyncio.Lock()
+        self._held_until = 0.0
+        self._paced_until = 0.0
+        self._probe_wait_s = FIRST_PROBE_S
+        self._given_up: set[str] = set()
+        self._since = clock()
+        self._sent = 0
+        self._refused = 0
+
+    @asynccontextmanager
+    async def turn(self, sleep: Callable[[float], Awaitable[None]]) -> AsyncIterator[bool]:
+        """Wait until a call may be sent.
+
+        Args:
+            sleep: Waits for some seconds; raises where the run stops meanwhile.
+
+        Yields:
+            Whether the call is the one that finds out if the model is alive again; the
+            others wait until it is back.
+        """
+        if self.rate == float("inf") and not self.paused and self._clock() >= self._held_until:
+            self._sent += 1
+            yield False
+            return
+        async with self._queue:
+            while (wait_s := max(self._held_until, self._paced_until) - self._clock()) > 0:
+                await sleep(wait_s)
+            self._paced_until = self._clock() + 1.0 / self.rate
+            self._sent += 1
+            if self.paused:
+                yield True
+                return
+        yield False
+
+    def answered(self) -> None:
+        """Note an answer, be it a refusal of the request itself: the model is alive."""
+        self.paused = False
+        self.ever_answered = True
+        self.failing_since = None
+        self._probe_wait_s = FIRST_PROBE_S
+        self._given_up.clear()
+        self._weigh()
+
+    def refused(self, retry_after_s: float | None) -> None:
+        """Note a 429; a Retry-After holds all calls."""
+        self.paused = False
+        self._refused += 1
+        self._mark_failing()
+        self._weigh()
+        if retry_after_s is not None:
+            self._paced_until = 0.0  # the call did not count, and the server knows best
+            self.hold(retry_after_s)
+
+    def failed(self, *, probe: bool, retry_after_s: float | None) -> None:
+        """Note that a call got no answer."""
+        self._mark_failing()
+        self.hold(retry_after_s or 0.0)
+        if probe:
+            self.hold(self._probe_wait_s)
+            self._probe_wait_s = min(2.0 * self._probe_wait_s, MAX_PROBE_S)
+
+    def gave_up(self, key: str) -> bool:
+        """Note that a call is given up; tell whether the model counts as down by now."""
+        self._given_up.add(key)
+        return len(self._given_up) >= DEAD_AFTER
+
+    def pause(self) -> None:
+        """Let one call at a time find out whether the model is back."""
+        self.paused = True
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for some seconds."""
+        self._held_until = max(self._held_until, self._clock() + seconds)
+
+    def failing_s(self) -> float:
+        """Return for how many seconds there has been no answer."""
+        return 0.0 if self.failing_since is None else self._clock() - self.failing_since
+
+    def _mark_failing(self) -> None:
+        if self.failing_since is None:
+            self.failing_since = self._clock()
+
+    def _weigh(self) -> None:
+        span_s = self._clock() - self._since
+        if span_s < WINDOW_S or self._sent < WINDOW_CALLS:
+            return
+        if self._refused > REFUSED_SHARE * self._sent:
+            # Calls in flight count as accepted: a refusal is quick, an answer may take minutes.
+            accepted = (self._sent - self._refused) / span_s
+            # Just above its limit a server without a burst allowance refuses every other call,
+            # which says little about the limit.
+            least = DECREASE * self.rate if 2 * self._refused <= self._sent else 0.0
+            self.rate = max(accepted, MIN_RATE, least if math.isfinite(least) else 0.0)
+        else:
+            self.rate *= GROWTH
+        self._since += span_s
+        self._sent = self._refused = 0

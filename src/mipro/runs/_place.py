@@ -1,0 +1,137 @@
+"""Where a run is: a folder or a database, used by one process at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import platformdirs
+import sqlalchemy as sa
+
+from mipro.errors import StateError, UserError
+from mipro.runs._store import SQLStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from mipro.runs._store import Store
+
+LEDGER = "ledger.sqlite"
+LOCK = "run.lock"
+ADVISORY_LOCK = 0x6D6970726F
+"""Number of the lock that PostgreSQL holds for as long as the process is connected: "mipro"."""
+
+
+def is_url(run_dir: str) -> bool:
+    """Tell a SQLAlchemy URL from a folder."""
+    return "://" in run_dir
+
+
+def shown(run_dir: str) -> str:
+    """Return the place as it may be shown and kept: without a password."""
+    return sa.make_url(run_dir).render_as_string(hide_password=True) if is_url(run_dir) else run_dir
+
+
+def open_place(run_dir: str) -> tuple[Store, Callable[[], None]]:
+    """Open a ledger for writing; returns it with the function that gives the place free.
+
+    Raises:
+        StateError: The place can't be used, or another process uses it.
+    """
+    return _open_database(run_dir) if is_url(run_dir) else _open_folder(run_dir)
+
+
+def _open_folder(run_dir: str) -> tuple[Store, Callable[[], None]]:
+    folder = Path(run_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        release = _lock_file(folder / LOCK, run_dir)
+    except OSError as error:
+        raise StateError(
+            f"`run_dir` must be a folder that can be written, but {run_dir!r} is not: {error}. "
+            "Give another run_dir."
+        ) from error
+    try:
+        return SQLStore(f"sqlite:///{folder / LEDGER}"), release
+    except StateError:
+        release()
+        raise
+
+
+def _open_database(url: str) -> tuple[Store, Callable[[], None]]:
+    store = SQLStore(url)
+    parsed = sa.make_url(url)
+    try:
+        if parsed.get_backend_name() == "postgresql":
+            return store, _lock_postgres(parsed)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            return store, _lock_file(Path(f"{parsed.database}.lock"), shown(url))
+    except BaseException:
+        store.close()
+        raise
+    return store, lambda: None
+
+
+def _lock_file(path: Path, where: str) -> Callable[[], None]:
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise _in_use(where) from error
+    return lock.release
+
+
+def _lock_postgres(url: sa.URL) -> Callable[[], None]:
+    with ExitStack() as stack:
+        engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+        connection = stack.enter_context(engine.connect())
+        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
+            raise _in_use(url.render_as_string(hide_password=True))
+        return stack.pop_all().close
+
+
+def _in_use(where: str) -> StateError:
+    return StateError(
+        f"the run in {where} must be used by one process at a time, but another one is using it now; "
+        "wait for it to end, or give another run_dir."
+    )
+
+
+def choose_run_dir(run_dir: str | None, *, name: str, resume: bool | Literal["fresh"]) -> str:
+    """Return the place of a run.
+
+    Args:
+        run_dir: As given by the user; None for a new folder in `MIPRO_DATA_DIR`, else in the
+            user's data folder.
+        name: Part of a new folder's name.
+        resume: True for `run_dir` itself, "fresh" for a new folder beside it where it is in use.
+
+    Raises:
+        UserError: `resume` is something else, or a database is to be started afresh.
+    """
+    if resume is not True and resume != "fresh":
+        raise UserError(f'`resume` must be True or "fresh", but got {resume!r}.')
+    if run_dir is None:
+        data = os.environ.get("MIPRO_DATA_DIR") or platformdirs.user_data_dir("mipro", appauthor=False)
+        return _unused(Path(data) / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}")
+    if resume == "fresh":
+        if is_url(run_dir):
+            raise UserError(
+                f'`resume="fresh"` must be given with a folder, but run_dir is {shown(run_dir)!r}; '
+                "give the URL of an empty database."
+            )
+        return _unused(Path(run_dir))
+    return run_dir
+
+
+def _unused(folder: Path) -> str:
+    number, candidate = 1, folder
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return str(candidate)

@@ -1,0 +1,129 @@
+"""The line to one model: its pace, and whether it is alive."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mipro.runs._line import DEAD_AFTER, Line
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        """Return the time."""
+        return self.now
+
+    async def sleep(self, seconds):
+        """Move on."""
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+async def serve(line, clock, *, capacity, seconds):
+    """Send as fast as the line allows to a server that takes `capacity` a second; return what it took."""
+    allowance, filled_at, taken = 1.0, clock.now, []
+    end = clock.now + seconds
+    while clock.now < end:
+        async with line.turn(clock.sleep):
+            clock.now += 0.001
+            burst = max(1.0, 0.1 * capacity)
+            allowance = min(burst, allowance + (clock.now - filled_at) * capacity)
+            filled_at = clock.now
+            if allowance >= 1.0:
+                allowance -= 1.0
+                taken.append(clock.now)
+                line.answered()
+            else:
+                line.refused((1.0 - allowance) / capacity)
+    return taken
+
+
+def test_nothing_is_limited_until_a_server_throttles():
+    """Calls go out as they come at first."""
+
+    async def scenario():
+        clock = Clock()
+        line = Line(clock)
+        taken = await serve(line, clock, capacity=10_000, seconds=1.0)
+        return len(taken), line.rate
+
+    count, rate = asyncio.run(scenario())
+    assert count >= 900
+    assert rate == float("inf")
+
+
+@pytest.mark.parametrize("capacity", [3, 20, 200])
+def test_a_limit_is_used_to_nine_tenths(capacity):
+    """After it has found a server's rate, the line uses 90 % of it and is refused little."""
+
+    async def scenario():
+        clock = Clock()
+        line = Line(clock)
+        await serve(line, clock, capacity=capacity, seconds=20)
+        return len(await serve(line, clock, capacity=capacity, seconds=60)) / 60
+
+    assert asyncio.run(scenario()) >= 0.9 * capacity
+
+
+def test_rate_grows_again_when_the_limit_clears():
+    """A limit that is lifted is outgrown."""
+
+    async def scenario():
+        clock = Clock()
+        line = Line(clock)
+        await serve(line, clock, capacity=10, seconds=20)
+        before = line.rate
+        await serve(line, clock, capacity=10_000, seconds=100)
+        return before, line.rate
+
+    before, after = asyncio.run(scenario())
+    assert before < 20
+    assert after > 200
+
+
+def test_different_calls_given_up_mean_a_dead_model():
+    """The same call given up again and again does not."""
+    line = Line()
+    assert not any(line.gave_up("same") for _ in range(10))
+    assert [line.gave_up(str(i)) for i in range(DEAD_AFTER - 1)][-1]
+
+
+def test_an_answer_ends_the_pause():
+    """A model that answers is alive, whatever was before."""
+    clock = Clock()
+    line = Line(clock)
+    line.failed(probe=False, retry_after_s=None)
+    line.pause()
+    clock.now = 5.0
+    assert line.failing_s() == 5.0
+    line.answered()
+    assert (line.paused, line.failing_s()) == (False, 0.0)
+
+
+@given(st.lists(st.sampled_from(["answer", "refuse", "fail"]), max_size=60))
+def test_every_waiting_call_gets_its_turn(events):
+    """Whatever answers, refusals and failures happen, no call waits for ever."""
+
+    async def one(line, clock, event):
+        async with line.turn(clock.sleep) as probe:
+            await asyncio.sleep(0)
+            if event == "answer":
+                line.answered()
+            elif event == "refuse":
+                line.refused(0.5)
+            else:
+                line.failed(probe=probe, retry_after_s=None)
+                line.pause()
+
+    async def scenario():
+        clock = Clock()
+        line = Line(clock)
+        await asyncio.wait_for(asyncio.gather(*(one(line, clock, event) for event in events)), 5)
+
+    asyncio.run(scenario())
