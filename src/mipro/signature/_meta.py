@@ -91,7 +91,7 @@ class SignatureMeta(ModelMetaclass):
 
     def __repr__(cls) -> str:
         if cls.__base__ is pydantic.BaseModel:
-            return cast("str", super().__repr__())
+            return super().__repr__()
         fields = "\n    ".join(f"{name} = Field({field})" for name, field in cls.fields.items())
         return f"{cls.__name__}({cls.signature}\n    instructions={cls.instructions!r}\n    {fields}\n)"
 

@@ -1,0 +1,67 @@
+"""The command `mipro`."""
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import mipro
+from mipro.cli import _demo, app, main
+from mipro.fetch import is_cached
+
+SMALL = "smollm2-135m-instruct"
+
+
+@pytest.fixture
+def run():
+    """Return a function that runs the command and returns what it printed."""
+
+    def run_command(*arguments, code=0):
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run_command
+
+
+def test_help_names_every_command(run):
+    """The commands are listed with what they do."""
+    text = run("--help")
+    assert "pull" in text
+    assert "demo" in text
+
+
+def test_version(run):
+    """The version is the package's."""
+    assert run("--version").strip() == f"mipro {mipro.__version__}"
+
+
+def test_error_is_one_message_without_a_traceback(monkeypatch, capsys):
+    """An unknown model is one line that names the known ones, and exit code 1."""
+    monkeypatch.setattr(sys, "argv", ["mipro", "pull", "gpt-17"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    shown = capsys.readouterr().err
+    assert caught.value.code == 1
+    assert shown.startswith("error: ")
+    assert SMALL in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.local_lm
+@pytest.mark.skipif(not is_cached(SMALL), reason=f"run `mipro pull {SMALL}` first")
+@pytest.mark.timeout(400)
+def test_demo_on_the_smallest_model(run, monkeypatch, tmp_path):
+    """All three stages run on a real model, and the saved program answers as the one it was."""
+    monkeypatch.setattr(_demo, "SIZES", {"train": 8, "val": 6, "test": 5})
+    monkeypatch.setattr(_demo, "CHECKED", 3)
+    out, picture = tmp_path / "best.json", tmp_path / "demo.svg"
+    arguments = ("--run-dir", str(tmp_path / "run"), "--out", str(out), "--picture", str(picture))
+    text = run("demo", "--model", SMALL, "--search", "random", *arguments)
+    assert "test accuracy after" in text
+    assert "same answer on 3 of 3" in text
+    assert json.loads(out.read_text())
+    assert picture.read_text().startswith("<svg")
+    with mipro.runs.open(str(tmp_path / "run")) as recorded:
+        assert {spent.stage for spent in recorded.spent()} == {"demos", "instructions", "search", "test"}

@@ -1,0 +1,34 @@
+"""What all tests share: nothing is written outside of temporary folders, no network but loopback."""
+
+import socket
+
+import pytest
+
+from mipro.lm import configure_cache
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _answers_are_not_kept():
+    """Keep no answers on disk, where a later test run would find them."""
+    configure_cache(enable_disk_cache=False)
+
+
+@pytest.fixture(autouse=True)
+def _runs_are_temporary(monkeypatch, tmp_path_factory):
+    """Keep runs without a `run_dir` in a temporary folder."""
+    monkeypatch.setenv("MIPRO_DATA_DIR", str(tmp_path_factory.getbasetemp() / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch):
+    """Refuse connections to other machines."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if isinstance(address, tuple) and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test must not reach the network, but tried {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
