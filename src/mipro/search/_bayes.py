@@ -28,9 +28,12 @@ REGRET = 0.01
 """Stop when the best candidate is known up to this, in standard deviations of a score."""
 MEMORY = 0.08
 """Weight of the newest decision in the running average of nothing mattering; twice that for the gain."""
-NULL_BOUND, NULL_SURE, NULL_LEAST = math.log(0.15), 0.65, 0.3
-"""Stop when nothing matters: the level of effects that counts as none, how often it must be below, and
-the share of the budget to spend before."""
+NULL_BOUND = math.log(0.15)
+"""Level of all effects, relative to its prior median, that counts as nothing mattering."""
+NULL_LEAST, NULL_SUSPECTED = 0.35, 0.6
+"""Share of the budget to spend, and running share of such levels, before that is looked into."""
+NULL_CHAIN, NULL_SURE = 40, 0.85
+"""Draws of the variances that look into it, and the share of them that must agree to stop."""
 CONVINCED, WORTHWHILE = 0.6, 0.04
 """Least probability of being better, and least expected gain in standard deviations of a score, at which
 the original program is replaced."""
@@ -74,6 +77,7 @@ class BayesSearch(Search):
         self._opening: list[Candidate] = []
         self._regret = 1.0
         self._null = 0.0
+        self._nothing_matters = False
         self._stopped_at: tuple[int, ...] | None = None
 
     def ask(self) -> list[Job]:
@@ -81,6 +85,9 @@ class BayesSearch(Search):
         self._book.advance()
         if self._book.left <= 0 or self._stopped_at == self._space.sizes:
             return []
+        if self._nothing_matters:
+            # The space has grown since: new choices may matter.
+            self._nothing_matters, self._regret = False, 1.0
         decision = self._book.next_decision
         rng = np.random.default_rng([self._seed, decision])
         if self._design.sizes != self._space.sizes:
@@ -118,7 +125,7 @@ class BayesSearch(Search):
             chain.advance(rng)
             point = VarianceChain(design, data, self._prior, chain.logs)
             fits.append(point.fit())
-        return _recommend(fits, data, original)
+        return _recommend(fits, data, original, keep=self._nothing_matters)
 
     def _decide(self, data: Evidence, rng: np.random.Generator) -> list[Job]:
         if len(data.candidates) <= LEARNERS or self._book.next_decision % LEARN_EVERY == 0:
@@ -132,7 +139,7 @@ class BayesSearch(Search):
         regret = float(values.max(axis=0).mean() - means[leader])
         self._regret += 2 * MEMORY * (regret - self._regret)
         self._null += MEMORY * (float(self._logs[0] < NULL_BOUND) - self._null)
-        if self._nothing_to_gain():
+        if self._nothing_to_gain(data, rng):
             return self._stop()
         winners = np.argmax(values, axis=0)
         others = winners[winners != leader]
@@ -148,14 +155,16 @@ class BayesSearch(Search):
         return self._measure(_tuple(pool[chosen]), reason)
 
     def _learn(self, data: Evidence, rng: np.random.Generator) -> Floats:
-        """Move the variances on; a sample of the candidates is enough to learn them."""
-        if len(data.candidates) > LEARNERS:
-            design = self._design
-            found = _data(self._book.table, design, limit=LEARNERS)
-            data = found if found is not None else data
-        chain = VarianceChain(self._design, data, self._prior, self._logs)
+        """Move the variances on."""
+        chain = VarianceChain(self._design, self._sample(data), self._prior, self._logs)
         chain.advance(rng)
         return chain.logs
+
+    def _sample(self, data: Evidence) -> Evidence:
+        """Data to learn the variances from; of many candidates a sample is enough."""
+        if len(data.candidates) <= LEARNERS:
+            return data
+        return _data(self._book.table, self._design, limit=LEARNERS) or data
 
     def _choose(self, pool: Ints, values: Floats, pair: tuple[int, int], noise: float) -> int | None:
         """Of leader and challenger, the one whose next block tells most about their difference."""
@@ -177,11 +186,24 @@ class BayesSearch(Search):
                 return int(index)
         return None
 
-    def _nothing_to_gain(self) -> bool:
+    def _nothing_to_gain(self, data: Evidence, rng: np.random.Generator) -> bool:
+        """Whether the best is known, or nothing matters; the latter is confirmed by a long chain."""
         if self._regret < REGRET / self._patience:
             return True
         tried = self._book.spent >= NULL_LEAST * self._patience * self._book.budget
-        return tried and self._null > NULL_SURE
+        if not tried or self._null < NULL_SUSPECTED:
+            return False
+        chain = VarianceChain(self._design, self._sample(data), self._prior, self._logs)
+        votes = 0
+        for _ in range(NULL_CHAIN):
+            chain.advance(rng)
+            votes += bool(chain.logs[0] < NULL_BOUND)
+        if votes >= NULL_SURE * NULL_CHAIN:
+            self._nothing_matters = True
+            return True
+        # Not so: it takes a while until it is suspected again.
+        self._null = 0.0
+        return False
 
     def _stop(self) -> list[Job]:
         self._stopped_at = self._space.sizes
@@ -293,7 +315,7 @@ def _greedy(design: Design, draws: Effects) -> Ints:
     return best
 
 
-def _recommend(fits: list[Fit], data: Evidence, original: Candidate) -> Recommendation:
+def _recommend(fits: list[Fit], data: Evidence, original: Candidate, *, keep: bool) -> Recommendation:
     means = np.array([_seen_means(fit) for fit in fits])
     best = int(np.argmax(means.mean(axis=0)))
     is_original = (data.candidates == np.array(original)).all(axis=1)
@@ -305,7 +327,7 @@ def _recommend(fits: list[Fit], data: Evidence, original: Candidate) -> Recommen
     ]
     p_better = float(np.mean(ndtr(gaps))) if best != base else 0.0
     gain = float((means[:, best] - means[:, base]).mean())
-    if p_better < CONVINCED or gain < WORTHWHILE:
+    if keep or p_better < CONVINCED or gain < WORTHWHILE:
         best, p_better, which = base, 0.0, 1
     else:
         which = 0
