@@ -51,7 +51,6 @@ def demo(
     model: Annotated[
         str, typer.Option(help="Embedded model that runs the program and proposes.")
     ] = DEFAULT_MODEL,
-    task: Annotated[str, typer.Option(help="BIG-bench task: intent_recognition.")] = "intent_recognition",
     seed: Annotated[int, typer.Option(help="Seeds everything that is drawn.")] = 0,
     search: Annotated[str, typer.Option(help="bayes, tpe, random or halving.")] = "bayes",
     out: Annotated[str, typer.Option(help="Where to save the best program.")] = "best.json",
@@ -63,7 +62,7 @@ def demo(
     """Improve a deliberately vague one-line program on a real model and real data, offline."""
     from mipro.cli._demo import run_demo  # noqa: PLC0415 - loaded when used
 
-    run_demo(model=model, task=task, seed=seed, search=search, out=out, run_dir=run_dir, picture=picture)
+    run_demo(model=model, seed=seed, search=search, out=out, run_dir=run_dir, picture=picture)
 
 
 def main() -> None:

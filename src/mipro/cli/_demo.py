@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mipro.example import Example
     from mipro.optimize import OptimizationResult
 
+TASK = "intent_recognition"
 SIZES = {"train": 60, "val": 100, "test": 120}
 CHECKED = 10
 """Test utterances on which the loaded program must answer as the saved one."""
@@ -39,7 +40,6 @@ def same_intent(example: Example, prediction: Any, trace: object = None) -> bool
 def run_demo(
     *,
     model: str,
-    task: str,
     seed: int,
     search: str,
     out: str,
@@ -49,9 +49,10 @@ def run_demo(
     """Optimize, measure on unseen examples, save, load and compare."""
     console = Console(record=True)
     began = time.monotonic()
-    data = split(big_bench(task, progress=True), SIZES, rng=random.Random(seed))  # noqa: S311 - no secret
+    rng = random.Random(seed)  # noqa: S311 - a split, no secret
+    data = split(big_bench(TASK, progress=True), SIZES, rng=rng, stratify="intent")
     console.print(
-        f"[bold]{task}[/bold]: {SIZES['train']} train, {SIZES['val']} val, {SIZES['test']} test examples, "
+        f"BIG-bench {TASK}: {SIZES['train']} train, {SIZES['val']} val, {SIZES['test']} test examples, "
         f'no overlap\nprogram: mipro.Predict("utterance -> intent")\nmodel: {model}'
     )
     with context(lm=LM(f"local/{model}"), adapter=JSONAdapter()):
