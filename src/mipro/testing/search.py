@@ -150,9 +150,12 @@ class SearchContractTests(ABC):
         plain = run(self._small(), noisy_scorer())
         search, decisions = self._small(), []
         while jobs := search.ask():
-            search.recommend()
+            often = len(decisions) % 7 == 0
+            if often:
+                search.recommend()
             search.tell(jobs, [[noisy_scorer()(j.candidate, e) for e in j.examples] for j in jobs])
-            check(search.recommend() == search.recommend(), "Two recommendations in a row differ.")
+            if often:
+                check(search.recommend() == search.recommend(), "Two recommendations in a row differ.")
             decisions.append(jobs)
         check(decisions == plain, "`recommend` changed the decisions.")
 
