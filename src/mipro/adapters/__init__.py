@@ -7,7 +7,7 @@ from mipro.adapters._image import Image
 from mipro.adapters._json import JSONAdapter
 from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._tool import Tool
-from mipro.adapters._tool_calls import ToolCalls
+from mipro.adapters._tool_calls import ToolCallResults, ToolCalls
 from mipro.adapters._type import Type
 from mipro.adapters._values import as_plain, is_optional, type_name
 
@@ -21,6 +21,7 @@ __all__ = [
     "JSONAdapter",
     "Reasoning",
     "Tool",
+    "ToolCallResults",
     "ToolCalls",
     "Type",
     "as_plain",

@@ -10,6 +10,7 @@ from mipro.adapters._prefix import HeadCache
 from mipro.adapters._read import with_defaults
 from mipro.adapters._reasoning import Reasoning, native_effort
 from mipro.adapters._tool_calls import native_tools, read_tool_calls, tool_calls_field, tool_fields
+from mipro.adapters._turns import turn_messages
 from mipro.adapters._type import with_content_blocks
 from mipro.adapters._wording import WORDING
 from mipro.errors import AdapterParseError, UserError
@@ -370,15 +371,7 @@ class Adapter:
             return []
         if not isinstance(history, History):
             raise UserError(f"`{history_field_name}` must be a History, but got {history!r}.")
-        messages: list[Message] = []
-        for turn in history.messages:
-            user = self.format_user_message_content(signature, turn)
-            answer = self.format_assistant_message_content(signature, turn)
-            if user:
-                messages.append({"role": "user", "content": user})
-            if answer:
-                messages.append({"role": "assistant", "content": answer})
-        return messages
+        return [message for turn in history.messages for message in turn_messages(self, signature, turn)]
 
     def parse(self, signature: type[Signature], completion: str) -> dict[str, Any]:
         """Return the output fields that an answer holds.

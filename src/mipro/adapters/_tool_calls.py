@@ -9,6 +9,7 @@ import pydantic
 from mipro.adapters._read import repair_json
 from mipro.adapters._tool import Tool
 from mipro.adapters._type import Type
+from mipro.adapters._values import as_plain
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,6 +56,21 @@ class ToolCalls(Type):
             return named[self.name](**self.args)
 
     tool_calls: list[ToolCall]
+    tool_call_results: Any = None
+    """What came of the calls, kept with them in a history; no part of what a model writes."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> Any:
+        schema = handler.resolve_ref_schema(super().__get_pydantic_json_schema__(core_schema, handler))
+        schema.get("properties", {}).pop("tool_call_results", None)
+        return schema
+
+    @pydantic.model_serializer()
+    def serialize_model(self) -> dict[str, Any]:
+        """Return calls and results as plain values."""
+        if self.tool_call_results is None:
+            return self.format()
+        return {**self.format(), "tool_call_results": as_plain(self.tool_call_results)}
 
     @classmethod
     def from_dict_list(cls, tool_calls_dicts: Sequence[Mapping[str, Any]]) -> ToolCalls:
@@ -77,8 +93,63 @@ class ToolCalls(Type):
             return data
         calls = data.get("tool_calls", [data]) if isinstance(data, dict) else data
         if isinstance(calls, list) and all(isinstance(c, cls.ToolCall) or _is_call(c) for c in calls):
-            return {"tool_calls": [cls.ToolCall(**_normal(c)) if isinstance(c, dict) else c for c in calls]}
+            results = data.get("tool_call_results") if isinstance(data, dict) else None
+            normal = [cls.ToolCall(**_normal(c)) if isinstance(c, dict) else c for c in calls]
+            return {"tool_calls": normal, "tool_call_results": results}
         raise ValueError(f"Received invalid value for `ToolCalls`: {data!r}")
+
+
+class ToolCallResults(pydantic.BaseModel):
+    """What came of tool calls, in their order."""
+
+    class ToolCallResult(pydantic.BaseModel):
+        """What came of one call."""
+
+        call_id: str | None = None
+        name: str
+        value: Any
+        is_error: bool = False
+
+    tool_call_results: list[ToolCallResult]
+
+    @classmethod
+    def from_tool_calls_and_values(
+        cls,
+        tool_calls: ToolCalls | Sequence[ToolCalls.ToolCall],
+        values: Sequence[Any],
+        is_errors: Sequence[bool] | None = None,
+    ) -> ToolCallResults:
+        """Return the results of calls.
+
+        Args:
+            tool_calls: The calls.
+            values: What each returned.
+            is_errors: Which of them failed; none by default.
+
+        Raises:
+            UserError: The lengths differ.
+        """
+        calls = tool_calls.tool_calls if isinstance(tool_calls, ToolCalls) else list(tool_calls)
+        failed = list(is_errors) if is_errors is not None else [False] * len(calls)
+        if not len(calls) == len(values) == len(failed):
+            raise UserError(
+                "`tool_calls`, `values` and `is_errors` must have the same length, but got "
+                f"{len(calls)}, {len(values)} and {len(failed)}."
+            )
+        results = [
+            cls.ToolCallResult(call_id=call.id, name=call.name, value=value, is_error=error)
+            for call, value, error in zip(calls, values, failed, strict=True)
+        ]
+        return cls(tool_call_results=results)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _validate(cls, data: Any) -> Any:
+        if isinstance(data, list):
+            return {"tool_call_results": data}
+        if isinstance(data, dict) and "tool_call_results" not in data:
+            return {"tool_call_results": [data]}
+        return data
 
 
 def _is_call(value: Any) -> bool:
