@@ -91,3 +91,21 @@ def test_large_tables_are_cut_to_what_matters():
     assert len(kept) <= 8
     assert (0, 0) in kept
     assert deepest in kept
+
+
+def test_keeps_the_original_when_nothing_matters():
+    """On candidates that are all alike the search ends early and changes nothing."""
+    early, kept = 0, 0
+    for seed in range(3):
+        search = make(seed=seed, budget=2000)
+        cells = cells_of(run(search, noisy_scorer(seed, spread=0.0)))
+        early += len(cells) <= 1000
+        kept += search.recommend().candidate == (0, 0)
+    assert early >= 2
+    assert kept >= 2
+
+
+def test_says_why():
+    """Each job carries its reason for the trial log."""
+    reasons = {job.reason for jobs in run(make(), noisy_scorer()) for job in jobs}
+    assert {"original", "exploring", "challenging the leader", "confirming the leader"} == reasons

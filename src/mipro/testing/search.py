@@ -148,7 +148,8 @@ class SearchContractTests(ABC):
     def test_recommend_changes_nothing(self) -> None:
         """Recommending in between leaves all decisions as they are."""
         plain = run(self._small(), noisy_scorer())
-        search, decisions = self._small(), []
+        search = self._small()
+        decisions: list[list[Job]] = []
         while jobs := search.ask():
             often = len(decisions) % 7 == 0
             if often:
