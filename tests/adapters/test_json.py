@@ -5,9 +5,9 @@ from typing import Any
 import pydantic
 import pytest
 
-from mipro.adapters import JSONAdapter
+from mipro.adapters import JSONAdapter, Reasoning, Tool, ToolCalls
 from mipro.errors import AdapterParseError, LMRequestError
-from mipro.signature import Signature
+from mipro.signature import InputField, OutputField, Signature
 from mipro.testing.lms import ScriptedLM
 
 
@@ -115,6 +115,27 @@ def test_other_refusals_are_raised():
     with pytest.raises(LMRequestError, match="max_tokens"):
         ask(lm)
     assert len(lm.calls) == 1
+
+
+def test_what_goes_past_the_prompt_is_not_in_the_schema():
+    """Native reasoning need not be written; calls alone need no format at all."""
+
+    class Native(SchemaLM):
+        supports_reasoning = True
+        supports_function_calling = True
+
+    lm = Native(['{"answer": "A"}'])
+    ask(lm, Signature({"question": InputField(), "why": (Reasoning, OutputField()), "answer": OutputField()}))
+    assert lm.calls[0]["kwargs"]["response_format"]["json_schema"]["schema"]["required"] == ["answer"]
+
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    lm = Native([{"choices": [{"index": 0, "message": message}]}])
+    signature = Signature({"tools": (list[Tool], InputField()), "calls": (ToolCalls, OutputField())})
+    JSONAdapter()(
+        lm, lm_kwargs={}, signature=signature, demos=[], inputs={"tools": [Tool(print, name="f", args={})]}
+    )
+    assert formats(lm) == [None]
 
 
 def test_a_response_format_of_the_caller_is_kept():

@@ -177,7 +177,7 @@ def test_any_answer_gives_a_value_or_a_parse_error(adapter, annotation):
     """No answer, however odd, gives anything else."""
     signature = signature_of(annotation)
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(ODD_ANSWERS)
     def check(odd):
         for text in (odd, f"[[ ## out ## ]]\n{odd}", '{"out": ' + odd + "}", json.dumps({"out": odd})):

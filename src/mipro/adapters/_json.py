@@ -64,7 +64,8 @@ class JSONAdapter(ChatAdapter):
         if "response_format" in params:
             return (yield from Adapter.exchange(self, lm, params, signature, demos, inputs))
         model = str(getattr(lm, "identity", lm.model))
-        for response_format in self._response_formats(lm, model, signature):
+        asked = self._call_preprocess(lm, dict(params), signature, inputs)
+        for response_format in self._response_formats(lm, model, asked):
             offered = dict(params, response_format=response_format)
             try:
                 return (yield from Adapter.exchange(self, lm, offered, signature, demos, inputs))
@@ -80,10 +81,12 @@ class JSONAdapter(ChatAdapter):
         self, lm: BaseLM, model: str, signature: type[Signature]
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the formats to offer, the strictest first."""
+        if not signature.output_fields:
+            return  # all that is asked for comes as native tool calls
         if not lm.supports_response_schema and "response_format" not in lm.supported_params:
             return
         if lm.supports_response_schema and (model, "json_schema") not in self._refused:
-            schema = response_schema(signature, native_tools=self.use_native_function_calling)
+            schema = response_schema(signature)
             if schema is not None:
                 yield schema
         if (model, "json_object") not in self._refused:

@@ -8,41 +8,30 @@ from weakref import WeakKeyDictionary
 
 import pydantic
 
-from mipro.adapters._tool_calls import ToolCalls
 from mipro.adapters._values import type_adapter
 
 if TYPE_CHECKING:
     from mipro.signature import Signature
 
-_schemas: WeakKeyDictionary[type[Signature], dict[bool, dict[str, Any] | None]] = WeakKeyDictionary()
+_schemas: WeakKeyDictionary[type[Signature], dict[str, Any] | None] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def response_schema(signature: type[Signature], *, native_tools: bool) -> dict[str, Any] | None:
+def response_schema(signature: type[Signature]) -> dict[str, Any] | None:
     """Return `response_format` for the outputs of `signature`; built once per signature.
 
     None where the strict form can't say it: a dict with keys not known in advance, a
     value of any type, a type without a schema.
-
-    Args:
-        signature: What must be answered.
-        native_tools: Whether tool calls go through the server's own and need no field.
     """
-    built = _schemas.get(signature)
-    if built is None:
+    if signature not in _schemas:
+        built = _build(signature)
         with _lock:
-            built = _schemas.setdefault(signature, {})
-    if native_tools not in built:
-        built[native_tools] = _build(signature, native_tools=native_tools)
-    return built[native_tools]
+            _schemas[signature] = built
+    return _schemas[signature]
 
 
-def _build(signature: type[Signature], *, native_tools: bool) -> dict[str, Any] | None:
-    outputs = {
-        name: info.annotation
-        for name, info in signature.output_fields.items()
-        if not (native_tools and info.annotation is ToolCalls)
-    }
+def _build(signature: type[Signature]) -> dict[str, Any] | None:
+    outputs = {name: info.annotation for name, info in signature.output_fields.items()}
     try:
         adapters: list[Any] = [(name, "validation", type_adapter(outputs[name])) for name in outputs]
         by_field, shared = pydantic.TypeAdapter.json_schemas(adapters)
