@@ -32,7 +32,8 @@ demo: $(VENV)/local
 
 test: $(VENV)/dev
 	$(BIN)/mipro pull smollm2-135m-instruct
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto -m 'not local_lm'
+	$(BIN)/python -m pytest -m local_lm
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
