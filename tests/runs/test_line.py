@@ -94,6 +94,15 @@ def test_different_calls_given_up_mean_a_dead_model():
     assert [line.gave_up(str(i)) for i in range(DEAD_AFTER - 1)][-1]
 
 
+def test_what_failed_beside_a_living_model_is_no_sign_of_death():
+    """Examples that a server stumbles over each time never add up to a dead model."""
+    line = Line()
+    for i in range(10):
+        line.gave_up(str(i))
+        line.answered("another")
+    assert not any(line.gave_up(str(i)) for i in range(10))
+
+
 def test_an_answer_ends_the_pause():
     """A model that answers is alive, whatever was before."""
     clock = Clock()

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 ROUNDS = 4
-"""Times that a missing evaluation is tried again before the search is told that it is missing. At
-30 % failures and 4 requests for a call, one in 10^10 calls is missing after that."""
+"""Times in a row that missing evaluations are tried again in vain before the search is told that
+they are missing. At 30 % failures and 4 requests for a call, less than one in 10^10 is."""
 SIGNAL_CHECK_S = 0.2
 """Seconds after which a waiting caller looks for Ctrl-C: the system may have given the signal to
 another thread, which does not wake this one."""
@@ -72,13 +72,16 @@ class Measurement:
             LMError: A model refused for good (key, name).
         """
         self._wait()
-        for _ in range(ROUNDS):
-            missing = [i for i, future in self._pending.items() if future.result().score is None]
-            if not missing:
-                break
+        rounds, before = 0, len(self._pending)
+        while rounds < ROUNDS and (missing := self._missing()):
+            rounds = 1 if len(missing) < before else rounds + 1
+            before = len(missing)
             self._pending.update({index: self._begin(index) for index in missing})
             self._wait()
         return [self._known[i] if i in self._known else self._pending[i].result() for i in self._order]
+
+    def _missing(self) -> list[int]:
+        return [i for i, future in self._pending.items() if future.result().score is None]
 
     def _wait(self) -> None:
         """Wait for all, or for the first that raises; the others are then finished or not begun."""
@@ -166,7 +169,7 @@ class Evaluator:
     def _measure(self, program: Module, candidate: str, stage: str, index: int) -> EvaluationRecord:
         if self._run.stopped is not None:
             raise self._run.stopped
-        gate = self._run.gate(stage)
+        gate = self._run.gate(stage, subject=f"{self._split} {index}")
         with context(gate=gate):
             outcome = run_example(
                 program, self._dataset[index], self._metric, failure_score=self._failure_score

@@ -105,7 +105,7 @@ class GateCore:
         return self._stop
 
     async def answer(
-        self, lm: BaseLM, request: LMRequest, stage: str, *, patient: bool = False
+        self, lm: BaseLM, request: LMRequest, stage: str, *, subject: str = "", patient: bool = False
     ) -> LMResponse:
         """Answer from the ledger, from a call in flight, or by paying; once for each key.
 
@@ -113,6 +113,7 @@ class GateCore:
             lm: The model to ask.
             request: What to ask.
             stage: Stage that pays.
+            subject: What the call is about: one that is never answered is no sign of a dead model.
             patient: Never give up a call that may still be answered, but pause the run.
         """
         if self._loop is None:
@@ -127,7 +128,7 @@ class GateCore:
         if record is not None:
             self.replayed_calls += 1
             return dataclasses.replace(LMResponse.from_json(record.response), cached=True)
-        flight = asyncio.ensure_future(self._pay(lm, request, stage, patient))
+        flight = asyncio.ensure_future(self._pay(lm, request, stage, subject or key, patient))
         self._in_flight[key] = flight
         flight.add_done_callback(lambda done: self._landed(key, done))
         try:
@@ -143,7 +144,9 @@ class GateCore:
         if not flight.cancelled():
             flight.exception()  # marks it as seen: the one who asked may have gone
 
-    async def _pay(self, lm: BaseLM, request: LMRequest, stage: str, patient: bool) -> LMResponse:
+    async def _pay(
+        self, lm: BaseLM, request: LMRequest, stage: str, subject: str, patient: bool
+    ) -> LMResponse:
         line = self._lines.setdefault(lm.identity, Line())
         failed = refused = 0
         while True:
@@ -163,11 +166,12 @@ class GateCore:
                     continue
                 if wait is not None:
                     await self._sleep(wait)
-                elif line.gave_up(request.key) or patient:
+                elif line.gave_up(subject) or patient:
                     self._pause(line, error)
                 else:
                     raise
             else:
+                line.answered(subject)
                 record = _record(request, response, stage, 1 + failed + refused)
                 await asyncio.wrap_future(self._writer.put(record))
                 self._beat()
@@ -192,7 +196,6 @@ class GateCore:
                 raise
             finally:
                 await self._account.settle(wanted, used)
-            line.answered()
             return response
 
     async def _reserve(self, wanted: Amounts, key: str) -> None:
@@ -265,16 +268,19 @@ class StageGate:
             may catch it; what it answers then is still no measurement.
     """
 
-    def __init__(self, core: GateCore, stage: str, *, patient: bool) -> None:
+    def __init__(self, core: GateCore, stage: str, *, subject: str, patient: bool) -> None:
         self.failure: LMTransientError | RunStopped | None = None
         self._core = core
         self._stage = stage
+        self._subject = subject
         self._patient = patient
 
     async def call(self, lm: BaseLM, request: LMRequest) -> LMResponse:
         """Answer `request`; see `mipro.context.Gate`."""
         try:
-            return await self._core.answer(lm, request, self._stage, patient=self._patient)
+            return await self._core.answer(
+                lm, request, self._stage, subject=self._subject, patient=self._patient
+            )
         except (LMTransientError, RunStopped) as error:
             self.failure = error
             raise

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 DEAD_AFTER = 3
-"""Different calls given up, with no answer between them, after which a model counts as down. One
-or two may be prompts that the server stumbles over."""
+"""Different things asked in vain, with no answer between them, after which a model counts as down.
+One or two may be what the server stumbles over."""
 FIRST_PROBE_S = 1.0
 MAX_PROBE_S = 60.0
 WINDOW_S = 1.0
@@ -55,6 +55,7 @@ class Line:
         self._paced_until = 0.0
         self._probe_wait_s = FIRST_PROBE_S
         self._given_up: set[str] = set()
+        self._suspects: set[str] = set()
         self._since = clock()
         self._sent = 0
         self._refused = 0
@@ -84,12 +85,18 @@ class Line:
                 return
         yield False
 
-    def answered(self) -> None:
-        """Note an answer, be it a refusal of the request itself: the model is alive."""
+    def answered(self, subject: str = "") -> None:
+        """Note an answer, be it a refusal of the request itself: the model is alive.
+
+        Args:
+            subject: What was asked about.
+        """
         self.paused = False
         self.ever_answered = True
         self.failing_since = None
         self._probe_wait_s = FIRST_PROBE_S
+        self._suspects |= self._given_up
+        self._suspects.discard(subject)
         self._given_up.clear()
         self._weigh()
 
@@ -111,9 +118,15 @@ class Line:
             self.hold(self._probe_wait_s)
             self._probe_wait_s = min(2.0 * self._probe_wait_s, MAX_PROBE_S)
 
-    def gave_up(self, key: str) -> bool:
-        """Note that a call is given up; tell whether the model counts as down by now."""
-        self._given_up.add(key)
+    def gave_up(self, subject: str) -> bool:
+        """Note that a call is given up; tell whether the model counts as down by now.
+
+        Args:
+            subject: What was asked about. It says nothing about the model where it was asked
+                in vain before while the model answered others.
+        """
+        if subject not in self._suspects:
+            self._given_up.add(subject)
         return len(self._given_up) >= DEAD_AFTER
 
     def pause(self) -> None:

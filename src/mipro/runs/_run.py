@@ -101,15 +101,16 @@ class Run:
             )
         return True
 
-    def gate(self, stage: str, *, patient: bool = False) -> StageGate:
+    def gate(self, stage: str, *, subject: str = "", patient: bool = False) -> StageGate:
         """Return a gate for `context(gate=...)`, as one stage sees it.
 
         Args:
             stage: Stage that pays.
+            subject: What the calls are about, such as an example.
             patient: Never give up a call that may still be answered, but pause the run: for
                 stages that can't go on without the answer.
         """
-        return StageGate(self._core, stage, patient=patient)
+        return StageGate(self._core, stage, subject=subject, patient=patient)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

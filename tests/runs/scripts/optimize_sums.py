@@ -1,20 +1,17 @@
 """Optimize a small program against a server: URL, run folder, output file, threads, search."""
 
+import logging
 import sys
 
 import mipro
-
-
-def right(example, prediction, trace=None):
-    """Whether the sum is right."""
-    return example.sum == prediction.sum
+from mipro.testing.sums import right, sums
 
 
 def main(url, run_dir, output, threads, search):
     """Run the whole job and save the program."""
+    logging.basicConfig(level=logging.INFO)
     mipro.configure(lm=mipro.LM("openai/adder", api_base=url, api_key="none", cache=False))
-    pairs = [(a, b) for a in range(8) for b in range(8)]
-    examples = [mipro.Example(a=str(a), b=str(b), sum=str(a + b)).with_inputs("a", "b") for a, b in pairs]
+    examples = sums()
     optimizer = mipro.MIPROv2(
         right, num_candidates=4, num_threads=int(threads), seed=0, run_dir=run_dir, search=search
     )

@@ -1,0 +1,217 @@
+"""Failures of infrastructure, from end to end: never a score, never a loss."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import mipro
+from mipro.errors import LMAuthError, LMNotFoundError, LMTransientError, ProgramError, RunInterrupted
+from mipro.testing.server import Fault, OpenAIServer
+from mipro.testing.sums import answer, right
+
+
+def test_failing_server_gives_the_same_program(optimize):
+    """With 30 % of the calls failing, the best program is the healthy server's, and no failure a score."""
+    with OpenAIServer(answer) as server:
+        healthy, expected = optimize(server, "healthy")
+    with OpenAIServer(answer, error_rate=0.3, retry_after_s=0.01) as server:
+        best, saved = optimize(server, "failing", lm={"num_retries": 1}, threads=32)
+        statuses = server.stats["statuses"]
+    assert sum(n for status, n in statuses.items() if status != 200) > 40
+    assert saved == expected
+    assert [t.scores for t in best.optimization.trials] == [t.scores for t in healthy.optimization.trials]
+    assert "missing" not in best.optimization.failures
+
+
+def test_example_that_always_fails_is_unknown(optimize):
+    """The search is told that it is missing, the run ends, and so does its replay, the same way."""
+    state = {"poisoned": True}
+
+    def picky(request):
+        asked = str(request["messages"][-1]["content"])
+        if state["poisoned"] and "a ## ]]\n7" in asked and "b ## ]]\n6" in asked:
+            return Fault(500, retry_after=0.0)
+        return answer(request)
+
+    with OpenAIServer(picky) as server:
+        best, saved = optimize(server, lm={"num_retries": 0})
+        trials = best.optimization.trials
+        missing = {e for t in trials for e, s in zip(t.examples, t.scores, strict=True) if s is None}
+        assert missing == {7 * 8 + 6 - 24}
+        assert best.optimization.failures["missing"] >= 1
+        state["poisoned"] = False
+        server.reset()
+        replayed, again = optimize(server, lm={"num_retries": 0})
+        assert server.count <= best.optimization.failures["missing"]
+    assert again == saved
+    assert replayed.optimization.candidate == best.optimization.candidate
+    assert "missing" not in replayed.optimization.failures
+
+
+def test_dead_server_interrupts_and_the_run_goes_on(optimize):
+    """A server that dies ends the run with the way to resume; nothing is paid twice afterwards."""
+    server = OpenAIServer(answer, latency_s=0.002)
+    with server:
+        _, expected = optimize(server, "whole")
+        whole = server.answered
+    dying = OpenAIServer(lambda request: Fault(503, retry_after=0.0) if dying.dead else answer(request))
+    dying.dead = False
+
+    def kill_after(progress):
+        dying.dead = dying.dead or (progress.stage == "search" and progress.done > 30)
+
+    with dying:
+        with pytest.raises(RunInterrupted, match="run_dir="):
+            optimize(dying, patience_s=1, callbacks=[kill_after])
+        dying.dead = False
+        best, saved = optimize(dying)
+        assert dying.answered <= whole
+    assert saved == expected
+    assert best.optimization.failures["LMServerError"] >= 1
+
+
+@pytest.mark.parametrize("stage", ["demos", "instructions"])
+def test_outage_in_the_first_stages_changes_nothing(optimize, stage):
+    """A server that is down for a while during stage 1 or 2 pauses the run, and the result is the same."""
+    with OpenAIServer(answer) as server:
+        _, expected = optimize(server, "whole")
+    state = {"failures": 10}
+
+    def flaky(request):
+        proposing = "dataset" in str(request["messages"][0]["content"]).lower()
+        if state["failures"] and proposing == (stage == "instructions"):
+            state["failures"] -= 1
+            return Fault(503, retry_after=0.0)
+        return answer(request)
+
+    with OpenAIServer(flaky) as server:
+        _, saved = optimize(server, "outage", lm={"num_retries": 0}, patience_s=30)
+    assert not state["failures"]
+    assert saved == expected
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error"), [({"api_key": "right"}, LMAuthError), ({"models": ["other"]}, LMNotFoundError)]
+)
+def test_refused_for_good_stops_at_once(optimize, behaviour, error):
+    """401 and 404 end the run with no more than the calls in flight."""
+    with OpenAIServer(answer, **behaviour) as server:
+        with pytest.raises(error):
+            optimize(server, threads=4)
+        assert server.count <= 4
+
+
+def test_program_that_catches_the_failure_is_not_scored(optimize):
+    """What a program answers in spite of a failed call is no measurement."""
+
+    class Brave(mipro.Module):
+        def __init__(self):
+            super().__init__()
+            self.add = mipro.Predict("a, b -> sum")
+
+        def forward(self, a, b):
+            try:
+                return self.add(a=a, b=b)
+            except LMTransientError:
+                return mipro.Prediction(sum="no idea")
+
+    with OpenAIServer(answer) as server:
+        _, expected = optimize(server, "healthy", program=Brave())
+    with OpenAIServer(answer, error_rate=0.3, retry_after_s=0.01, errors=(503,)) as server:
+        _, saved = optimize(server, "failing", program=Brave(), lm={"num_retries": 0})
+    assert saved == expected
+
+
+def test_parse_failure_scores_and_is_counted(optimize):
+    """An answer that can't be read scores 0 and is reported, by kind."""
+
+    def mute(request):
+        said = answer(request)
+        return "?" if said.get("sum") in {"8", "9"} else said
+
+    with OpenAIServer(mute) as server:
+        best, _ = optimize(server)
+    assert best.optimization.failures["parse"] > 0
+    assert best.optimization.failures.get("missing") is None
+
+
+def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):
+    """The error names the example, the count and the line; what was measured stays in the ledger."""
+
+    def broken(example, prediction, trace=None):
+        if trace is None and example.a == "5":
+            raise KeyError("no such thing")
+        return right(example, prediction)
+
+    with OpenAIServer(answer) as server, pytest.raises(ProgramError, match="no such thing") as caught:
+        optimize(server, metric=broken, max_errors=3)
+    assert "'a': '5'" in str(caught.value)
+    with mipro.runs.open(str(tmp_path / "run")) as run:
+        assert run.failures()["metric"] >= 3
+        assert next(run.evaluations())
+
+
+@pytest.fixture
+def start(script, tmp_path):
+    """Return a function that starts the script; every process is gone afterwards."""
+    started = []
+
+    def run(server, name="run", threads=8):
+        command = [sys.executable, script, server.url, str(tmp_path / name), str(tmp_path / f"{name}.json")]
+        process = subprocess.Popen(
+            [*command, str(threads), "random"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(condition):
+    """Wait for a condition, at most 60 s."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_once_finishes_what_is_in_flight(start, tmp_path):
+    """The calls in flight are answered and kept, the message says how to resume, nothing is paid twice."""
+    with OpenAIServer(answer, latency_s=0.02) as server:
+        assert start(server, "whole").wait(100) == 0
+        whole = server.count
+        server.reset()
+        process = start(server)
+        wait_until(lambda: server.count >= whole // 2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert f"run_dir={str(tmp_path / 'run')!r}" in errors.splitlines()[-1]
+        assert start(server).wait(100) == 0
+        assert server.count == whole
+    assert (tmp_path / "run.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+def test_ctrl_c_twice_stops_now(start, tmp_path):
+    """Calls that a server leaves hanging are not waited for; what was answered before is kept."""
+    with OpenAIServer(answer, latency_s=0.02) as server:
+        process = start(server)
+        wait_until(lambda: server.answered >= 100)
+        server.pause()
+        wait_until(lambda: server.count >= server.answered + 4)
+        process.send_signal(signal.SIGINT)
+        stopping = next(line for line in process.stderr if "press Ctrl-C again" in line)
+        assert stopping
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        assert process.returncode != 0
+        kept = server.answered
+        server.resume()
+    with mipro.runs.open(str(tmp_path / "run")) as run:
+        assert len(list(run.calls())) >= kept - 8

