@@ -19,7 +19,10 @@ psycopg = pytest.importorskip("psycopg")
 def server(tmp_path_factory):
     """Start a server in a folder of its own."""
     folder = tmp_path_factory.mktemp("postgres")
-    started = pgserver.get_server(folder / "data", cleanup_mode="stop")
+    started = pgserver.get_server(folder / "data", cleanup_mode="delete")
+    with psycopg.connect(started.get_uri(), autocommit=True) as connection:
+        connection.execute("alter system set fsync = off")  # nobody needs the data afterwards
+        connection.execute("select pg_reload_conf()")
     yield started
     started.cleanup()
     shutil.rmtree(folder, ignore_errors=True)

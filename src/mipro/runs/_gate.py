@@ -96,7 +96,7 @@ class GateCore:
             self._loop.call_soon_threadsafe(self._cancel_all)
 
     def _cancel_all(self) -> None:
-        for flight in self._in_flight.values():
+        for flight in list(self._in_flight.values()):
             flight.cancel()
 
     @property
@@ -135,8 +135,8 @@ class GateCore:
             # An answer on its way is kept even when the one who asked has gone.
             return await asyncio.shield(flight)
         except asyncio.CancelledError:
-            if flight.cancelled() and self._stop is not None:
-                raise self._stop from None
+            if flight.cancelled():
+                raise self._stop or RunStopped("the run was stopped.") from None
             raise
 
     def _landed(self, key: str, flight: asyncio.Future[LMResponse]) -> None:

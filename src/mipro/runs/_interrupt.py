@@ -38,7 +38,6 @@ def interruptible(run: Run) -> Iterator[None]:
             run.abort()
             raise KeyboardInterrupt
         pressed = True
-        logger.warning("stopping: calls in flight are finished and kept; press Ctrl-C again to stop now.")
         run.stop(
             RunInterrupted(
                 f"the run was interrupted; everything is kept in {run.where}. Start the same script again "
@@ -46,6 +45,8 @@ def interruptible(run: Run) -> Iterator[None]:
                 run_dir=run.where,
             )
         )
+        # After the stop, since the second Ctrl-C may come while this is written.
+        logger.warning("stopping: calls in flight are finished and kept; press Ctrl-C again to stop now.")
 
     before = signal.signal(signal.SIGINT, handle)
     try:

@@ -1,0 +1,252 @@
+"""Where a run is kept, who may use it, and what is refused."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mipro
+from mipro.errors import RunMismatchError, StateError, UserError
+from mipro.runs import Budget, EvaluationRecord, Run, choose_run_dir
+from mipro.testing.server import OpenAIServer
+from mipro.testing.stores import call
+from mipro.testing.sums import answer, right, sums
+
+
+def start(place, facts=None):
+    """Open a run."""
+    return Run(str(place), facts or {"seed": "1"}, budget=Budget(), seed=0)
+
+
+HOLD = """
+import sys
+from mipro.runs import Budget, Run
+run = Run(sys.argv[1], {"seed": "1"}, budget=Budget(), seed=0)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_second_process_is_refused(tmp_path):
+    """While a process uses a run another is told so; after a kill -9 the run is free."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout.readline() == b"ready\n"
+        with pytest.raises(StateError, match="one process at a time"):
+            start(tmp_path / "run")
+        assert holder.poll() is None
+        holder.kill()
+    start(tmp_path / "run").close()
+
+
+@pytest.mark.parametrize("place", ["file/run", "file"])
+def test_folder_that_cannot_be_written(tmp_path, place):
+    """A place that can't be a folder is one clear error."""
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StateError, match="folder that can be written"):
+        start(tmp_path / place)
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_truncated_ledger_is_refused_untouched(tmp_path):
+    """A ledger that lost its end is one clear error and is left as it is."""
+    run = start(tmp_path / "run")
+    for number in range(200):
+        run.keep(call(str(number)))
+    run.close()
+    ledger = tmp_path / "run" / "ledger.sqlite"
+    cut = ledger.read_bytes()[: 10 * 4096 + 100]
+    ledger.write_bytes(cut)
+    with pytest.raises(StateError, match=r"ledger\.sqlite"):
+        start(tmp_path / "run")
+    assert ledger.read_bytes() == cut
+
+
+FILL = """
+import resource, signal, sys
+import mipro
+from mipro.runs import Budget, Run
+from mipro.testing.stores import call
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+run = Run(sys.argv[1], {"seed": "1"}, budget=Budget(), seed=0)
+kept = 0
+try:
+    while True:
+        run.keep(call(f"{kept} " + "x" * 50))
+        kept += 1
+        print(kept, flush=True)
+except mipro.errors.StateError as error:
+    print(error, file=sys.stderr)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on files' size")
+def test_full_disk_is_one_clear_error(tmp_path):
+    """When nothing more can be written the run stops with the reason, and all that was kept is there."""
+    command = [sys.executable, "-c", FILL, str(tmp_path / "run")]
+    filled = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert filled.returncode == 3, filled.stderr
+    assert "has room" in filled.stderr
+    with mipro.runs.open(str(tmp_path / "run")) as run:
+        assert len(list(run.calls())) == int(filled.stdout.split()[-1]) > 10
+    start(tmp_path / "run").close()
+
+
+class TestRefused:
+    """The same run directory with something else is refused with the difference named."""
+
+    @pytest.fixture
+    def compiled(self, optimize):
+        """Run once, and return the function that runs again with changes, for nothing."""
+        with OpenAIServer(answer) as server:
+            optimize(server)
+            paid = server.count
+            yield lambda **changes: optimize(server, **changes)
+            assert server.count == paid
+
+    @pytest.mark.parametrize(
+        ("changes", "named"),
+        [
+            ({"seed": 3}, "seed: was 0, is 3"),
+            ({"num_candidates": 5}, "num_instructions: was 4, is 5"),
+            ({"metric": lambda example, prediction, trace=None: True}, "metric has changed"),
+            ({"lm": {"temperature": 0.7}}, "task model: was"),
+            ({"search": "tpe"}, "search: was random, is tpe"),
+            ({"program": mipro.ChainOfThought("a, b -> sum")}, "predictor"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+    )
+    def test_change_is_named(self, compiled, changes, named):
+        """Settings, metric, model, search and program."""
+        with pytest.raises(RunMismatchError, match=named) as caught:
+            compiled(**changes)
+        assert caught.value.differences
+
+    def test_changed_data_are_named(self, tmp_path, optimize):
+        """One other example is enough."""
+        with OpenAIServer(answer) as server:
+            optimize(server)
+            examples = sums()
+            examples[30] = mipro.Example(a="9", b="9", sum="18").with_inputs("a", "b")
+            optimizer = mipro.MIPROv2(
+                right, search="random", num_candidates=4, seed=0, run_dir=str(tmp_path / "run")
+            )
+            lm = mipro.LM("openai/adder", api_base=server.url, api_key="none", cache=False)
+            with mipro.context(lm=lm), pytest.raises(RunMismatchError, match="valset has changed"):
+                optimizer.compile(
+                    mipro.Predict("a, b -> sum"),
+                    trainset=examples[:24],
+                    valset=examples[24:],
+                    num_trials=6,
+                    minibatch_size=10,
+                )
+
+    def test_changed_source_of_the_program_is_named(self, tmp_path):
+        """A program whose code was edited is another program."""
+        script = Path(tmp_path / "script.py")
+        source = (
+            "import sys, mipro\n"
+            "from mipro.testing.sums import right, sums\n"
+            "class Adder(mipro.Module):\n"
+            "    def __init__(self):\n"
+            "        self.add = mipro.Predict('a, b -> sum')\n"
+            "    def forward(self, a, b):\n"
+            "        return self.add(a=a, b=b)\n"
+            "lm = mipro.LM('openai/x', api_base='http://127.0.0.1:9/v1', api_key='none')\n"
+            "mipro.configure(lm=lm)\n"
+            "optimizer = mipro.MIPROv2(right, run_dir=sys.argv[1], budget=mipro.Budget(seconds=0.001))\n"
+            "optimizer.compile(Adder(), trainset=sums())\n"
+        )
+        command = [sys.executable, str(script), str(tmp_path / "run")]
+        script.write_text(source)
+        first = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert first.returncode == 0, first.stderr
+        script.write_text(source.replace("a=a, b=b", "a=b, b=a"))
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert "class Adder has changed" in second.stderr
+
+
+def test_fresh_starts_beside(optimize, tmp_path):
+    """`resume="fresh"` pays anew in a folder beside the old one, which stays as it is."""
+    with OpenAIServer(answer) as server:
+        first, saved = optimize(server)
+        paid = server.count
+        before = (tmp_path / "run" / "ledger.sqlite").read_bytes()
+        second, again = optimize(server, resume="fresh")
+        assert server.count == 2 * paid
+        third, _ = optimize(server, resume="fresh")
+    places = [Path(best.optimization.run_dir).name for best in (first, second, third)]
+    assert places == ["run", "run-2", "run-3"]
+    assert again == saved
+    assert (tmp_path / "run" / "ledger.sqlite").read_bytes() == before
+
+
+def test_fresh_takes_a_folder_that_is_not_there(tmp_path):
+    """Nothing to keep apart from: the folder itself is used."""
+    assert choose_run_dir(str(tmp_path / "run"), name="x", resume="fresh") == str(tmp_path / "run")
+
+
+def test_unknown_resume_is_refused(tmp_path):
+    """There are two ways only."""
+    with pytest.raises(UserError, match="`resume` must be"):
+        choose_run_dir(str(tmp_path), name="x", resume=False)
+
+
+def test_run_without_a_folder_is_kept_in_the_data_folder(tmp_path, monkeypatch):
+    """No run is without a ledger."""
+    monkeypatch.setenv("MIPRO_DATA_DIR", str(tmp_path))
+    place = Path(choose_run_dir(None, name="Adder", resume=True))
+    assert place.parent == tmp_path / "runs"
+    assert place.name.endswith("-Adder")
+    place.mkdir(parents=True)
+    assert choose_run_dir(None, name="Adder", resume=True) != str(place)
+
+
+def files(folder):
+    """Return every file with what it holds and when it was changed."""
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+class TestOpen:
+    """`mipro.runs.open`."""
+
+    def test_finished_run_is_read_without_a_trace(self, tmp_path):
+        """Reading creates and changes nothing."""
+        run = start(tmp_path / "run")
+        run.keep(call("a"))
+        run.keep(EvaluationRecord("c", "val", 1, 0.0, "parse"))
+        run.close()
+        before = files(tmp_path)
+        with mipro.runs.open(str(tmp_path / "run")) as recorded:
+            assert recorded.facts()["seed"] == "1"
+            assert [record.key for record in recorded.calls()] == ["a"]
+            assert recorded.spent()[0].calls == 1
+            assert recorded.failures() == {"parse": 1}
+        assert files(tmp_path) == before
+
+    def test_live_run_is_read_and_goes_on(self, tmp_path):
+        """A reader sees what is kept so far, and while it reads the run writes on."""
+        run = start(tmp_path / "run")
+        for number in range(1500):
+            run.event("x", number=number)
+        run.keep(call("a"))
+        with mipro.runs.open(str(tmp_path / "run")) as recorded:
+            assert len(list(recorded.calls())) == 1
+            events = recorded.events()
+            next(events)
+            run.keep(call("b"))
+            assert len(list(recorded.calls())) == 2
+            assert len(list(events)) == 1500  # one was read; the session's beginning is one more
+        run.close()
+        assert [path.name for path in sorted((tmp_path / "run").iterdir())] == ["ledger.sqlite", "run.lock"]
+
+    def test_place_without_a_run_is_refused_and_stays_empty(self, tmp_path):
+        """A wrong folder is named; nothing is made there."""
+        with pytest.raises(StateError, match=r"holds no ledger\.sqlite"):
+            mipro.runs.open(str(tmp_path / "nothing"))
+        assert list(tmp_path.iterdir()) == []
