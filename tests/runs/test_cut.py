@@ -31,7 +31,7 @@ def optimize(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_run_is_cut_after_every_record(optimize, tmp_path, monkeypatch, threads):
     """Resumed from the first n records, for every n, a run pays for the rest only and ends the same."""
     records, append = [], SQLStore.append

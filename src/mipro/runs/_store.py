@@ -128,6 +128,27 @@ def _table(kind: type[Record]) -> sa.Table:
 _tables = {kind: _table(kind) for kind in _NAMES}
 
 
+_fields = {kind: [field.name for field in dataclasses.fields(kind)] for kind in _NAMES}
+
+
+class _Statement:
+    """A statement as the driver takes it, compiled once."""
+
+    def __init__(self, statement: Any, dialect: sa.Dialect, names: Sequence[str]) -> None:
+        columns = {"column_keys": list(names)} if statement.is_insert else {}
+        compiled: Any = statement.compile(dialect=dialect, **columns)
+        self.sql = str(compiled)
+        self._names = tuple(names)
+        places = compiled.positiontup if compiled.positional else None
+        self._order = None if places is None else [self._names.index(name) for name in places]
+
+    def arguments(self, values: Sequence[Any]) -> Any:
+        """Return the values in the form that the driver takes."""
+        if self._order is None:
+            return dict(zip(self._names, values, strict=True))
+        return [values[place] for place in self._order]
+
+
 class SQLStore(Store):
     """A ledger in any database that SQLAlchemy speaks to; SQLite by default.
 
@@ -149,6 +170,10 @@ class SQLStore(Store):
         if self._engine.dialect.name == "sqlite" and not read_only:
             sa_event.listen(self._engine, "connect", _tune_sqlite)
         self._auto = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._driver_error: type[Exception] = getattr(self._engine.dialect.dbapi, "Error", sa.exc.DBAPIError)
+        self._inserts: dict[type[Record], _Statement] = {}
+        by_key = sa.select(*_columns(CallRecord)).where(_tables[CallRecord].c.key == sa.bindparam("wanted"))
+        self._find_call = _Statement(by_key, self._engine.dialect, ["wanted"])
         try:
             self._check() if read_only else self._check_or_create()
         except sa.exc.SQLAlchemyError as error:
@@ -194,16 +219,30 @@ class SQLStore(Store):
         )
 
     def append(self, records: Sequence[Record]) -> None:
-        by_kind: dict[type[Record], list[dict[str, Any]]] = {}
+        by_kind: dict[type[Record], list[Any]] = {}
         for record in records:
-            row = {name: _storable(getattr(record, name)) for name in record.__slots__}
-            by_kind.setdefault(type(record), []).append(row)
+            kind = type(record)
+            row = [_storable(getattr(record, name)) for name in _fields[kind]]
+            by_kind.setdefault(kind, []).append(row)
+        # Straight to the driver: SQLAlchemy's own way costs more than the rest of an evaluation.
         try:
-            with self._engine.begin() as connection:
+            connection = self._engine.raw_connection()
+            try:
+                cursor = connection.cursor()
                 for kind, rows in by_kind.items():
-                    connection.execute(self._insert(kind), rows)
-        except sa.exc.SQLAlchemyError as error:
+                    statement = self._statement(kind)
+                    cursor.executemany(statement.sql, [statement.arguments(row) for row in rows])
+                cursor.close()
+                connection.commit()
+            finally:
+                connection.close()
+        except (sa.exc.SQLAlchemyError, self._driver_error) as error:
             raise self._unusable(error) from error
+
+    def _statement(self, kind: type[Record]) -> _Statement:
+        if kind not in self._inserts:
+            self._inserts[kind] = _Statement(self._insert(kind), self._engine.dialect, _fields[kind])
+        return self._inserts[kind]
 
     def _insert(self, kind: type[Record]) -> Any:
         if kind is not CallRecord:
@@ -220,9 +259,17 @@ class SQLStore(Store):
         return sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
 
     def find_call(self, key: str) -> CallRecord | None:
-        table = _tables[CallRecord]
-        with self._auto.connect() as connection:
-            row = connection.execute(sa.select(*_columns(CallRecord)).where(table.c.key == key)).first()
+        try:
+            connection = self._engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(self._find_call.sql, self._find_call.arguments([key]))
+                row = cursor.fetchone()
+                cursor.close()
+            finally:
+                connection.close()
+        except (sa.exc.SQLAlchemyError, self._driver_error) as error:
+            raise self._unusable(error) from error
         return CallRecord(*row) if row else None
 
     def find_evaluations(

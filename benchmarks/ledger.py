@@ -1,0 +1,181 @@
+"""What the ledger costs: CPU per evaluation, time to resume, memory, use of a rate limit.
+
+    python benchmarks/ledger.py [--evaluations 100000] [--rate 100]
+
+Printed: CPU of one recorded evaluation (gate, two records, threads; the model answers in this process
+and the program is one plain call), seconds to read a finished ledger of so many evaluations back into
+an evaluator, the growth of memory over the number of calls, and the share of a rate limit that is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import mipro
+from mipro.lm import BaseLM, Completion, LMRequest, LMResponse, Usage, run
+from mipro.runs import Budget, CallRecord, EvaluationRecord, Evaluator, Run
+from mipro.testing.server import OpenAIServer
+
+EXAMPLES = 500
+
+
+class Instant(BaseLM):
+    """Answers at once, on the I/O loop."""
+
+    async def send(self, request: LMRequest) -> LMResponse:  # noqa: ARG002 - always the same answer
+        """Answer with what was asked."""
+        return LMResponse("instant", (Completion("[[ ## sum ## ]]\n3"),), Usage(100, 5), 0.001)
+
+
+class Plain(mipro.Module):
+    """One call of the model without an adapter, so that what is measured is the run."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.ask = mipro.Predict(mipro.Signature("a, b -> sum", f"Add, the {number}th way."))
+        self.number = number
+
+    def forward(self, a: str, b: str) -> Any:
+        """Ask."""
+        [text] = mipro.settings.lm(f"{self.number}: {a} + {b}")
+        return mipro.Prediction(sum=text)
+
+
+def right(example: Any, prediction: Any, trace: Any = None) -> float:  # noqa: ARG001 - the form of a metric
+    """Whether the sum is right."""
+    return float(example.sum in prediction.sum)
+
+
+def examples() -> list[mipro.Example]:
+    """Return distinct sums."""
+    return [
+        mipro.Example(a=str(i), b=str(i + 1), sum=str(2 * i + 1)).with_inputs("a", "b")
+        for i in range(EXAMPLES)
+    ]
+
+
+def open_run(folder: str) -> Run:
+    """Open the run in a folder."""
+    return Run(folder, {"benchmark": "ledger"}, budget=Budget(), seed=0)
+
+
+def overhead(folder: str, evaluations: int, threads: int) -> None:
+    """Print the CPU of one evaluation beside that of the program alone, and the memory at the halves."""
+    data = examples()
+    lm = Instant("instant", cache=False)
+    with mipro.context(lm=lm, disable_history=True):
+        programs = [Plain(number) for number in range(evaluations // EXAMPLES)]
+        alone = time.process_time()
+        for i in range(2000):
+            example = data[i % EXAMPLES]
+            request = lm.request(f"x{i}: {example.a} + {example.b}")
+            right(example, mipro.Prediction(sum=run(lm.send(request)).completions[0].text))
+        alone = (time.process_time() - alone) / 2000
+        live = open_run(folder)
+        peaks = []
+        with Evaluator(live, data, split="val", metric=right, num_threads=threads, max_errors=1) as evaluator:
+            began = time.process_time()
+            for number, program in enumerate(programs):
+                evaluator.start(program, range(EXAMPLES), stage="search").records()
+                if number in {len(programs) // 2, len(programs) - 1}:
+                    peaks.append(_memory_mb())
+            cpu = time.process_time() - began
+        live.close()
+    count = len(programs) * EXAMPLES
+    print(f"{threads} threads, {count} evaluations: {1000 * cpu / count:.3f} ms CPU each, of which", end=" ")
+    print(
+        f"{1000 * alone:.3f} ms are a bare call; memory {peaks[0]:.0f} MB at half, {peaks[1]:.0f} MB at end"
+    )
+
+
+def resume(folder: str, evaluations: int) -> None:
+    """Print the time to open a ledger of so many evaluations and take them all from it."""
+    live = open_run(folder)
+    programs = [Plain(number) for number in range(evaluations // EXAMPLES)]
+    if not live.resumed or live.store.count(EvaluationRecord) < evaluations:
+        from mipro.runs._fingerprint import of_candidate  # noqa: PLC0415 - to fill a ledger quickly
+
+        for program in programs:
+            candidate = of_candidate(program)
+            response = Instant("instant").request("x").key * 8
+            live.store.append(
+                [
+                    record
+                    for i in range(EXAMPLES)
+                    for record in (
+                        EvaluationRecord(
+                            candidate, "val", i, 1.0, prediction='{"sum":"3","reasoning":"..."}'
+                        ),
+                        CallRecord(
+                            f"{program.number} {i}", "search", "instant", response, 100, 5, 0.001, 0.5, 1
+                        ),
+                    )
+                ]
+            )
+    live.close()
+    before_mb, began = _memory_mb(), time.perf_counter()
+    live = open_run(folder)
+    found = 0
+    with Evaluator(live, examples(), split="val", metric=right, num_threads=8, max_errors=1) as evaluator:
+        for program in programs:
+            found += len(evaluator.start(program, range(EXAMPLES), stage="search").records())
+    live.spent()
+    seconds = time.perf_counter() - began
+    live.close()
+    print(f"resumed {found} evaluations in {seconds:.2f} s, {_memory_mb() - before_mb:.0f} MB more memory")
+
+
+def throttled(folder: str, rate: float, latency_s: float, threads: int) -> None:
+    """Print the share of a rate limit that a run uses after its first seconds."""
+    data = examples()
+    with OpenAIServer("3", process=True, rate_limit_per_s=rate, latency_s=latency_s) as server:
+        lm = mipro.LM("openai/x", api_base=server.url, api_key="none", cache=False)
+        live = open_run(folder)
+        with (
+            mipro.context(lm=lm, disable_history=True),
+            Evaluator(live, data, split="val", metric=right, num_threads=threads, max_errors=1) as evaluator,
+        ):
+            number, began, counted = 0, time.perf_counter(), None
+            while (now := time.perf_counter()) - began < 20:
+                if counted is None and now - began > 5:
+                    counted, answered = now, server.answered
+                evaluator.start(Plain(number), range(EXAMPLES // 5), stage="search").records()
+                number += 1
+            share = (server.answered - answered) / (time.perf_counter() - counted) / rate
+            refused = server.stats["statuses"].get(429, 0) / server.count
+        live.close()
+    print(
+        f"limit {rate:g}/s, {1000 * latency_s:.0f} ms, {threads} threads: {100 * share:.0f} % used, "
+        f"{100 * refused:.0f} % of the requests refused"
+    )
+
+
+def _memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if sys.platform == "linux" else peak / 1024**2
+
+
+def main() -> None:
+    """Measure everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--evaluations", type=int, default=100_000)
+    parser.add_argument("--measured", type=int, default=20_000)
+    parser.add_argument("--rate", type=float, nargs="*", default=[20.0, 100.0])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        resume(str(Path(place) / "resume"), arguments.evaluations)
+        for threads in (1, 32):
+            overhead(str(Path(place) / f"overhead{threads}"), arguments.measured, threads)
+        for rate in arguments.rate:
+            for latency_s in (0.005, 0.2):
+                throttled(str(Path(place) / f"rate{rate}-{latency_s}"), rate, latency_s, 32)
+
+
+if __name__ == "__main__":
+    main()
