@@ -80,7 +80,7 @@ def measure(threads: int, kills: int, search: str, rng: random.Random) -> None:
                 if done % 2:
                     ended = trial.start(after_requests=rng.randint(1, 2 * step))
                 else:
-                    ended = trial.start(after_s=rng.uniform(0.3, 0.8) * seconds)
+                    ended = trial.start(after_s=rng.uniform(0.1, 0.6) * seconds)
                 if ended:
                     break
                 done += 1
@@ -88,7 +88,9 @@ def measure(threads: int, kills: int, search: str, rng: random.Random) -> None:
             identical += trial.output.read_bytes() == expected
             twice += server.count - requests
             in_flight += trial.in_flight
-            print(f"  {done} kills, {runs} runs, {identical} identical", flush=True)
+            print(
+                f"  {done} kills, {runs} runs, {identical} identical, {twice}/{in_flight} twice", flush=True
+            )
         print(
             f"threads {threads}: {done} kills in {runs} runs, {identical} of {runs} endings byte-identical; "
             f"{twice} calls paid twice, {in_flight} in flight at the kills",

@@ -7,6 +7,7 @@ from mipro.runs._interrupt import interruptible
 from mipro.runs._place import choose_run_dir
 from mipro.runs._reading import RecordedRun, open  # noqa: A004 - mipro.runs.open
 from mipro.runs._records import (
+    SENT,
     CallRecord,
     DecisionRecord,
     EvaluationRecord,
@@ -19,6 +20,7 @@ from mipro.runs._run import Run, versions
 from mipro.runs._store import SQLStore, Store
 
 __all__ = [
+    "SENT",
     "Budget",
     "CallRecord",
     "DecisionRecord",

@@ -351,6 +351,8 @@ class SQLStore(Store):
 
     def state(self, facts: Mapping[str, str]) -> None:
         rows = [{"name": name, "value": value} for name, value in facts.items()]
+        if not rows:
+            return
         try:
             with self._engine.begin() as connection:
                 connection.execute(self._insert_new(_facts), rows)

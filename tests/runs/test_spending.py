@@ -1,0 +1,133 @@
+"""Budgets against a real server with many threads, over sessions."""
+
+import json
+import time
+
+import pytest
+
+import mipro
+from mipro.errors import BudgetExhausted
+from mipro.lm import LMRequest, run
+from mipro.runs import SENT, Budget, EventRecord, FailureRecord, Run
+from mipro.testing.lms import ScriptedLM
+from mipro.testing.server import OpenAIServer
+from mipro.testing.stores import call
+from mipro.testing.sums import answer
+
+PRICES = {"input": 2.0, "output": 8.0}
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60, 130])
+def test_no_request_beyond_the_budget(optimize, limit):
+    """Failed requests count too; the server sees exactly as many, and the best is returned."""
+    with OpenAIServer(answer, error_rate=0.2, retry_after_s=0.01) as server:
+        best, _ = optimize(server, threads=32, budget=Budget(lm_calls=limit))
+        assert server.count == limit
+    assert best.optimization.stop_reason == "budget: lm_calls"
+    assert best.optimization.lm_calls == limit
+
+
+@pytest.mark.parametrize(
+    ("resource", "limit"), [("tokens", 3_000), ("tokens", 25_000), ("cost_usd", 0.01), ("cost_usd", 0.06)]
+)
+def test_tokens_and_cost_are_never_exceeded(optimize, tmp_path, resource, limit):
+    """With 32 calls at once the sum of what the server counted stays within the limit."""
+    with OpenAIServer(answer, latency_s=0.005) as server:
+        best, _ = optimize(
+            server, threads=32, budget=Budget(**{resource: limit}), lm={"max_tokens": 50, "prices": PRICES}
+        )
+        answered = server.answered
+    with mipro.runs.open(str(tmp_path / "run")) as recorded:
+        calls = list(recorded.calls())
+    assert len(calls) == answered
+    tokens = sum(c.prompt_tokens + c.completion_tokens for c in calls)
+    cost = sum(2e-6 * c.prompt_tokens + 8e-6 * c.completion_tokens for c in calls)
+    spent = tokens if resource == "tokens" else cost
+    assert 0.5 * limit < spent <= limit
+    assert best.optimization.stop_reason == f"budget: {resource}"
+
+
+def test_resumed_run_counts_what_was_spent_before(optimize):
+    """The same budget again buys nothing; a larger one buys the difference."""
+    with OpenAIServer(answer, error_rate=0.2, retry_after_s=0.01) as server:
+        optimize(server, threads=32, budget=Budget(lm_calls=50))
+        optimize(server, threads=32, budget=Budget(lm_calls=50))
+        assert server.count == 50
+        best, _ = optimize(server, threads=32, budget=Budget(lm_calls=80))
+        assert server.count == 80
+    assert best.optimization.lm_calls == 80
+
+
+def test_seconds_end_the_run_within_one_call(optimize):
+    """No call is begun after the time is up, waiting for a dead server included."""
+    with OpenAIServer(answer, latency_s=0.05) as server:
+        began = time.monotonic()
+        best, _ = optimize(server, threads=2, budget=Budget(seconds=1.5))
+        seconds = time.monotonic() - began
+    assert best.optimization.stop_reason == "budget: seconds"
+    assert seconds < 1.5 + 5.0  # a call takes 0.05 s; the rest is for a busy machine
+
+
+def test_seconds_end_a_pause(optimize):
+    """A run that waits for a dead server ends when its time is up, long before its patience."""
+    server = OpenAIServer(answer).start()
+    server.stop()
+    best, _ = optimize(server, budget=Budget(seconds=1))
+    assert best.optimization.stop_reason == "budget: seconds"
+    assert best.optimization.candidate == (0, 0)
+
+
+def open_run(tmp_path, **limits):
+    """Open the same run with a budget."""
+    return Run(str(tmp_path / "run"), {}, budget=Budget(**limits), seed=0)
+
+
+def ask(live):
+    """Make a new call through a run."""
+    request = LMRequest("m", ({"role": "user", "content": "new"},), {"max_tokens": 5})
+    return run(live.gate("search").call(ScriptedLM(["hello"]), request))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [call("a")],
+        [FailureRecord("a", "search", "m", "LMServerError", "503")],
+        [EventRecord(SENT, json.dumps(["a", 10, 0.0]), 1.0)],
+    ],
+    ids=["answered", "failed", "in flight at a kill -9"],
+)
+def test_every_kind_of_request_counts_after_a_resume(tmp_path, before):
+    """What was answered, what failed, and what a kill left without an outcome."""
+    live = open_run(tmp_path)
+    for record in before:
+        live.keep(record)
+    live.close()
+    live = open_run(tmp_path, lm_calls=1)
+    with pytest.raises(BudgetExhausted):
+        ask(live)
+    live.close()
+    live = open_run(tmp_path, lm_calls=2)
+    assert ask(live).completions[0].text == "hello"
+    live.close()
+
+
+def test_request_that_ended_is_counted_once(tmp_path):
+    """The note before a request and its answer are one request."""
+    live = open_run(tmp_path, lm_calls=1)
+    ask(live)
+    live.close()
+    live = open_run(tmp_path, lm_calls=2)
+    assert live._core._account.spent.lm_calls == 1
+    live.close()
+
+
+def test_seconds_of_a_killed_session_count(tmp_path):
+    """A session that left no end counts up to its last sign of life."""
+    live = open_run(tmp_path)
+    live.keep(EventRecord("alive", "{}", time.time() + 50.0))
+    live._release()  # as a kill -9 does
+    live = open_run(tmp_path, seconds=40)
+    with pytest.raises(BudgetExhausted, match="seconds"):
+        ask(live)
+    live.close()
