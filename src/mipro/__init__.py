@@ -18,11 +18,32 @@ from mipro.context import configure, context, settings
 
 if TYPE_CHECKING:
     from mipro import datasets, evaluate, runs, search, teleprompt
-    from mipro.adapters import Adapter, ChatAdapter, History, Image, JSONAdapter, ToolCalls, Type
+    from mipro.adapters import (
+        Adapter,
+        ChatAdapter,
+        History,
+        Image,
+        JSONAdapter,
+        Reasoning,
+        ToolCallResults,
+        ToolCalls,
+        Type,
+    )
+    from mipro.errors import AdapterParseError, MiproError
     from mipro.evaluate import Evaluate, ScoreWithFeedback
     from mipro.example import Example, Prediction
-    from mipro.lm import LM, BaseLM, inspect_history, track_usage
-    from mipro.modules import ChainOfThought, Module, Parallel, Predict, ReAct, Tool, asyncify, majority
+    from mipro.lm import LM, BaseLM, configure_cache, inspect_history, track_usage
+    from mipro.modules import (
+        ChainOfThought,
+        Module,
+        Parallel,
+        Predict,
+        ReAct,
+        Tool,
+        asyncify,
+        majority,
+        syncify,
+    )
     from mipro.optimize import (
         BootstrapFewShot,
         BootstrapFewShotWithRandomSearch,
@@ -33,11 +54,32 @@ if TYPE_CHECKING:
     from mipro.signature import InputField, OutputField, Signature
 
 _ROOMS = {
-    "adapters": ("Adapter", "ChatAdapter", "History", "Image", "JSONAdapter", "ToolCalls", "Type"),
+    "adapters": (
+        "Adapter",
+        "ChatAdapter",
+        "History",
+        "Image",
+        "JSONAdapter",
+        "Reasoning",
+        "ToolCallResults",
+        "ToolCalls",
+        "Type",
+    ),
+    "errors": ("AdapterParseError", "MiproError"),
     "evaluate": ("Evaluate", "ScoreWithFeedback"),
     "example": ("Example", "Prediction"),
-    "lm": ("LM", "BaseLM", "inspect_history", "track_usage"),
-    "modules": ("ChainOfThought", "Module", "Parallel", "Predict", "ReAct", "Tool", "asyncify", "majority"),
+    "lm": ("LM", "BaseLM", "configure_cache", "inspect_history", "track_usage"),
+    "modules": (
+        "ChainOfThought",
+        "Module",
+        "Parallel",
+        "Predict",
+        "ReAct",
+        "Tool",
+        "asyncify",
+        "majority",
+        "syncify",
+    ),
     "optimize": ("BootstrapFewShot", "BootstrapFewShotWithRandomSearch", "LabeledFewShot", "MIPROv2"),
     "runs": ("Budget",),
     "signature": ("InputField", "OutputField", "Signature"),
@@ -48,6 +90,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [
     "LM",
     "Adapter",
+    "AdapterParseError",
     "BaseLM",
     "BootstrapFewShot",
     "BootstrapFewShotWithRandomSearch",
@@ -62,19 +105,23 @@ __all__ = [
     "JSONAdapter",
     "LabeledFewShot",
     "MIPROv2",
+    "MiproError",
     "Module",
     "OutputField",
     "Parallel",
     "Predict",
     "Prediction",
     "ReAct",
+    "Reasoning",
     "ScoreWithFeedback",
     "Signature",
     "Tool",
+    "ToolCallResults",
     "ToolCalls",
     "Type",
     "asyncify",
     "configure",
+    "configure_cache",
     "context",
     "datasets",
     "evaluate",
@@ -83,6 +130,7 @@ __all__ = [
     "runs",
     "search",
     "settings",
+    "syncify",
     "teleprompt",
     "track_usage",
 ]

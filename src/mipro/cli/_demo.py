@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TASK = "intent_recognition"
 SIZES = {"train": 60, "val": 100, "test": 120}
+PROPOSAL_TEMPERATURE = 0.7
+"""A model of half a billion parameters loses the thread at the usual 1.0."""
 CHECKED = 10
 """Test utterances on which the loaded program must answer as the saved one."""
 DEMOS_SHOWN = 8
@@ -58,7 +60,13 @@ def run_demo(
     with context(lm=LM(f"local/{model}"), adapter=JSONAdapter()):
         with Bars(console) as bars:
             optimizer = MIPROv2(
-                metric=same_intent, auto="light", seed=seed, search=search, run_dir=run_dir, callbacks=[bars]
+                metric=same_intent,
+                auto="light",
+                init_temperature=PROPOSAL_TEMPERATURE,
+                seed=seed,
+                search=search,
+                run_dir=run_dir,
+                callbacks=[bars],
             )
             best = optimizer.compile(
                 Predict("utterance -> intent"),
