@@ -14,15 +14,18 @@ import resource
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import mipro
 from mipro.lm import BaseLM, Completion, LMRequest, LMResponse, Usage, run
-from mipro.runs import Budget, CallRecord, EvaluationRecord, Evaluator, Run
+from mipro.runs import Budget, CallRecord, EvaluationRecord, Evaluator, Measurement, Run
 from mipro.testing.server import OpenAIServer
 
 EXAMPLES = 500
+LOOKAHEAD = 4
+"""Decisions of the search under way at once."""
 
 
 class Instant(BaseLM):
@@ -83,7 +86,7 @@ def overhead(folder: str, evaluations: int, threads: int) -> None:
             began = time.process_time()
             for number, program in enumerate(programs):
                 evaluator.start(program, range(EXAMPLES), stage="search").records()
-                if number in {len(programs) // 2, len(programs) - 1}:
+                if number in {(len(programs) - 1) // 2, len(programs) - 1}:
                     peaks.append(_memory_mb())
             cpu = time.process_time() - began
         live.close()
@@ -142,13 +145,16 @@ def throttled(folder: str, rate: float, latency_s: float, threads: int) -> None:
             Evaluator(live, data, split="val", metric=right, num_threads=threads, max_errors=1) as evaluator,
         ):
             number, began, counted = 0, time.perf_counter(), None
+            ahead = deque[Measurement]()
             while (now := time.perf_counter()) - began < 20:
-                if counted is None and now - began > 5:
+                if counted is None and now - began > 8:
                     counted, answered = now, server.answered
-                evaluator.start(Plain(number), range(EXAMPLES // 5), stage="search").records()
-                number += 1
+                while len(ahead) < LOOKAHEAD:
+                    ahead.append(evaluator.start(Plain(number), range(EXAMPLES // 10), stage="search"))
+                    number += 1
+                ahead.popleft().records()
             share = (server.answered - answered) / (time.perf_counter() - counted) / rate
-            refused = server.stats["statuses"].get(429, 0) / server.count
+            refused = 1 - server.answered / server.count
         live.close()
     print(
         f"limit {rate:g}/s, {1000 * latency_s:.0f} ms, {threads} threads: {100 * share:.0f} % used, "
@@ -165,7 +171,7 @@ def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--evaluations", type=int, default=100_000)
-    parser.add_argument("--measured", type=int, default=20_000)
+    parser.add_argument("--measured", type=int, default=20_000, help="evaluations; at least 1000")
     parser.add_argument("--rate", type=float, nargs="*", default=[20.0, 100.0])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
