@@ -48,6 +48,7 @@ class Measurement:
         known: Records that the ledger had.
         order: Examples in the order asked.
         begin: Begins to measure the program on an example.
+        flush: Returns once all new records are kept.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class Measurement:
         known: dict[int, EvaluationRecord],
         order: Sequence[int],
         begin: Callable[[int], Future[EvaluationRecord]],
+        flush: Callable[[], None],
     ) -> None:
         self._known = known
         self._order = tuple(order)
         self._begin = begin
+        self._flush = flush
         self._pending = {index: begin(index) for index in order if index not in known}
 
     def records(self) -> list[EvaluationRecord]:
@@ -78,6 +81,8 @@ class Measurement:
             before = len(missing)
             self._pending.update({index: self._begin(index) for index in missing})
             self._wait()
+        if self._pending:
+            self._flush()
         return [self._known[i] if i in self._known else self._pending[i].result() for i in self._order]
 
     def _missing(self) -> list[int]:
@@ -160,7 +165,8 @@ class Evaluator:
         known = self._run.store.find_evaluations(candidate, self._split, examples)
         for record in known.values():
             self._on_done(record)
-        return Measurement(known, examples, partial(self._begin, program, candidate, stage))
+        begin = partial(self._begin, program, candidate, stage)
+        return Measurement(known, examples, begin, self._run.flush)
 
     def _begin(self, program: Module, candidate: str, stage: str, index: int) -> Future[EvaluationRecord]:
         task = contextvars.copy_context()
@@ -179,7 +185,7 @@ class Evaluator:
             # The program or the metric may have caught it and gone on without the answer.
             outcome = Outcome(None, failure="lm", error=gate.failure)
         record = _record(outcome, candidate, self._split, index, self._failure_score)
-        self._run.keep(record)
+        self._run.put(record)
         if record.score is not None:
             self._on_done(record)
         self._count(outcome, index)

@@ -28,6 +28,8 @@ DECREASE = 0.9
 GROWTH = 1.05
 """Factor on the rate for each window with few refusals."""
 MIN_RATE = 0.1
+CREDIT_S = 0.1
+"""Seconds of pace that a late call may make up for: a busy machine wakes nobody on time."""
 
 
 class Line:
@@ -78,7 +80,7 @@ class Line:
         async with self._queue:
             while (wait_s := max(self._held_until, self._paced_until) - self._clock()) > 0:
                 await sleep(wait_s)
-            self._paced_until = self._clock() + 1.0 / self.rate
+            self._paced_until = max(self._paced_until, self._clock() - CREDIT_S) + 1.0 / self.rate
             self._sent += 1
             if self.paused:
                 yield True
@@ -107,7 +109,8 @@ class Line:
         self._mark_failing()
         self._weigh()
         if retry_after_s is not None:
-            self._paced_until = 0.0  # the call did not count, and the server knows best
+            # The call did not count, and the server knows best.
+            self._paced_until = self._clock() + retry_after_s
             self.hold(retry_after_s)
 
     def failed(self, *, probe: bool, retry_after_s: float | None) -> None:

@@ -129,6 +129,18 @@ class Run:
         """Return once `record` is kept."""
         self._writer.put(record).result()
 
+    def put(self, record: Record) -> None:
+        """Hand `record` over to be kept; does not wait, see `flush`."""
+        self._writer.put(record)
+
+    def flush(self) -> None:
+        """Return once all that was handed over is kept.
+
+        Raises:
+            StateError: It can't be kept.
+        """
+        self._writer.flush()
+
     def event(self, kind: str, **data: Any) -> None:
         """Note that something happened; does not wait."""
         self._writer.put(EventRecord(kind, json.dumps(data, default=str), time.time()))
