@@ -26,7 +26,7 @@ server that refuses at random is not slowed down."""
 DECREASE = 0.9
 """Factor on the rate at most, for a window in which no more than half is refused."""
 GROWTH = 1.05
-"""Factor on the rate for each window with few refusals."""
+"""Factor on the rate for each window with few refusals, squared after each with none."""
 MIN_RATE = 0.1
 CREDIT_S = 0.1
 """Seconds of pace that a late call may make up for: a busy machine wakes nobody on time."""
@@ -58,6 +58,7 @@ class Line:
         self._probe_wait_s = FIRST_PROBE_S
         self._given_up: set[str] = set()
         self._suspects: set[str] = set()
+        self._growth = GROWTH
         self._since = clock()
         self._sent = 0
         self._refused = 0
@@ -158,8 +159,11 @@ class Line:
             # Just above its limit a server without a burst allowance refuses every other call,
             # which says little about the limit.
             least = DECREASE * self.rate if 2 * self._refused <= self._sent else 0.0
+            self._growth = GROWTH
             self.rate = max(accepted, MIN_RATE, least if math.isfinite(least) else 0.0)
         else:
-            self.rate *= GROWTH
+            # Faster and faster while nothing at all is refused: the limit may have been lifted.
+            self._growth = GROWTH if self._refused else min(self._growth**2, 2.0)
+            self.rate *= self._growth
         self._since += span_s
         self._sent = self._refused = 0
