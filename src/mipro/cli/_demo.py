@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -76,13 +78,15 @@ def run_demo(
         measure = Evaluate(devset=data["test"], metric=same_intent, display_progress=True)
         before, after = measure(program).score, measure(best).score
         console.print(_table(best, before, after, time.monotonic() - began))
+        if picture is not None:
+            # Without the fonts that Rich would load from elsewhere.
+            svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="make demo"), flags=re.DOTALL)
+            Path(picture).write_text(svg, encoding="utf-8")
         same = _save_and_compare(best, out, data["test"][:CHECKED])
     console.print(
         f"saved as {out}; loaded again it gives the same answer on {same} of {CHECKED} test examples\n"
         f"the run is kept in {best.optimization.run_dir}"
     )
-    if picture is not None:
-        console.save_svg(picture, title="make demo")
 
 
 def _save_and_compare(best: Any, out: str, examples: Sequence[Example]) -> int:

@@ -59,8 +59,9 @@ def run_search(
     asked = 0
     evaluations = 0
     finished = False
+    reason = ""
     while True:
-        while not finished and len(waiting) < lookahead:
+        while not finished and not reason and len(waiting) < lookahead:
             jobs = search.ask()
             if not jobs:
                 finished = True
@@ -71,7 +72,8 @@ def run_search(
         if not waiting:
             return _complete(trials, space, evaluator)
         decision = waiting.popleft()
-        reason = _wait_for(decision)
+        # Once the budget has ended, what the decisions behind this one have measured still counts.
+        reason = _wait_for(decision) or reason
         scores = _scores(decision, run, final=not reason)
         search.tell(decision.jobs, scores)
         for job, found in zip(decision.jobs, scores, strict=True):
@@ -81,7 +83,7 @@ def run_search(
             )
             trials.append(trial)
             on_trial(trial)
-        if reason:
+        if reason and not waiting:
             return tuple(trials), reason
 
 
