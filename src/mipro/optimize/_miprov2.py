@@ -310,9 +310,7 @@ class MIPROv2:
     def _run(self, job: Job) -> Any:
         run_dir = choose_run_dir(self.run_dir, name=type(job.student).__name__, resume=self.resume)
         with ExitStack() as stack:
-            run = Run(
-                run_dir, facts(job), budget=self.budget, seed=job.plan.seed, patience_s=self.patience_s
-            )
+            run = Run(run_dir, facts(job), budget=self.budget, seed=job.plan.seed, patience_s=self.patience_s)
             stack.callback(run.close)
             stack.enter_context(interruptible(run))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run.where)
