@@ -9,7 +9,7 @@ from mipro.lm import configure_cache
 LOOPBACK = ("127.", "::1", "localhost")
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _answers_are_not_kept():
     """Keep no answers on disk, where a later test run would find them."""
     configure_cache(enable_disk_cache=False)

@@ -2,12 +2,14 @@
 
 import pytest
 
+from mipro.lm import configure_cache
 from mipro.testing.server import OpenAIServer
 
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch, tmp_path):
-    """Give every test a cache folder of its own and no key."""
+    """Give every test a cache on disk in a folder of its own, and no key."""
+    configure_cache()
     monkeypatch.setenv("MIPRO_CACHE_DIR", str(tmp_path / "cache"))
     for name in ("OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

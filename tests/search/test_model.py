@@ -24,6 +24,7 @@ def make_case(seed=0):
         mains=np.array([0.4, 0.3]),
         interaction=0.2,
         rest=0.25,
+        change=0.35,
         common=0.5,
         paired=np.array([0.3, 0.2]),
         noise=0.7,
@@ -43,6 +44,8 @@ def dense(space, candidates, values, scales):
     single = np.full((len(candidates),) * 2, scales.common**2)
     for variable, kind in enumerate(kinds):
         theta += scales.mains[kind] ** 2 * same[..., variable]
+        changed = candidates[:, variable] > 0
+        theta += scales.change**2 * (changed[:, None] == changed[None, :])
         single += scales.paired[kind] ** 2 * same[..., variable]
     for a, b in ((0, 1), (2, 3)):
         theta += scales.interaction**2 * (same[..., a] & same[..., b])
@@ -75,6 +78,7 @@ def test_likelihood_differences_equal_the_dense_ones():
         mains=scales.mains * 2,
         interaction=0.1,
         rest=0.4,
+        change=0.15,
         common=0.3,
         paired=scales.paired * 1.5,
         noise=0.9,

@@ -29,11 +29,14 @@ REGRET = 0.01
 MEMORY = 0.08
 """Weight of the newest decision in the running average of nothing mattering; twice that for the gain."""
 NULL_BOUND = math.log(0.15)
-"""Level of all effects, relative to its prior median, that counts as nothing mattering."""
+"""Log of the standard deviation of all effects together, relative to the prior medians, that counts as
+nothing mattering."""
 NULL_LEAST, NULL_SUSPECTED = 0.35, 0.6
 """Share of the budget to spend, and running share of such levels, before that is looked into."""
 NULL_CHAIN, NULL_SURE = 40, 0.85
 """Draws of the variances that look into it, and the share of them that must agree to stop."""
+ORIGINAL_LEAST = 64
+"""Examples that the original must have met, if another candidate has met so many, before nothing matters."""
 CONVINCED, WORTHWHILE = 0.6, 0.04
 """Least probability of being better, and least expected gain in standard deviations of a score, at which
 the original program is replaced."""
@@ -138,8 +141,11 @@ class BayesSearch(Search):
         leader = int(np.argmax(means))
         regret = float(values.max(axis=0).mean() - means[leader])
         self._regret += 2 * MEMORY * (regret - self._regret)
-        self._null += MEMORY * (float(self._logs[0] < NULL_BOUND) - self._null)
+        self._null += MEMORY * (float(self._prior.level(self._logs) < NULL_BOUND) - self._null)
         if self._nothing_to_gain(data, rng):
+            if self._nothing_matters and self._original_is_behind():
+                self._nothing_matters = False
+                return self._measure(self._space.original, "confirming the original")
             return self._stop()
         winners = np.argmax(values, axis=0)
         others = winners[winners != leader]
@@ -197,13 +203,19 @@ class BayesSearch(Search):
         votes = 0
         for _ in range(NULL_CHAIN):
             chain.advance(rng)
-            votes += bool(chain.logs[0] < NULL_BOUND)
+            votes += self._prior.level(chain.logs) < NULL_BOUND
         if votes >= NULL_SURE * NULL_CHAIN:
             self._nothing_matters = True
             return True
         # Not so: it takes a while until it is suspected again.
         self._null = 0.0
         return False
+
+    def _original_is_behind(self) -> bool:
+        """Whether the original has met too few examples to be kept as no worse than all others."""
+        free = len(self._book.free(self._space.original))
+        most = int(self._book.table.counts.max())
+        return free > 0 and self._book.num_examples - free < min(most, ORIGINAL_LEAST)
 
     def _stop(self) -> list[Job]:
         self._stopped_at = self._space.sizes
@@ -302,13 +314,18 @@ def _greedy(design: Design, draws: Effects) -> Ints:
     """The best candidate of each draw, predictor by predictor."""
     count = draws.mean.shape[1]
     best = np.zeros((count, len(design.mains)), dtype=np.intp)
+    changes = draws.terms[len(design.mains) + len(design.interactions) :]
+    mains = [
+        main + change[np.minimum(np.arange(len(main)), 1)]
+        for main, change in zip(draws.terms, changes, strict=False)
+    ]
     for index, term in enumerate(design.mains):
-        best[:, term.variables[0]] = np.argmax(draws.terms[index], axis=0)
+        best[:, term.variables[0]] = np.argmax(mains[index], axis=0)
     for index, term in enumerate(design.interactions, start=len(design.mains)):
         joint = draws.terms[index].copy()
         choices = np.stack(np.unravel_index(np.arange(term.count), term.sizes))
         for position, variable in enumerate(term.variables):
-            joint += draws.terms[variable][choices[position]]
+            joint += mains[variable][choices[position]]
         winners = choices[:, np.argmax(joint, axis=0)]
         for position, variable in enumerate(term.variables):
             best[:, variable] = winners[position]

@@ -18,7 +18,7 @@ JOINT_LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One family of effects: one variable's choices, or one predictor's joint choices."""
+    """One family of effects: one variable's choices, or one predictor's joint choices, or a change at all."""
 
     variables: tuple[int, ...]
     """Positions of the variables in the candidate; several for an interaction."""
@@ -26,14 +26,18 @@ class Term:
     """Number of choices of each of them."""
     kind: int
     """Which variance the effects share."""
+    is_change: bool = False
+    """Whether all choices but the original have one effect in common."""
 
     @property
     def count(self) -> int:
         """Number of effects."""
-        return math.prod(self.sizes)
+        return 2 if self.is_change else math.prod(self.sizes)
 
     def ids(self, candidates: Ints) -> Ints:
         """Effect index of each candidate, `[n]` for candidates `[n, variables]`."""
+        if self.is_change:
+            return (candidates[:, self.variables[0]] > 0).astype(np.intp)
         return np.ravel_multi_index(
             tuple(candidates[:, variable] for variable in self.variables), self.sizes
         ).astype(np.intp)
@@ -47,6 +51,9 @@ class Design:
     """One term for each variable, in order."""
     interactions: tuple[Term, ...]
     """One term for each predictor with several variables, unless it is the whole candidate."""
+    changes: tuple[Term, ...]
+    """One term for each variable: the original choice against all others. Proposals tend to be alike and
+    the original to be the odd one out, which effects of single choices alone would call luck."""
     kinds: int
     """Number of kinds of variables ("instruction", "demos"): main variances, learned apart."""
     groups: tuple[tuple[int, ...], ...]
@@ -55,7 +62,7 @@ class Design:
     @property
     def terms(self) -> tuple[Term, ...]:
         """All terms, mains first."""
-        return self.mains + self.interactions
+        return self.mains + self.interactions + self.changes
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -80,4 +87,5 @@ def design_of(space: Space) -> Design:
         sizes = tuple(space.sizes[v] for v in group)
         if 1 < len(group) < len(space) and math.prod(sizes) <= JOINT_LIMIT:
             interactions.append(Term(group, sizes, len(kinds)))
-    return Design(mains, tuple(interactions), len(kinds), groups)
+    changes = tuple(Term((v,), (size,), len(kinds) + 1, is_change=True) for v, size in enumerate(space.sizes))
+    return Design(mains, tuple(interactions), changes, len(kinds), groups)

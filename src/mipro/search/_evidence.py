@@ -50,7 +50,8 @@ class Evidence:
     ids: tuple[Ints, ...]
     """Effect index of each candidate in each term of the design, `[n]` each."""
     shared: Floats
-    """How many effects of each kind two candidates share, interactions last, `[kinds + 1, n, n]`."""
+    """How many effects of each kind two candidates share, interactions and changes last,
+    `[kinds + 2, n, n]`."""
     counts: Floats
     """Number of known scores of each candidate, `[n]`."""
     squares: float
@@ -94,7 +95,7 @@ def condense(design: Design, candidates: Ints, values: Floats) -> Evidence:
         grams.append(columns[rows].T @ columns[rows])
         scatters.append(projected @ projected.T)
     ids = tuple(term.ids(candidates) for term in design.terms)
-    shared = np.zeros((design.kinds + 1, len(candidates), len(candidates)))
+    shared = np.zeros((design.kinds + 2, len(candidates), len(candidates)))
     for term, effect in zip(design.terms, ids, strict=True):
         shared[term.kind] += effect[:, None] == effect[None, :]
     return Evidence(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mipro.search._design import Design
     from mipro.search._evidence import Evidence
 
-MAIN, INTERACTION, REST = 0.2, 0.1, 0.12
+MAIN, INTERACTION, REST, CHANGE = 0.2, 0.1, 0.12, 0.3
 """Prior medians of the standard deviations of effects on expected scores, in units of the scores' own."""
 COMMON, PAIRED, NOISE = 0.4, 0.2, 0.8
 """Prior medians of the standard deviations of single scores."""
@@ -26,13 +26,17 @@ NULL_SHARE, NULL_LEVEL, NULL_SPREAD = 0.25, 0.03, 0.7
 """Prior probability that nothing matters, and the common level of all effects then."""
 LOW, HIGH = math.log(1e-3), math.log(10.0)
 """Bounds of the logarithms; they keep the linear algebra well conditioned."""
+NOISE_FLOOR = math.log(0.2)
+"""Lower bound of that of the noise. Models that answer alike to like prompts leave hardly any noise in a
+table, and its likelihood then rewards an exact account of every single score above everything else."""
 
 
 class VariancePrior:
     """Prior on the logarithms of the standard deviations.
 
     The vector holds: the level common to all effects; effects of choices for each kind of variable,
-    interaction, rest (all relative to the level); common difficulty, paired effects for each kind, noise.
+    interaction, rest, change (all relative to the level); common difficulty, paired effects for each kind,
+    noise.
     All are independent normals, but for the level, which is a mixture: with probability `NULL_SHARE`
     nothing matters.
 
@@ -41,16 +45,23 @@ class VariancePrior:
     """
 
     def __init__(self, kinds: int) -> None:
-        medians = [1.0] + [MAIN] * kinds + [INTERACTION, REST, COMMON] + [PAIRED] * kinds + [NOISE]
-        spreads = [LEVEL_SPREAD] + [EFFECT_SPREAD] * (kinds + 2) + [SCORE_SPREAD] * (kinds + 2)
-        self.effects = kinds + 3
+        medians = [1.0] + [MAIN] * kinds + [INTERACTION, REST, CHANGE]
+        medians += [COMMON] + [PAIRED] * kinds + [NOISE]
+        spreads = [LEVEL_SPREAD] + [EFFECT_SPREAD] * (kinds + 3) + [SCORE_SPREAD] * (kinds + 2)
+        self.effects = kinds + 4
         """How many of the leading entries concern effects on expected scores."""
         self.center: Floats = np.log(medians)
         self.spread: Floats = np.array(spreads)
 
+    def level(self, logs: Floats) -> float:
+        """Log of the standard deviation of all effects together, relative to that at the prior medians."""
+        scales = logs[1 : self.effects] + logs[0]
+        medians = self.center[1 : self.effects]
+        return 0.5 * float(np.logaddexp.reduce(2 * scales) - np.logaddexp.reduce(2 * medians))
+
     def log_density(self, logs: Floats) -> float:
         """Log prior density up to a constant; minus infinity out of bounds."""
-        if (logs < LOW).any() or (logs > HIGH).any():
+        if (logs < LOW).any() or (logs > HIGH).any() or logs[-1] < NOISE_FLOOR:
             return -math.inf
         normal = -0.5 * float((((logs - self.center) / self.spread)[1:] ** 2).sum())
         level = float(logs[0])

@@ -27,6 +27,8 @@ class Scales:
     """Effects of a predictor's joint choice beyond its mains."""
     rest: float
     """What is particular to a whole combination."""
+    change: float
+    """Effects of a variable's original choice, and of all its other choices in common."""
     common: float
     """Difficulty of an example, common to all candidates."""
     paired: Floats
@@ -36,16 +38,17 @@ class Scales:
 
     @classmethod
     def from_vector(cls, logs: Floats, kinds: int) -> Scales:
-        """Read them off a vector of logarithms `[2 * kinds + 5]`; see `VariancePrior`."""
+        """Read them off a vector of logarithms `[2 * kinds + 6]`; see `VariancePrior`."""
         values = np.exp(logs)
         level = values[0]
         return cls(
             mains=level * values[1 : kinds + 1],
             interaction=float(level * values[kinds + 1]),
             rest=float(level * values[kinds + 2]),
-            common=float(values[kinds + 3]),
-            paired=values[kinds + 4 : 2 * kinds + 4],
-            noise=float(values[2 * kinds + 4]),
+            change=float(level * values[kinds + 3]),
+            common=float(values[kinds + 4]),
+            paired=values[kinds + 5 : 2 * kinds + 5],
+            noise=float(values[2 * kinds + 5]),
         )
 
 
@@ -87,6 +90,7 @@ class Fit:
         self.scales = scales
         marginal = marginal or Marginal(evidence, scales)
         self._ids = evidence.ids
+        self._variances = np.append(scales.mains, [scales.interaction, scales.change]) ** 2
         self.prior = self._prior_covariance()
         self._chol = marginal.chol
         inner = self._chol.T @ self.prior @ self._chol
@@ -102,9 +106,7 @@ class Fit:
     def term_variance(self, index: int) -> float:
         """Prior variance of the effects of one term."""
         term = self.design.terms[index]
-        if index < len(self.design.mains):
-            return float(self.scales.mains[term.kind] ** 2)
-        return self.scales.interaction**2
+        return float(self._variances[term.kind])
 
     def effects(self) -> Effects:
         """Posterior means of all effects."""
@@ -149,8 +151,7 @@ class Fit:
         return Effects(mean + start.mean, summed, rest + start.rest)
 
     def _prior_covariance(self) -> Floats:
-        variances = np.append(self.scales.mains, self.scales.interaction) ** 2
-        prior = np.tensordot(variances, self.evidence.shared, axes=1) + MEAN_VARIANCE
+        prior = np.tensordot(self._variances, self.evidence.shared, axes=1) + MEAN_VARIANCE
         prior[np.diag_indices(len(prior))] += self.scales.rest**2
         return prior
 
