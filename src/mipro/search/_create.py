@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,15 +98,8 @@ def _check_int(name: str, value: int) -> None:
         raise UserError(f"`{name}` must be an int of at least 1, but got {value!r}.")
 
 
-def _trials(space: Space, book: Book, sampler: Sampler, seed: int, options: dict[str, Any]) -> TrialSearch:
-    if options["num_trials"] is None:
-        options["num_trials"] = default_num_trials(space)
-    for option in ("num_trials", "minibatch_size", "minibatch_full_eval_steps"):
-        _check_int(option, options[option])
-    return TrialSearch(space, book, sampler, TrialSettings(**options), seed=seed)
-
-
-def _tpe(
+def _trials(
+    make_sampler: Callable[[Space, int, Book], Sampler],
     space: Space,
     book: Book,
     *,
@@ -115,33 +109,26 @@ def _tpe(
     minibatch_size: int = 35,
     minibatch_full_eval_steps: int = 5,
 ) -> Search:
-    options = {
-        "num_trials": num_trials,
-        "minibatch": minibatch,
-        "minibatch_size": minibatch_size,
-        "minibatch_full_eval_steps": minibatch_full_eval_steps,
-    }
-    sampler = TpeSampler(space, seed, constant_liar=book.lookahead > 1)
-    return _trials(space, book, sampler, seed, options)
+    trials = default_num_trials(space) if num_trials is None else num_trials
+    _check_int("num_trials", trials)
+    _check_int("minibatch_size", minibatch_size)
+    _check_int("minibatch_full_eval_steps", minibatch_full_eval_steps)
+    settings = TrialSettings(
+        num_trials=trials,
+        minibatch=minibatch,
+        minibatch_size=minibatch_size,
+        minibatch_full_eval_steps=minibatch_full_eval_steps,
+    )
+    return TrialSearch(space, book, make_sampler(space, seed, book), settings, seed=seed)
 
 
-def _random(
-    space: Space,
-    book: Book,
-    *,
-    seed: int,
-    num_trials: int | None = None,
-    minibatch: bool = True,
-    minibatch_size: int = 35,
-    minibatch_full_eval_steps: int = 5,
-) -> Search:
-    options = {
-        "num_trials": num_trials,
-        "minibatch": minibatch,
-        "minibatch_size": minibatch_size,
-        "minibatch_full_eval_steps": minibatch_full_eval_steps,
-    }
-    return _trials(space, book, UniformSampler(space, seed), seed, options)
+def _tpe(space: Space, seed: int, book: Book) -> Sampler:
+    return TpeSampler(space, seed, constant_liar=book.lookahead > 1)
+
+
+def _uniform(space: Space, seed: int, book: Book) -> Sampler:
+    del book
+    return UniformSampler(space, seed)
 
 
 def _halving(space: Space, book: Book, *, seed: int, min_block: int = 8) -> Search:
@@ -158,7 +145,7 @@ def _bayes(space: Space, book: Book, *, seed: int, block_size: int = 8, patience
 
 _MAKERS: dict[str, Callable[..., Search]] = {
     "bayes": _bayes,
-    "tpe": _tpe,
-    "random": _random,
+    "tpe": functools.partial(_trials, _tpe),
+    "random": functools.partial(_trials, _uniform),
     "halving": _halving,
 }
