@@ -252,7 +252,7 @@ def import_engine() -> Any:
     # Threads that wait for work must not take the cores from the program that feeds them.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # They spin for less than a millisecond before that: a step's threads end at almost the same time.
-    # Measured (0.5B parameters, 2 idle cores): 0.58 s a call, 0.79 s without spinning, 0.62 s spinning always.
+    # Measured (0.5B parameters, 2 idle cores): 0.58 s a call, 0.79 s without, 0.62 s spinning always.
     os.environ.setdefault("GOMP_SPINCOUNT", "300000")
     try:
         import xllamacpp  # noqa: PLC0415 - an extra, and heavy
