@@ -26,7 +26,8 @@ def test_results_are_in_order(num_threads, count):
 def test_items_run_at_the_same_time():
     """As many items are under way at once as there are threads."""
     barrier = threading.Barrier(4)
-    parallel_map(lambda _: barrier.wait(10), range(4), num_threads=4)
+    places = parallel_map(lambda _: barrier.wait(10), range(4), num_threads=4)
+    assert sorted(places) == [0, 1, 2, 3]
 
 
 def test_one_thread_is_the_callers():

@@ -153,9 +153,11 @@ def test_inputs_that_do_not_fit_are_errors_when_strict(inputs, message):
 
 def test_the_type_of_inputs_need_not_be_checked():
     """With `warn_on_type_mismatch=False`; passages may stand for a text anyway."""
-    with context(lm=ScriptedLM(echo), strict=True):
+    lm = ScriptedLM(echo)
+    with context(lm=lm, strict=True):
         Predict("question: str -> answer")(question=["p1", "p2"])
         Predict("question -> answer")(question=3)
+    assert len(lm.calls) == 2
 
 
 def test_calls_are_traced_where_there_is_a_trace():

@@ -129,10 +129,11 @@ def test_every_waiting_call_gets_its_turn(events):
             else:
                 line.failed(probe=probe, retry_after_s=None)
                 line.pause()
+        return event
 
     async def scenario():
         clock = Clock()
         line = Line(clock)
-        await asyncio.wait_for(asyncio.gather(*(one(line, clock, event) for event in events)), 5)
+        return await asyncio.wait_for(asyncio.gather(*(one(line, clock, event) for event in events)), 5)
 
-    asyncio.run(scenario())
+    assert asyncio.run(scenario()) == events

@@ -164,16 +164,6 @@ class JSONAdapter(ChatAdapter):
                 ) from error
         return complete_or_raise("JSONAdapter", signature, completion, values)
 
-    def format_finetune_data(
-        self,
-        signature: type[Signature],
-        demos: Sequence[Mapping[str, Any]],
-        inputs: Mapping[str, Any],
-        outputs: Mapping[str, Any],
-    ) -> dict[str, list[Any]]:
-        """Return prompt and answer as one conversation in OpenAI's fine-tuning format."""
-        return super().format_finetune_data(signature, demos, inputs, outputs)
-
 
 def _json_value(info: FieldInfo, value: Any) -> Any:
     if isinstance(value, str):
