@@ -1,0 +1,178 @@
+"""One optimization in a process of its own: reads its orders from argv, prints one JSON line.
+
+The program, the data and the metric are the same for both libraries; only the import differs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import resource
+import sys
+import tempfile
+import threading
+import time
+from functools import wraps
+from typing import Any
+
+STAGES = {
+    "_bootstrap_fewshot_examples": "demos",
+    "_propose_instructions": "instructions",
+    "_optimize_prompt_parameters": "search",
+}
+"""DSPy's methods for the three stages."""
+
+
+def build(lib: Any, stages: int) -> Any:
+    """Return the program: one predictor, or three in a row."""
+
+    class One(lib.Module):
+        """One call."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.solve = lib.ChainOfThought("question -> answer")
+
+        def forward(self, question: str) -> Any:
+            """Answer."""
+            return self.solve(question=question)
+
+    class Three(lib.Module):
+        """Three calls, each with the answer of the one before."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.plan = lib.ChainOfThought("question -> plan")
+            self.notes = lib.ChainOfThought("question, plan -> notes")
+            self.solve = lib.ChainOfThought("question, notes -> answer")
+
+        def forward(self, question: str) -> Any:
+            """Plan, take notes, answer."""
+            plan = self.plan(question=question).plan
+            notes = self.notes(question=question, plan=plan).notes
+            return self.solve(question=question, notes=notes)
+
+    return One() if stages == 1 else Three()
+
+
+def examples(lib: Any, count: int, first: int, chars: int) -> list[Any]:
+    """Return sums, each question `chars` characters long at least."""
+    made = []
+    for i in range(first, first + count):
+        asked = f"What is {i} plus {3 * i + 7}?"
+        story = ("A clerk keeps the books of a small shop and is asked at noon. " * (chars // 60 + 1))[
+            : max(0, chars - len(asked) - 1)
+        ]
+        made.append(
+            lib.Example(question=f"{story} {asked}".strip(), answer=str(4 * i + 7)).with_inputs("question")
+        )
+    return made
+
+
+def right(example: Any, prediction: Any, trace: Any = None) -> bool:  # noqa: ARG001 - the form of a metric
+    """Whether the sum is right."""
+    return example.answer == prediction.answer
+
+
+def run(orders: dict[str, Any]) -> dict[str, Any]:
+    """Optimize as ordered and return what was measured."""
+    began = time.perf_counter()
+    lib = importlib.import_module(orders["lib"])
+    import_s = time.perf_counter() - began
+    ours = orders["lib"] == "mipro"
+    lm = lib.LM("openai/latency", api_base=orders["url"], api_key="none", num_retries=8)
+    lib.configure(lm=lm)
+    data = examples(lib, orders["train"] + orders["val"], 1, orders["chars"])
+    options: dict[str, Any] = {
+        "metric": right,
+        "num_threads": orders["threads"],
+        "seed": 9,
+        **orders["options"],
+    }
+    seconds: dict[str, float] = {}
+    optimizer = lib.MIPROv2(**options)
+    if not ours:
+        for method, stage in STAGES.items():
+            setattr(optimizer, method, _timed(getattr(optimizer, method), stage, seconds))
+    peak_threads = _Watch()
+    cpu, wall = time.process_time(), time.perf_counter()
+    best = optimizer.compile(
+        build(lib, orders["stages"]),
+        trainset=data[: orders["train"]],
+        valset=data[orders["train"] :],
+        **orders.get("compile", {}),
+    )
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    found: dict[str, Any] = {}
+    if ours:
+        result = best.optimization
+        seconds = dict(result.seconds)
+        found = {
+            "candidate": list(result.candidate),
+            "evaluations": sum(len(t.examples) for t in result.trials),
+        }
+    return {
+        "import_s": import_s,
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "seconds": seconds,
+        "memory_mb": _memory_mb(),
+        "threads": peak_threads.stop(),
+        **found,
+    }
+
+
+def _timed(method: Any, stage: str, seconds: dict[str, float]) -> Any:
+    @wraps(method)
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return method(*args, **kwargs)
+        finally:
+            seconds[stage] = time.perf_counter() - began
+
+    return timed
+
+
+class _Watch:
+    """Looks now and then how many threads there are."""
+
+    def __init__(self) -> None:
+        self._most = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.25):
+            self._most = max(self._most, threading.active_count())
+
+    def stop(self) -> int:
+        """Return the most threads seen."""
+        self._ended.set()
+        self._thread.join()
+        return self._most
+
+
+def _memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if sys.platform == "linux" else peak / 1024**2
+
+
+def main() -> None:
+    """Work in a folder of this run's own, so that no cache helps."""
+    with tempfile.TemporaryDirectory() as home:
+        for name in ("DSPY_CACHEDIR", "MIPRO_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+            os.environ[name] = home
+        os.chdir(home)
+        out = os.dup(1)
+        os.dup2(2, 1)  # what the libraries print is not the result
+        logging.disable(logging.CRITICAL)
+        measured = run(json.loads(sys.argv[1]))
+        os.write(out, (json.dumps(measured) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
