@@ -236,3 +236,140 @@ class TestOddRuns:
         with mipro.context(lm=lm, num_threads=1), pytest.raises(LMAuthError, match="wrong key"):
             optimize()
         assert len(lm.calls) == 1
+
+
+class TwoSteps(mipro.Module):
+    """Takes the fruit out of a sentence with one predictor and colours it with another."""
+
+    def __init__(self):
+        super().__init__()
+        self.pick = mipro.Predict("text -> fruit")
+        self.paint = mipro.Predict("fruit -> colour")
+
+    def forward(self, fruit):
+        """Colour the fruit."""
+        return self.paint(fruit=fruit)
+
+
+@pytest.mark.usefixtures("fruit_lm")
+class TestWhatMayChange:
+    """Guards and limits are arguments."""
+
+    def test_frozen_predictor_is_left_alone(self, optimize):
+        """It keeps its instruction and demos, and nothing is proposed for it."""
+        best = optimize(TwoSteps(), frozen=["pick"])
+        assert best.pick.dump_state() == TwoSteps().pick.dump_state()
+        assert "Name the colour" in best.paint.signature.instructions
+        assert [len(texts) for texts in best.optimization.instructions] == [1, 3]
+        assert {trial.candidate[:2] for trial in best.optimization.trials} == {(0, 0)}
+
+    def test_module_optimized_before_is_left_alone(self, optimize):
+        """What is marked as compiled, as in DSPy, has no variables; a change of it is another run."""
+
+        class Whole(mipro.Module):
+            def __init__(self, instruction="Pick it."):
+                super().__init__()
+                self.part = TwoSteps()
+                self.part.pick.signature = self.part.pick.signature.with_instructions(instruction)
+                self.part._compiled = True
+                self.paint = mipro.Predict("fruit -> colour")
+
+            def forward(self, fruit):
+                return self.paint(fruit=fruit)
+
+        best = optimize(Whole())
+        assert best.part.dump_state() == Whole().part.dump_state()
+        assert len(best.optimization.candidate) == 2
+        with pytest.raises(RunMismatchError, match=r"self\.part: predictor pick has changed"):
+            optimize(Whole("Pick another."))
+
+    def test_parts_to_keep_stay(self, optimize):
+        """`keep` and the bound on tokens hold for every instruction of the search."""
+        program = mipro.Predict(mipro.Signature("fruit -> colour", "Say the colour. Be kind."))
+        best = optimize(program, keep=["Be kind."], max_instruction_tokens=40)
+        assert all("Be kind." in text for text in best.optimization.instructions[0])
+        assert len(best.optimization.instructions[0]) == 3
+        short = optimize(program, max_instruction_tokens=4, run_dir="short")
+        assert short.optimization.instructions == (("Say the colour. Be kind.",),)
+
+    def test_demos_are_bounded_in_tokens(self, optimize):
+        """`max_demo_tokens` leaves room for one demo of five tokens."""
+        best = optimize(max_demo_tokens=9)
+        assert len(best.demos) == 1
+
+    def test_rounds_of_bootstrapping(self, optimize, fruit_lm):
+        """With `max_rounds` an example that failed is drawn afresh."""
+        optimize(max_bootstrapped_demos=2, max_labeled_demos=0, max_rounds=3)
+        assert {1, 2} <= {call["kwargs"].get("rollout_id") for call in fruit_lm.calls}
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"frozen": ["pick"]}, "frozen: was"),
+            ({"max_demo_tokens": 99}, "max_demo_tokens: was None, is 99"),
+            ({"max_rounds": 2}, "max_rounds: was 1, is 2"),
+            ({"max_instruction_tokens": 99}, "proposer"),
+            ({"keep": ["Given the fields"]}, "proposer"),
+        ],
+    )
+    def test_each_is_part_of_the_run(self, optimize, change, named):
+        """A run is not resumed with others."""
+        optimize(TwoSteps())
+        with pytest.raises(RunMismatchError, match=named):
+            optimize(TwoSteps(), **change)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"frozen": ["peel"]}, r"`frozen` must name predictors of the program, \['pick', 'paint'\]"),
+            ({"frozen": ["pick", "paint"]}, "at least one predictor must be left"),
+            ({"frozen": "pick"}, "`frozen` must be a list of texts"),
+            ({"keep": ["Be kind."]}, "every part of `keep` must stand in an instruction"),
+            ({"keep": [""]}, "`keep` must be a list of texts"),
+            ({"max_instruction_tokens": 0}, "`max_instruction_tokens` must be"),
+            ({"max_demo_tokens": -1}, "`max_demo_tokens` must be"),
+            ({"max_rounds": 0}, "`max_rounds` must be"),
+        ],
+    )
+    def test_refused_before_the_first_call(self, optimize, fruit_lm, arguments, message):
+        """What makes no sense is said; nothing is spent."""
+        with pytest.raises(UserError, match=message):
+            optimize(TwoSteps(), **arguments)
+        assert fruit_lm.calls == []
+
+
+class TestDataInSeveralSets:
+    """Examples that are in two of trainset, valset and testset."""
+
+    @pytest.fixture
+    def demos(self, monkeypatch):
+        """Return what every candidate's demos are, as texts."""
+        shown = set()
+        built = mipro.optimize._space.CandidateSpace.build
+
+        def build(space, candidate):
+            program = built(space, candidate)
+            shown.update(demo["fruit"] for p in program.predictors() for demo in p.demos)
+            return program
+
+        monkeypatch.setattr(mipro.optimize._space.CandidateSpace, "build", build)
+        return shown
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_no_demo_is_of_the_valset_or_testset(self, optimize, fruit, demos):
+        """Duplicates across the split are left out of the demos, and said."""
+        best = optimize(
+            trainset=fruit[:20], valset=fruit[10:50], compile_with={"testset": fruit[4:8] + fruit[60:]}
+        )
+        assert demos
+        assert demos <= {e.fruit for e in fruit[:4] + fruit[8:10]}
+        warnings = " ".join(best.optimization.warnings)
+        assert "10 inputs are in both `trainset` and `valset`; no demo is made of them" in warnings
+        assert "4 inputs are in both `trainset` and `testset`" in warnings
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_the_same_data_twice(self, optimize, fruit, demos):
+        """With nothing left for demos, instructions are optimized alone."""
+        best = optimize(trainset=fruit[:20], valset=fruit[:20])
+        assert demos == set()
+        assert "Name the colour" in best.signature.instructions

@@ -13,17 +13,30 @@ if TYPE_CHECKING:
     from mipro.example import Example
 
 
+def without_shared(examples: Sequence[Example], *others: Sequence[Example]) -> tuple[Example, ...]:
+    """Return the examples whose inputs none of the other data sets has."""
+    seen = {_inputs(e) for other in others for e in other}
+    return tuple(e for e in examples if _inputs(e) not in seen)
+
+
 def check_overlap(**sets: Sequence[Example]) -> tuple[str, ...]:
     """Return a warning for every two data sets that share inputs.
 
-    Shared inputs make an estimate too good: a demo or a proposal may give the answer away.
+    Shared inputs would make an estimate too good: a demo may give the answer away.
     """
-    inputs = {name: {canonical(dict(e.inputs())) for e in examples} for name, examples in sets.items()}
+    inputs = {name: set(map(_inputs, examples)) for name, examples in sets.items()}
     warnings = []
     for first, second in itertools.combinations(inputs, 2):
         shared = len(inputs[first] & inputs[second])
         if shared:
-            warnings.append(
-                f"{shared} inputs are in both `{first}` and `{second}`; scores measured on them are too good."
+            harm = (
+                "no demo is made of them"
+                if first == "trainset"
+                else "the score that is expected may be too good"
             )
+            warnings.append(f"{shared} inputs are in both `{first}` and `{second}`; {harm}.")
     return tuple(warnings)
+
+
+def _inputs(example: Example) -> str:
+    return canonical(dict(example.inputs()))

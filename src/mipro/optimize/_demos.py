@@ -17,7 +17,7 @@ from mipro.propose import token_estimate
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mipro.example import Example
     from mipro.modules import Module
@@ -36,7 +36,8 @@ class DemoSets:
     """The demo sets that the search chooses from."""
 
     sets: tuple[tuple[tuple[Any, ...], ...], ...]
-    """`sets[p][d]`: the demos of predictor p in set d; set 0 is the program's own."""
+    """`sets[p][d]`: the demos of predictor p in set d; set 0 is the program's own, and
+    the only one of a predictor that is frozen."""
     source: tuple[Kind, ...]
     """How each set came about."""
     grounding: tuple[tuple[Example, ...], ...]
@@ -90,6 +91,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
     num_threads: int = 1,
     rng: random.Random,
     max_demo_tokens: int | None = None,
+    frozen: Collection[int] = (),
     on_progress: OnProgress | None = None,
 ) -> DemoSets:
     """Collect demo sets for a program from its training data.
@@ -122,6 +124,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
         rng: Source of all draws; advanced in place.
         max_demo_tokens: Bound on the (estimated) tokens of one predictor's demos in a
             set; demos beyond it are left out, labelled ones first.
+        frozen: Places of predictors that keep their own demos.
         on_progress: Called after each run of the teacher with the number of runs done
             and the number known to be needed so far.
 
@@ -144,7 +147,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
     )
     ready = _ready_teacher(program, teacher, trainset, limits, rng)
     runs = TeacherRuns(ready, trainset, how, on_progress=on_progress)
-    collector = _Collector(program, trainset, runs, limits, rng)
+    collector = _Collector(program, trainset, runs, limits, rng, frozen)
     return collector.collect(count)
 
 
@@ -156,7 +159,9 @@ class _Collector:
         runs: TeacherRuns,
         limits: _Limits,
         rng: random.Random,
+        frozen: Collection[int],
     ) -> None:
+        self._frozen = frozen
         self._trainset = trainset
         self._runs = runs
         self._limits = limits
@@ -176,7 +181,10 @@ class _Collector:
         elif self._trainset:
             drawn += self._draw(count - 1)
         return DemoSets(
-            sets=tuple(tuple(demos[p] for _, demos in drawn) for p in range(len(self._own))),
+            sets=tuple(
+                tuple(demos[p] for _, demos in (drawn[:1] if p in self._frozen else drawn))
+                for p in range(len(self._own))
+            ),
             source=tuple(kind for kind, _ in drawn),
             grounding=self._grounding(),
             notes=tuple(self._notes(len(drawn), count, zero_shot=zero_shot)),
@@ -229,7 +237,10 @@ class _Collector:
         return _Plan(kind, Want(tuple(places), size), labelled, max_labeled)
 
     def _compose(self, plan: _Plan, indices: list[int]) -> tuple[tuple[Any, ...], ...]:
-        return tuple(self._compose_one(p, plan, indices) for p in range(len(self._own)))
+        return tuple(
+            own if p in self._frozen else self._compose_one(p, plan, indices)
+            for p, own in enumerate(self._own)
+        )
 
     def _compose_one(self, p: int, plan: _Plan, indices: list[int]) -> tuple[Any, ...]:
         demos: list[Any] = [demo for i in indices if (demo := self._bootstrapped(i, p)) is not None]

@@ -115,9 +115,9 @@ def estimate(job: Job) -> Estimate:
     task = job.task_lm or job.student.predictors()[0].lm
     run = _program_run(job)
     bootstraps = plan.zero_shot or plan.max_bootstrapped_demos > 0
-    train = len(plan.trainset)
+    train = len(plan.demo_pool) * job.max_rounds
     stages = [
-        _task_stage("demos", task, Range(1, train) if bootstraps else Range(0, 0), run),
+        _task_stage("demos", task, Range(min(1, train), train) if bootstraps else Range(0, 0), run),
         _proposals(job),
         _task_stage("search", task, Range(math.ceil(LEAST_SHARE * plan.evaluations), plan.evaluations), run),
     ]
@@ -184,7 +184,7 @@ def _task_stage(stage: str, lm: BaseLM, runs: Range, run: _ProgramRun) -> StageE
 
 
 def _proposals(job: Job) -> StageEstimate:
-    predictors = len(job.student.predictors())
+    predictors = len(job.student.predictors()) - len(job.frozen)
     wanted = predictors * (job.plan.num_instructions - 1)
     if not wanted:
         return _stage("instructions", job.prompt_lm, Range(0, 0), Usage(), Usage())

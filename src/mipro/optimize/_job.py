@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mipro.context import settings
 from mipro.runs import canonical, of_examples, of_metric, of_program, versions
 
 if TYPE_CHECKING:
@@ -36,7 +37,13 @@ class Job:
     search: str | Callable[..., Search]
     init_temperature: float
     proposer: Mapping[str, Any]
-    """What proposals are shown: the `..._aware` switches and `view_data_batch_size`."""
+    """What proposals are shown and must be: arguments of `propose_instructions` by name."""
+    max_rounds: int
+    """Runs of the teacher for each training example at most."""
+    max_demo_tokens: int | None
+    """Bound on the tokens of one predictor's demos."""
+    frozen: frozenset[int]
+    """Places of the predictors that are left as they are."""
     max_errors: int
     num_threads: int
     warnings: tuple[str, ...]
@@ -75,13 +82,35 @@ def facts(job: Job) -> dict[str, str]:
         "search": job.search if isinstance(job.search, str) else of_metric(job.search),
         "init_temperature": str(job.init_temperature),
         "proposer": canonical(job.proposer),
+        "max_rounds": str(job.max_rounds),
+        "max_demo_tokens": str(job.max_demo_tokens),
+        "frozen": canonical(sorted(job.frozen)),
         "mipro": versions()["mipro"],
         **{name: str(getattr(plan, name)) for name in _SIZES},
         **of_program(job.student),
+        **_finished_parts(job.student),
+        "adapter": _adapter(),
     }
     if job.teacher is not None:
         identity |= {f"teacher {name}": value for name, value in of_program(job.teacher).items()}
     return identity
+
+
+def _finished_parts(program: Module) -> dict[str, str]:
+    """Return what identifies the modules of a program that were optimized before and stay as they are."""
+    parts: dict[str, str] = {}
+    for name, module in program.named_sub_modules():
+        if module is not program and module._compiled:  # noqa: SLF001 - DSPy's mark of an optimised program
+            parts |= {f"{name}: {part}": value for part, value in of_program(module).items()}
+    return parts
+
+
+def _adapter() -> str:
+    adapter = settings.adapter
+    if adapter is None:
+        return "default"
+    plain = {name: value for name, value in vars(adapter).items() if isinstance(value, (str, int, float))}
+    return f"{type(adapter).__qualname__} {canonical(plain)}"
 
 
 def _model(lm: BaseLM) -> str:

@@ -18,10 +18,13 @@ from mipro.optimize._settings import (
     AutoMode,
     Sizes,
     check_auto,
+    check_kept,
+    check_names,
     check_not_negative,
     check_positive,
     check_search,
     make_plan,
+    places_of,
     resolve_models,
 )
 from mipro.optimize._space import CandidateSpace
@@ -76,6 +79,11 @@ class MIPROv2:
         patience_s: Seconds to wait for a model that answers nothing before the run stops; 60 at
             most where it has not answered yet.
         callbacks: Called with every `Progress`, in place of the progress bars.
+        keep: Parts of the program's instructions that must stay in every proposal, word for word.
+        max_instruction_tokens: Tokens of a proposed instruction at most, estimated.
+        max_demo_tokens: Tokens of one predictor's demos at most, estimated.
+        max_rounds: Runs of the teacher for each training example at most, each a fresh draw.
+        frozen: Names of predictors, as in `named_predictors()`, that are left as they are.
 
     Raises:
         UserError: An argument makes no sense.
@@ -109,6 +117,11 @@ class MIPROv2:
         resume: Literal[True, "fresh"] = True,
         patience_s: int = 300,
         callbacks: Sequence[Callable[[Progress], None]] = (),
+        keep: Sequence[str] = (),
+        max_instruction_tokens: int | None = None,
+        max_demo_tokens: int | None = None,
+        max_rounds: int = 1,
+        frozen: Sequence[str] = (),
     ) -> None:
         if not callable(metric):
             raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
@@ -120,7 +133,13 @@ class MIPROv2:
             max_labeled_demos=max_labeled_demos,
             max_errors=max_errors,
         )
-        check_positive(patience_s=patience_s)
+        check_positive(
+            patience_s=patience_s,
+            max_instruction_tokens=max_instruction_tokens,
+            max_demo_tokens=max_demo_tokens,
+            max_rounds=max_rounds,
+        )
+        check_names(keep=keep, frozen=frozen)
         self.metric = metric
         self.prompt_model = prompt_model
         self.task_model = task_model
@@ -143,6 +162,11 @@ class MIPROv2:
         self.resume = resume
         self.patience_s = patience_s
         self.callbacks = tuple(callbacks)
+        self.keep = tuple(keep)
+        self.max_instruction_tokens = max_instruction_tokens
+        self.max_demo_tokens = max_demo_tokens
+        self.max_rounds = max_rounds
+        self.frozen = tuple(frozen)
 
     def get_params(self) -> dict[str, Any]:
         """Return the optimizer's arguments by name."""
@@ -286,7 +310,9 @@ class MIPROv2:
                 f"{type(student).__name__} holds none; assign them to attributes in `__init__`."
             )
         trainset, valset, testset = data
-        plan = make_plan(sizes, predictors, trainset=trainset, valset=valset, testset=testset)
+        frozen = places_of(student, self.frozen)
+        check_kept(student, self.keep)
+        plan = make_plan(sizes, predictors - len(frozen), trainset=trainset, valset=valset, testset=testset)
         proposer = proposer or {}
         check_positive(view_data_batch_size=proposer.get("view_data_batch_size"))
         prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model, self.budget)
@@ -301,7 +327,14 @@ class MIPROv2:
             teacher_settings=self.teacher_settings,
             search=self.search,
             init_temperature=self.init_temperature,
-            proposer=proposer,
+            proposer={
+                **proposer,
+                "keep": self.keep,
+                "max_instruction_tokens": self.max_instruction_tokens,
+            },
+            max_rounds=self.max_rounds,
+            max_demo_tokens=self.max_demo_tokens,
+            frozen=frozen,
             max_errors=_first(self.max_errors, settings.max_errors),
             num_threads=_first(self.num_threads, settings.num_threads),
             warnings=check_overlap(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),

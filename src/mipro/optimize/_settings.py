@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from types import MappingProxyType
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from mipro.context import settings
 from mipro.errors import UserError
 from mipro.lm import BaseLM, Usage
+from mipro.optimize._data import without_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from mipro.example import Example
     from mipro.modules import Module
@@ -52,6 +54,9 @@ class Plan:
     trainset: tuple[Example, ...]
     valset: tuple[Example, ...]
     testset: tuple[Example, ...]
+    demo_pool: tuple[Example, ...]
+    """The trainset without inputs that the valset or the testset has too: what demos are made
+    of, and what a candidate is run on to see its mistakes."""
     num_instructions: int
     """Instructions per predictor, the original included."""
     num_demo_sets: int
@@ -135,6 +140,7 @@ def make_plan(
         trainset=train,
         valset=val,
         testset=tuple(testset or ()),
+        demo_pool=without_shared(train, val, testset or ()),
         # With demos in play, half the proposals: the budget is better spent on demos (dspy.MIPROv2).
         num_instructions=candidates if zero_shot or by_user else candidates // 2,
         num_demo_sets=1 if zero_shot else candidates,
@@ -218,6 +224,42 @@ def _check_whole(least: int, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise UserError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
+
+
+def check_names(**values: Any) -> None:
+    """Refuse what is not a list of texts that are not empty."""
+    for name, value in values.items():
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        if not listed or not all(isinstance(text, str) and text for text in value):
+            raise UserError(f"`{name}` must be a list of texts, none of them empty, but got {value!r}.")
+
+
+def check_kept(program: Module, keep: Sequence[str]) -> None:
+    """Refuse parts to keep that no instruction of the program has."""
+    instructions = [predictor.signature.instructions for predictor in program.predictors()]
+    for part in keep:
+        if not any(part in text for text in instructions):
+            raise UserError(
+                f"every part of `keep` must stand in an instruction of the program, word for word, but "
+                f"{part!r} is in none of {instructions}."
+            )
+
+
+def places_of(program: Module, frozen: Sequence[str]) -> frozenset[int]:
+    """Return the places of the predictors called `frozen` among all predictors.
+
+    Raises:
+        UserError: There is no such predictor, or none would be left to optimize.
+    """
+    names = [name for name, _ in program.named_predictors()]
+    unknown = [name for name in frozen if name not in names]
+    if unknown:
+        raise UserError(f"`frozen` must name predictors of the program, {names}, but got {unknown}.")
+    if len(set(frozen)) == len(names):
+        raise UserError(
+            f"at least one predictor must be left to optimize, but all of {names} are in `frozen`."
+        )
+    return frozenset(names.index(name) for name in frozen)
 
 
 def check_search(search: object) -> None:

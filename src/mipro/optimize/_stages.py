@@ -40,7 +40,7 @@ def collect(job: Job, run: Run, report: Reporter) -> DemoSets:
     with run.stage("demos"):
         return collect_demos(
             job.student,
-            plan.trainset,
+            plan.demo_pool,
             metric=job.metric,
             count=plan.num_demo_sets,
             max_bootstrapped=plan.max_bootstrapped_demos,
@@ -48,6 +48,9 @@ def collect(job: Job, run: Run, report: Reporter) -> DemoSets:
             metric_threshold=job.metric_threshold,
             teacher=job.teacher,
             teacher_settings=job.teacher_settings,
+            max_rounds=job.max_rounds,
+            max_demo_tokens=job.max_demo_tokens,
+            frozen=job.frozen,
             max_errors=job.max_errors,
             num_threads=job.num_threads,
             rng=plan.stream("demos"),
@@ -67,6 +70,7 @@ def propose(job: Job, run: Run, report: Reporter, demo_sets: DemoSets) -> Propos
             rng=job.plan.stream("proposals"),
             init_temperature=job.init_temperature,
             num_threads=job.num_threads,
+            frozen=job.frozen,
             on_progress=report.of("instructions"),
             **job.proposer,
         )

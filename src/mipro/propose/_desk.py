@@ -145,6 +145,8 @@ class Desk:
         )
 
     def _slots(self, p: int, num_taken: int, rng: random.Random) -> list[_Slot]:
+        if p in self._how.frozen:
+            return []
         count = max(self._how.count - num_taken - self._states_labels_for_free(p, num_taken), 0)
         stated = bool(self._grounding.label_sentence(p))
         tips = draw_tips(count, rng, use=self._how.tip_aware)
@@ -161,6 +163,8 @@ class Desk:
 
     def _states_labels_for_free(self, p: int, num_taken: int) -> bool:
         """Whether the original with the labels is a proposal: in the first round, if there is room."""
+        if p in self._how.frozen:
+            return False
         original = self._predictors[p].signature.instructions
         sentence = self._grounding.label_sentence(p)
         has_room = self._how.count > 2  # noqa: PLR2004 - beside the original and one proposal
@@ -267,7 +271,7 @@ class Desk:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self._refusals.items()))
             notes.append(f"answers of the prompt model that could not be used: {reasons}.")
         for p, texts in enumerate(instructions):
-            if len(texts) < self._how.count:
+            if p not in self._how.frozen and len(texts) < self._how.count:
                 only = "only the original instruction" if len(texts) == 1 else f"{len(texts)} instructions"
                 notes.append(
                     f"predictor {p} has {only} instead of {self._how.count}: "

@@ -21,7 +21,7 @@ from mipro.propose._text import clip, show_example, show_examples
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mipro.example import Example
     from mipro.modules import Module
@@ -47,7 +47,7 @@ class Grounding:
     modules: tuple[str, ...] = ()
     """The call of each predictor, such as "Predict(question) -> answer"."""
     roles: tuple[str, ...] = ()
-    """What a model says about the role of each predictor, "" where there is only one."""
+    """What a model says about the role of each predictor; "" for a frozen one, or the only one."""
     facts: tuple[tuple[FieldFacts, ...], ...] = ()
     """For each predictor what the training data show of its outputs."""
     notes: tuple[str, ...] = ()
@@ -75,9 +75,9 @@ def ground(
     asker: Asker,
     *,
     rng: random.Random,
-    view_size: int,
-    data_aware: bool = True,
+    view_size: int | None,
     program_aware: bool = True,
+    frozen: Collection[int] = (),
 ) -> Grounding:
     """Find out about data and program: views and description at once, then what needs them.
 
@@ -87,12 +87,12 @@ def ground(
         corpus: Their text; an observation that copies it is not used.
         asker: Asks the prompt model.
         rng: Source of the views; advanced in place.
-        view_size: Training examples per view.
-        data_aware: Whether to look at the data.
+        view_size: Training examples per view; None to leave the data aside.
         program_aware: Whether to look at the program.
+        frozen: Places of predictors that nothing is proposed for, whose role need not be known.
     """
     max_views = 1 if asker.is_local else _MAX_VIEWS
-    views = _views(trainset, view_size, rng)[:max_views] if data_aware else []
+    views = _views(trainset, view_size, rng)[:max_views] if view_size else []
     predictors = program.predictors()
     code = _code(program, len(predictors)) if program_aware else ""
     questions = [Question(DescribeData, {"examples": view}, worked=WORKED_DESCRIPTIONS) for view in views]
@@ -106,20 +106,21 @@ def ground(
     description = first[-1] if code else ""
 
     modules = tuple(call_form(predictor) for predictor in predictors)
-    questions = _role_questions(program, description, modules) if code and len(predictors) > 1 else []
-    num_roles = len(questions)
+    asked = [p for p in range(len(predictors)) if p not in frozen] if code and len(predictors) > 1 else []
+    questions = _role_questions(program, description, modules, asked)
     if len(observations) > 1:
         listed = "\n".join(f"- {text}" for text in observations)
         questions.append(Question(MergeObservations, {"observations": listed}))
     second = [clip(answer.text.strip(), _DESCRIPTION_TOKENS) for answer in asker.ask(questions)]
-    merged = [text for text in second[num_roles:] if text and not copies.find_copied(text)]
+    merged = [text for text in second[len(asked) :] if text and not copies.find_copied(text)]
+    roles = dict(zip(asked, second, strict=False))
     summary = next(iter([*merged, *observations]), "")
     return Grounding(
         summary=summary,
         program_description=description,
         modules=modules if program_aware else ("",) * len(modules),
-        roles=tuple(second[:num_roles]) if num_roles else ("",) * len(modules),
-        facts=tuple(_facts(predictor, trainset) if data_aware else () for predictor in predictors),
+        roles=tuple(roles.get(p, "") for p in range(len(modules))),
+        facts=tuple(_facts(predictor, trainset) if view_size else () for predictor in predictors),
         notes=_notes(views, summary, code, description),
     )
 
@@ -158,7 +159,9 @@ def _code(program: Module, num_predictors: int) -> str:
     return f"{text}\n\nIts calls:\n{calls}" if text else calls
 
 
-def _role_questions(program: Module, description: str, modules: Sequence[str]) -> list[Question]:
+def _role_questions(
+    program: Module, description: str, modules: Sequence[str], asked: Sequence[int]
+) -> list[Question]:
     calls = structure(program, _STRUCTURE_TOKENS)
     names = [name for name, _ in program.named_predictors()]
     return [
@@ -167,10 +170,10 @@ def _role_questions(program: Module, description: str, modules: Sequence[str]) -
             {
                 "program_description": description or "not known",
                 "program_code": calls,
-                "module": f"{name}: {module}",
+                "module": f"{names[p]}: {modules[p]}",
             },
         )
-        for name, module in zip(names, modules, strict=True)
+        for p in asked
     ]
 
 

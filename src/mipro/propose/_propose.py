@@ -15,7 +15,7 @@ from mipro.propose._signatures import worked_texts
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mipro.example import Example
     from mipro.lm import BaseLM
@@ -39,6 +39,7 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     num_threads: int = 1,
     keep: Sequence[str] = (),
     max_instruction_tokens: int | None = None,
+    frozen: Collection[int] = (),
     history: Sequence[ScoredInstruction] = (),
     on_progress: OnProgress | None = None,
 ) -> Proposals:
@@ -65,6 +66,7 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
         num_threads: Calls under way at the same time; does not change the result.
         keep: Parts of the original instructions that must stay, word for word.
         max_instruction_tokens: Bound on the (estimated) tokens of an instruction.
+        frozen: Places of predictors that keep their instruction.
         history: Instructions tried before.
         on_progress: Called after each call with the number of calls made and the number
             known to be needed so far.
@@ -81,7 +83,13 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
         Opsahl-Ong et al., 2024, arXiv:2406.11695.
     """
     how = ProposalSettings(
-        count, init_temperature, tip_aware, fewshot_aware, tuple(keep), max_instruction_tokens
+        count,
+        init_temperature,
+        tip_aware,
+        fewshot_aware,
+        tuple(keep),
+        max_instruction_tokens,
+        frozenset(frozen),
     )
     originals = Proposals.original(program)
     if count <= 1:
@@ -94,9 +102,9 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
         corpus,
         asker,
         rng=rng,
-        view_size=view_data_batch_size,
-        data_aware=data_aware,
+        view_size=view_data_batch_size if data_aware else None,
         program_aware=program_aware,
+        frozen=how.frozen,
     )
     demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals.instructions)
     desk = Desk(program, corpus, grounding, how, demos=demos, history=history)

@@ -57,6 +57,8 @@ class ProposalSettings:
     """Parts of the original instructions that must stay, word for word."""
     max_instruction_tokens: int | None = None
     """Bound on the (estimated) tokens of an instruction."""
+    frozen: frozenset[int] = frozenset()
+    """Places of predictors that keep their instruction."""
 
 
 @dataclass(frozen=True, slots=True)
