@@ -1,104 +1,175 @@
 """Kill a run at random instants and start it again: is the program the same, what is paid twice?
 
-    python benchmarks/kill.py [--kills 50] [--threads 1 32] [--search bayes]
+    python benchmarks/kill.py [--kills 50] [--threads 1 32] [--search bayes tpe]
 
-A run is killed (SIGKILL) at random counts of requests and at random times, over all stages, by turns.
-Printed: how many endings were byte-identical to the uninterrupted run's, and how many calls were
-paid twice against the calls in flight at the kills, both as the server counted them.
+A run is killed (SIGKILL) up to five times and then left to end. Kills fall by turns on a stage drawn
+at random, within it on any of its requests, and on an instant drawn over the whole time of a start:
+loading, replay and search. The server answers after a random time, so in any order. Printed: how many
+endings were byte-identical to the uninterrupted run's; kills by stage; and calls paid twice, as the
+server counted them, against the calls in flight at the kills, as the killed process itself had noted
+them in a mapped file (sent, and no answer in the caller's hands yet).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import mipro
+from mipro.errors import StateError
+from mipro.runs import STAGE_BEGAN
+from mipro.testing.kills import Tally
 from mipro.testing.server import OpenAIServer
 from mipro.testing.sums import answer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SCRIPT = Path(__file__).parent.parent / "tests" / "runs" / "scripts" / "optimize_sums.py"
-LATENCY_S = 0.01
-POLL_S = 0.002
-LOOKS_BACK = 5
+LATENCY_S, LATENCY_SIGMA = 0.02, 1.0
+"""Median and spread of the time to answer: the slowest of 200 takes 15 times as long as the median."""
+POLL_S = 0.001
+MAX_KILLS_OF_A_RUN = 5
+
+
+class Bill:
+    """Answers, and counts how often each request was paid."""
+
+    def __init__(self) -> None:
+        self.paid: Counter[str] = Counter()
+
+    def answer(self, request: dict[str, Any]) -> Any:
+        """Answer one request."""
+        self.paid[json.dumps(request, sort_keys=True)] += 1
+        return answer(request)
 
 
 class Trial:
     """One run in a folder of its own, killed again and again."""
 
-    def __init__(self, server: OpenAIServer, folder: Path, threads: int, search: str) -> None:
-        self.server = server
+    def __init__(self, url: str, folder: Path, threads: int, search: str) -> None:
+        self.folder = folder
         self.output = folder / "program.json"
-        self.command = [sys.executable, str(SCRIPT), server.url, str(folder / "run"), str(self.output)]
-        self.command += [str(threads), search]
+        self.tally = folder / "tally"
+        self.command = [sys.executable, str(SCRIPT), url, str(folder / "run"), str(self.output)]
+        self.command += [str(threads), search, str(self.tally)]
         self.in_flight = 0
 
-    def start(self, *, after_requests: int | None = None, after_s: float | None = None) -> bool:
-        """Start the script and kill it after so many requests or seconds; tell whether it ended first."""
-        began_s, before = time.monotonic(), self.server.count
+    def start(self, is_time: Callable[[float], bool] = lambda _: False) -> bool:
+        """Start the script and kill it when it is time; tell whether it ended before."""
+        self.tally.unlink(missing_ok=True)
+        began_s = time.monotonic()
         with subprocess.Popen(self.command, stderr=subprocess.PIPE) as process:
-            looks = deque([self.server.answered], maxlen=LOOKS_BACK)
             while process.poll() is None:
-                late = after_s is not None and time.monotonic() - began_s >= after_s
-                if late or (after_requests is not None and self.server.count - before >= after_requests):
+                if is_time(time.monotonic() - began_s):
                     process.send_signal(signal.SIGKILL)
                     break
-                looks.append(self.server.answered)
                 time.sleep(POLL_S)
             _, errors = process.communicate()
         if process.returncode == 0:
             return True
         if process.returncode != -signal.SIGKILL:
             raise RuntimeError(errors.decode(errors="replace"))
-        # What has no answer yet, and what was answered within the last poll or so and not yet kept.
-        # From the client's side a call is in flight until its answer is in the ledger, which takes
-        # some milliseconds on a busy machine: so those without an answer shortly before the kill.
-        self.in_flight += self.server.count - looks[0]
-        time.sleep(2 * LATENCY_S)
+        tally = Tally(self.tally)
+        self.in_flight += tally.in_flight
+        tally.close()
         return False
+
+    def stage(self) -> str:
+        """Return the stage that the run was in."""
+        try:
+            with mipro.runs.open(str(self.folder / "run")) as run:
+                began = [
+                    json.loads(event.data)["stage"] for event in run.events() if event.kind == STAGE_BEGAN
+                ]
+        except StateError:
+            return "start"
+        return began[-1] if began else "start"
 
 
 def measure(threads: int, kills: int, search: str, rng: random.Random) -> None:
     """Print the figures for one number of threads."""
-    with tempfile.TemporaryDirectory() as place, OpenAIServer(answer, latency_s=LATENCY_S) as server:
-        whole = Trial(server, _folder(place, "whole"), threads, search)
+    bill = Bill()
+    server = OpenAIServer(bill.answer, latency_s=LATENCY_S, latency_sigma=LATENCY_SIGMA)
+    name = f"{search}, {threads} threads"
+    with tempfile.TemporaryDirectory() as place, server:
+        whole = Trial(server.url, _folder(place, "whole"), threads, search)
         began_s = time.monotonic()
         whole.start()
-        seconds, requests = time.monotonic() - began_s, server.count
-        expected = whole.output.read_bytes()
-        print(f"threads {threads}: uninterrupted, {requests} requests in {seconds:.1f} s", flush=True)
-        done = identical = runs = twice = in_flight = 0
+        seconds = time.monotonic() - began_s
+        expected, requests = whole.output.read_bytes(), dict(bill.paid)
+        stages = _stages(whole.folder / "run")
+        print(f"{name}: uninterrupted, {stages} requests in {seconds:.1f} s", flush=True)
+        done = runs = identical = foreign = twice = in_flight = exceeded = 0
+        by_stage: Counter[str] = Counter()
         while done < kills:
             runs += 1
-            server.reset()
-            trial = Trial(server, _folder(place, f"run{runs}"), threads, search)
-            # About five kills in a run; by request and by time in turn.
-            step = requests // 5
-            while done < kills:
-                if done % 2:
-                    ended = trial.start(after_requests=rng.randint(1, 2 * step))
-                else:
-                    ended = trial.start(after_s=rng.uniform(0.1, 0.6) * seconds)
-                if ended:
+            bill.paid.clear()
+            trial = Trial(server.url, _folder(place, f"run{runs}"), threads, search)
+            for instant in _instants(rng, min(rng.randint(1, MAX_KILLS_OF_A_RUN), kills - done), stages):
+                late = rng.uniform(0.0, seconds) if rng.random() < 0.4 else None
+                if trial.start(_condition(bill, late, instant, rng.uniform(0.0, 2 * LATENCY_S))):
                     break
                 done += 1
+                by_stage[trial.stage()] += 1
             trial.output.exists() or trial.start()
             identical += trial.output.read_bytes() == expected
-            twice += server.count - requests
+            foreign += len(bill.paid.keys() ^ requests.keys())
+            paid_twice = sum(bill.paid.values()) - len(bill.paid)
+            twice += paid_twice
             in_flight += trial.in_flight
-            print(
-                f"  {done} kills, {runs} runs, {identical} identical, {twice}/{in_flight} twice", flush=True
-            )
+            exceeded += paid_twice > trial.in_flight
         print(
-            f"threads {threads}: {done} kills in {runs} runs, {identical} of {runs} endings byte-identical; "
-            f"{twice} calls paid twice, {in_flight} in flight at the kills",
+            f"{name}: {done} kills {dict(by_stage)} in {runs} runs; {identical} of {runs} endings "
+            f"byte-identical; {foreign} calls that the uninterrupted run did not make, or did not miss; "
+            f"{twice} calls paid twice, {in_flight} in flight at the kills; more twice than in flight "
+            f"in {exceeded} runs; {time.monotonic() - began_s:.0f} s",
             flush=True,
         )
+
+
+def _instants(rng: random.Random, count: int, stages: dict[str, int]) -> list[int]:
+    """Draw counts of distinct requests, ascending: a stage, then any of its requests."""
+    first = dict(zip(stages, [0, *_running(stages.values())], strict=False))
+    drawn = [rng.choice(list(stages)) for _ in range(count)]
+    return sorted(first[stage] + rng.randint(1, stages[stage]) for stage in drawn)
+
+
+def _running(counts: Any) -> list[int]:
+    total, sums = 0, []
+    for count in counts:
+        total += count
+        sums.append(total)
+    return sums
+
+
+def _condition(bill: Bill, late_s: float | None, requests: int, delay_s: float) -> Callable[[float], bool]:
+    """Return when to kill: after so many seconds, or a moment after so many distinct requests."""
+    reached: list[float] = []
+
+    def is_time(elapsed_s: float) -> bool:
+        if late_s is not None:
+            return elapsed_s >= late_s
+        if not reached and len(bill.paid) >= requests:
+            reached.append(elapsed_s)
+        return bool(reached) and elapsed_s >= reached[0] + delay_s
+
+    return is_time
+
+
+def _stages(run_dir: Path) -> dict[str, int]:
+    with mipro.runs.open(str(run_dir)) as run:
+        calls = {spent.stage: spent.calls for spent in run.spent()}
+    return {stage: calls[stage] for stage in ("demos", "instructions", "search")}
 
 
 def _folder(place: str, name: str) -> Path:
@@ -112,12 +183,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--search", default="bayes")
+    parser.add_argument("--search", nargs="+", default=["bayes", "tpe"])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng = random.Random(arguments.seed)
-    for threads in arguments.threads:
-        measure(threads, arguments.kills, arguments.search, rng)
+    for search in arguments.search:
+        for threads in arguments.threads:
+            measure(threads, arguments.kills, search, random.Random(arguments.seed))
 
 
 if __name__ == "__main__":

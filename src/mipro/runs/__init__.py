@@ -8,6 +8,7 @@ from mipro.runs._place import choose_run_dir
 from mipro.runs._reading import RecordedRun, open  # noqa: A004 - mipro.runs.open
 from mipro.runs._records import (
     SENT,
+    STAGE_BEGAN,
     CallRecord,
     DecisionRecord,
     EvaluationRecord,
@@ -21,6 +22,7 @@ from mipro.runs._store import SQLStore, Store
 
 __all__ = [
     "SENT",
+    "STAGE_BEGAN",
     "Budget",
     "CallRecord",
     "DecisionRecord",
