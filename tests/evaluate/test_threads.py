@@ -12,6 +12,7 @@ import pytest
 from mipro import context, settings
 from mipro.errors import BudgetExhausted, UserError
 from mipro.evaluate import parallel_map
+from mipro.evaluate._threads import parallel_grow
 
 THREADS = [1, 2, 8]
 
@@ -165,3 +166,48 @@ def test_number_of_threads_must_be_positive():
     """Zero threads are refused."""
     with pytest.raises(UserError, match="at least 1, but got 0"):
         parallel_map(str, [1], num_threads=0)
+
+
+@pytest.mark.parametrize("num_threads", THREADS)
+def test_work_may_grow(num_threads):
+    """What a result asks for is done too, once."""
+    done = []
+
+    def halves(item, result):
+        done.append((item, result))
+        return [item // 2] if item > 1 else []
+
+    parallel_grow(str, [8, 5], num_threads=num_threads, on_done=halves)
+    assert sorted(done) == [(n, str(n)) for n in (1, 1, 2, 2, 4, 5, 8)]
+
+
+def test_growing_work_does_not_wait_for_the_slowest():
+    """An item that takes long holds up nothing that does not need it."""
+    chain_is_through = threading.Event()
+
+    def item(number):
+        if number < 0:
+            assert chain_is_through.wait(10)
+        return number
+
+    def next_of(number, _):
+        if number == 5:
+            chain_is_through.set()
+        return [number + 1] if 0 <= number < 5 else []
+
+    parallel_grow(item, [-1, 0], num_threads=2, on_done=next_of)
+
+
+@pytest.mark.parametrize("num_threads", THREADS)
+def test_growing_work_stops_at_an_exception(num_threads):
+    """What raises, be it the item or its taker, ends the growth."""
+
+    def taker(number, _):
+        if number == 3:
+            raise ValueError("enough")
+        return [number + 1]
+
+    with pytest.raises(ValueError, match="enough"):
+        parallel_grow(str, [0], num_threads=num_threads, on_done=taker)
+    with pytest.raises(ZeroDivisionError):
+        parallel_grow(lambda n: 1 // (2 - n), [0], num_threads=num_threads, on_done=lambda n, _: [n + 1])

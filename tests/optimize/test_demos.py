@@ -1,6 +1,7 @@
 """Stage 1: demo sets."""
 
 import random
+import threading
 
 import pytest
 
@@ -200,6 +201,22 @@ def test_a_teacher_that_always_fails_leaves_labelled_demos():
     assert set(demo_sets.source[1:]) == {"labelled"}
     assert any("no demo could be bootstrapped" in note for note in demo_sets.notes)
     assert demo_sets.grounding[0] == tuple(TRAIN)
+
+
+def test_a_slow_run_holds_up_no_other():
+    """What a failure makes necessary is run while others are still under way."""
+    ninth_is_asked = threading.Event()
+
+    def answer(messages):
+        number = _number_asked(messages)
+        if number == 0:
+            assert ninth_is_asked.wait(10)
+        if number == 9:
+            ninth_is_asked.set()
+        return {"answer": f"a{number}" if number in {0, 1, 9} else "wrong"}
+
+    demo_sets = _collect(lm=ScriptedLM(answer), num_threads=4, count=3)
+    assert [demo["question"] for demo in demo_sets.sets[0][2] if _is_bootstrapped(demo)] == ["q0", "q1", "q9"]
 
 
 def test_a_hopeless_teacher_is_given_up():

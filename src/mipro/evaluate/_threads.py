@@ -1,4 +1,4 @@
-"""Doing the same for many items in threads, in order, stopping at once when told to."""
+"""Doing the same for many items in threads, stopping at once when told to."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import contextvars
 import os
 import queue
 import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -59,23 +58,65 @@ def parallel_map(
     if threads <= 1:
         return _in_this_thread(fn, items, on_done)
     work = _Work(fn, items)
+    _carry_out(work, threads, on_done)
+    return [work.results[index] for index in range(len(items))]
+
+
+def parallel_grow(
+    fn: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    num_threads: int | None,
+    on_done: Callable[[T, R], Iterable[T]],
+) -> None:
+    """Do `items` and what `on_done` adds to them, without waiting for the slowest in between.
+
+    Args:
+        fn: As for `parallel_map`.
+        items: The first items.
+        num_threads: Items under way at once; the number of `settings.num_threads` if None.
+        on_done: Called in the caller's thread with item and result, as results come; returns
+            further items.
+
+    Raises:
+        BaseException: As for `parallel_map`.
+        UserError: `num_threads` is less than 1.
+    """
+    threads = _checked(num_threads)
+    todo = list(items)
+    if threads == 1:
+        for item in todo:
+            todo.extend(on_done(item, contextvars.copy_context().run(fn, item)))
+        return
+    if not todo:
+        return
+    work = _Work(fn, todo)
+
+    def grow(index: int, result: R) -> None:
+        more = list(on_done(todo[index], result))
+        todo.extend(more)
+        work.add(more)
+
+    _carry_out(work, threads, grow)
+
+
+def _carry_out(work: _Work, threads: int, on_done: Callable[[int, Any], None] | None) -> None:
     pool = _borrow(threads)
     for _ in range(threads):
         pool.submit(work.drain)
     try:
         work.wait(threads, on_done)
     except KeyboardInterrupt:
-        work.stop()
+        work.stop(threads)
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     except BaseException:
-        work.stop()
+        work.stop(threads)
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     _give_back(pool, threads)
     if work.error is not None:
         raise work.error
-    return [work.results[index] for index in range(len(items))]
 
 
 def _checked(num_threads: int | None) -> int:
@@ -100,48 +141,66 @@ def _in_this_thread(
 
 
 class _Work:
-    """The items of one call; each thread takes the next until none is left."""
+    """The items of one call; each thread takes the next until there will be no more."""
 
-    def __init__(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> None:
+    def __init__(self, fn: Callable[[Any], Any], items: Iterable[Any]) -> None:
         self.results: dict[int, Any] = {}
         self.error: BaseException | None = None
         self._fn = fn
         self._context = contextvars.copy_context()
-        self._pending = deque(enumerate(items))
+        self._todo: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
         self._news: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._added = 0
+        self._stopped = False
+        self.add(items)
+
+    def add(self, items: Iterable[Any]) -> None:
+        """Take in further items; in the caller's thread only."""
+        for item in items:
+            self._todo.put((self._added, item))
+            self._added += 1
 
     def drain(self) -> None:
-        """Do items until none is left, then report that this thread is through."""
+        """Do items until there will be no more, then report that this thread is through."""
         try:
-            while True:
-                try:
-                    index, item = self._pending.popleft()
-                except IndexError:
-                    return
+            while (task := self._todo.get()) is not None and not self._stopped:
+                index, item = task
                 self.results[index] = self._context.copy().run(self._fn, item)
                 self._news.put(index)
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self.stop()
             if self.error is None:
                 self.error = error
+            self._stopped = True
         finally:
             self._news.put(None)
 
     def wait(self, threads: int, on_done: Callable[[int, Any], None] | None) -> None:
         """Pass results on until all threads are through."""
-        while threads:
+        done, running = 0, threads
+        while running:
             try:
                 index = self._news.get(timeout=SIGNAL_CHECK_S)
             except queue.Empty:
                 continue
             if index is None:
-                threads -= 1
-            elif on_done is not None:
+                running -= 1
+                if self._stopped:
+                    self.stop(threads)
+                continue
+            done += 1
+            if on_done is not None:
                 on_done(index, self.results[index])
+            if done == self._added:
+                self._end(threads)
 
-    def stop(self) -> None:
+    def stop(self, threads: int) -> None:
         """Begin no further item."""
-        self._pending.clear()
+        self._stopped = True
+        self._end(threads)
+
+    def _end(self, threads: int) -> None:
+        for _ in range(threads):
+            self._todo.put(None)
 
 
 def _borrow(threads: int) -> ThreadPoolExecutor:

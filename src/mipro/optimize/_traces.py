@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.context import context, settings
 from mipro.errors import LMError, ProgramError, UserError
 from mipro.evaluate._outcome import run_example
-from mipro.evaluate._threads import parallel_map
+from mipro.evaluate._threads import parallel_grow
 from mipro.example import Example
 
 if TYPE_CHECKING:
@@ -105,29 +105,35 @@ class TeacherRuns:
         """Return the indices of the examples on which the teacher succeeded, in order."""
         return sorted(index for index, attempt in self._attempts.items() if attempt.succeeded)
 
-    def run(self, indices: Iterable[int]) -> None:
+    def run(self, indices: Iterable[int], *, more: Callable[[], Iterable[int]] = tuple) -> None:
         """Run the teacher on the examples not yet run, in parallel.
 
         Args:
             indices: Places in the training set.
+            more: Asked after each run which further examples are needed; those that are under
+                way already may be among them.
 
         Raises:
             ProgramError: The program or the metric raised on `max_errors` examples;
                 its cause is the last of the exceptions.
             LMError: The same, and the last exception came from the model.
         """
-        todo = [index for index in dict.fromkeys(indices) if index not in self._attempts]
-        before = len(self._attempts)
-        done = iter(range(before + 1, before + len(todo) + 1))
+        begun = set(self._attempts)
 
-        def report(*_: Any) -> None:
-            if self._on_progress is not None:
-                self._on_progress(next(done), before + len(todo))
+        def fresh(wanted: Iterable[int]) -> list[int]:
+            todo = [index for index in dict.fromkeys(wanted) if index not in begun]
+            begun.update(todo)
+            return todo
 
-        attempts = parallel_map(self._attempt, todo, num_threads=self._how.num_threads, on_done=report)
-        for index, attempt in zip(todo, attempts, strict=True):
+        def done(index: int, attempt: Attempt) -> list[int]:
             self._attempts[index] = attempt
             self._count_error(attempt)
+            todo = fresh(more())
+            if self._on_progress is not None:
+                self._on_progress(len(self._attempts), len(begun))
+            return todo
+
+        parallel_grow(self._attempt, fresh(indices), num_threads=self._how.num_threads, on_done=done)
 
     def _count_error(self, attempt: Attempt) -> None:
         if attempt.error is None or not attempt.parsed:
@@ -216,9 +222,9 @@ def first_successes(
 ) -> list[list[int]]:
     """Return for each want the first examples of its order on which the teacher succeeds.
 
-    In each wave exactly those examples are run that are needed whatever the others
-    give, so that running in parallel costs no more than running in sequence and gives
-    the same result.
+    Exactly those examples are run that are needed whatever the others give, each as soon as
+    that is known, so that running in parallel costs no more than running in sequence and gives
+    the same result. Until there is a success, what is under way is waited for: all may be in vain.
 
     Args:
         runs: The teacher's runs; what is there already is not run again.
@@ -229,13 +235,18 @@ def first_successes(
     Returns:
         `found[w]`, at most `wants[w].size` places in the training set.
     """
-    while True:
-        walks = [_walk(runs, want, patience) for want in wants]
-        todo = [index for _, missing in walks for index in missing]
-        hopeless = patience is not None and len(runs) >= patience and runs.num_succeeded == 0
-        if not todo or hopeless:
-            return [found for found, _ in walks]
-        runs.run(todo)
+
+    def missing() -> list[int]:
+        return [index for want in wants for index in _walk(runs, want, patience)[1]]
+
+    def more() -> list[int]:
+        return missing() if patience is None or runs.num_succeeded else []
+
+    while todo := missing():
+        if patience is not None and len(runs) >= patience and not runs.num_succeeded:
+            break
+        runs.run(todo, more=more)
+    return [_walk(runs, want, patience)[0] for want in wants]
 
 
 def check_same_structure(student: Module, teacher: Module) -> None:
@@ -254,21 +265,21 @@ def check_same_structure(student: Module, teacher: Module) -> None:
 
 
 def _walk(runs: TeacherRuns, want: Want, patience: int | None) -> tuple[list[int], list[int]]:
+    """Return the successes found, and what must be run whether or not the runs before it succeed."""
     found: list[int] = []
     missing: list[int] = []
     failures = 0
     for index in want.order:
-        if len(found) + len(missing) >= want.size:
+        if len(found) + len(missing) >= want.size or (patience is not None and failures >= patience):
             break
         if index not in runs:
             missing.append(index)
+            failures += 1
         elif runs[index].succeeded:
             found.append(index)
             failures = 0
         else:
             failures += 1
-            if patience is not None and failures >= patience:
-                break
     return found, missing
 
 
