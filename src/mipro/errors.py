@@ -16,7 +16,8 @@ MiproError
 │   └── LMTransientError          may pass: try again
 │       ├── LMRateLimitError      429
 │       ├── LMServerError         408, 409, 425, 5xx
-│       └── LMConnectionError     no answer: refused, reset, timed out
+│       ├── LMConnectionError     no answer: refused, reset, timed out
+│       └── LMUnansweredError     others are answered, this call never
 ├── IntegrityError                a downloaded file is not what it should be
 ├── DownloadError                 no source could deliver a file
 ├── ProposalError                 no usable instruction came back
@@ -174,6 +175,10 @@ class LMServerError(LMTransientError):
 
 class LMConnectionError(LMTransientError):
     """No answer: connection refused or reset, or timed out."""
+
+
+class LMUnansweredError(LMTransientError):
+    """The model answers other calls, but this one never; a run has passed over it."""
 
 
 class IntegrityError(MiproError):

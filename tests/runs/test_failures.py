@@ -51,6 +51,75 @@ def test_example_that_always_fails_is_unknown(optimize):
     assert "missing" not in replayed.optimization.failures
 
 
+def unanswered(state, poison):
+    """Return an answer function that fails whenever `poison` says so, until `state["on"]` is False."""
+
+    def picky(request):
+        return Fault(500, retry_after=0.0) if state["on"] and poison(request) else answer(request)
+
+    return picky
+
+
+def about_the_second(request):
+    """Whether a request is about the second training example."""
+    asked = str(request["messages"][-1]["content"])
+    return "a ## ]]\n0" in asked and "b ## ]]\n1" in asked
+
+
+def first_proposal():
+    """Return a function that knows the first proposal asked for, and the same question again."""
+    first = []
+
+    def is_it(request):
+        if "proposed_instruction" not in str(request["messages"]):
+            return False
+        first.append(str(request))
+        return str(request) == first[0]
+
+    return is_it
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.parametrize(
+    ("poison", "told"),
+    [(about_the_second, "1 training examples were passed over"), (first_proposal(), "1 unanswered")],
+    ids=["demos", "instructions"],
+)
+def test_call_that_is_never_answered_is_passed_over(optimize, monkeypatch, poison, told, threads):
+    """Stage 1 and 2 go on without it, say so, and do so at every replay though it were answered by then."""
+    monkeypatch.setattr("mipro.runs._gate.ALONE_S", 0.1)
+    state = {"on": True}
+    with OpenAIServer(unanswered(state, poison)) as server:
+        best, saved = optimize(server, threads=threads, lm={"num_retries": 1})
+        assert any(told in warning for warning in best.optimization.warnings)
+        assert best.optimization.stop_reason == "complete"
+        state["on"] = False
+        server.reset()
+        _, again = optimize(server, threads=threads, lm={"num_retries": 1})
+        assert server.count == 0
+    assert again == saved
+
+
+def test_program_that_catches_a_call_passed_over_makes_no_demo(optimize, monkeypatch):
+    """What the teacher answers in spite of it is no success, whatever the metric says."""
+    monkeypatch.setattr("mipro.runs._gate.ALONE_S", 0.1)
+
+    class Brave(mipro.Module):
+        def __init__(self):
+            super().__init__()
+            self.add = mipro.Predict("a, b -> sum")
+
+        def forward(self, a, b):
+            try:
+                return self.add(a=a, b=b)
+            except LMTransientError:
+                return mipro.Prediction(sum="1")
+
+    with OpenAIServer(unanswered({"on": True}, about_the_second)) as server:
+        best, _ = optimize(server, program=Brave(), lm={"num_retries": 0})
+    assert any("1 training examples were passed over" in w for w in best.optimization.warnings)
+
+
 def test_dead_server_interrupts_and_the_run_goes_on(optimize):
     """A server that dies ends the run with the way to resume; nothing is paid twice afterwards."""
     server = OpenAIServer(answer, latency_s=0.002)

@@ -3,13 +3,14 @@
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import mipro
 from mipro.errors import RunMismatchError, StateError, UserError
-from mipro.runs import Budget, EvaluationRecord, Run, choose_run_dir
+from mipro.runs import Budget, EvaluationRecord, EventRecord, Run, choose_run_dir
 from mipro.testing.server import OpenAIServer
 from mipro.testing.stores import call
 from mipro.testing.sums import answer, right, sums
@@ -189,6 +190,23 @@ def test_fresh_starts_beside(optimize, tmp_path):
 def test_fresh_takes_a_folder_that_is_not_there(tmp_path):
     """Nothing to keep apart from: the folder itself is used."""
     assert choose_run_dir(str(tmp_path / "run"), name="x", resume="fresh") == str(tmp_path / "run")
+
+
+def test_seconds_of_a_stage_cover_all_sessions(tmp_path):
+    """A stage counts in every session, up to the last sign of life where a kill -9 left no end."""
+    run = start(tmp_path / "run")
+    with run.stage("demos"):
+        run.keep(EventRecord("alive", "{}", time.time() + 50.0))
+        run._release()  # as a kill -9 does
+        again = start(tmp_path / "run")
+    assert 50.0 <= again.seconds_by_stage["demos"] < 60.0
+    with again.stage("demos"):
+        pass
+    again.close()
+    third = start(tmp_path / "run")
+    assert third.seconds_by_stage["demos"] == pytest.approx(again.seconds_by_stage["demos"], abs=0.1)
+    third.close()
+    run.close()
 
 
 def test_unknown_resume_is_refused(tmp_path):

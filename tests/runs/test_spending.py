@@ -1,6 +1,5 @@
 """Budgets against a real server with many threads, over sessions."""
 
-import json
 import time
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 import mipro
 from mipro.errors import BudgetExhausted
 from mipro.lm import LMRequest, run
-from mipro.runs import SENT, Budget, EventRecord, FailureRecord, Run
+from mipro.runs import Budget, EventRecord, FailureRecord, Run, SentRecord
 from mipro.testing.lms import ScriptedLM
 from mipro.testing.server import OpenAIServer
 from mipro.testing.stores import call
@@ -93,7 +92,7 @@ def ask(live):
     [
         [call("a")],
         [FailureRecord("a", "search", "m", "LMServerError", "503")],
-        [EventRecord(SENT, json.dumps(["a", 10, 0.0]), 1.0)],
+        [SentRecord("a", 10, 0.0)],
     ],
     ids=["answered", "failed", "in flight at a kill -9"],
 )

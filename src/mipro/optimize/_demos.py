@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mipro.example import Example
     from mipro.modules import Module
+    from mipro.runs import StageGate
 
 Kind = Literal["original", "labelled", "bootstrap", "shuffled bootstrap"]
 
@@ -92,6 +93,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
     rng: random.Random,
     max_demo_tokens: int | None = None,
     frozen: Collection[int] = (),
+    gate_of: Callable[[int], StageGate] | None = None,
     on_progress: OnProgress | None = None,
 ) -> DemoSets:
     """Collect demo sets for a program from its training data.
@@ -125,6 +127,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
         max_demo_tokens: Bound on the (estimated) tokens of one predictor's demos in a
             set; demos beyond it are left out, labelled ones first.
         frozen: Places of predictors that keep their own demos.
+        gate_of: Makes the gate that the calls for one example of a run pass.
         on_progress: Called after each run of the teacher with the number of runs done
             and the number known to be needed so far.
 
@@ -143,6 +146,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
         max_rounds,
         max_errors,
         num_threads,
+        gate_of,
         rng.getrandbits(32),
     )
     ready = _ready_teacher(program, teacher, trainset, limits, rng)
@@ -263,6 +267,11 @@ class _Collector:
 
     def _notes(self, made: int, count: int, *, zero_shot: bool) -> list[str]:
         notes = []
+        if self._runs.num_unanswered:
+            notes.append(
+                f"{self._runs.num_unanswered} training examples were passed over: the model answered "
+                "others, but never a call about them."
+            )
         if len(self._runs) and not self._runs.num_succeeded:
             notes.append(
                 f"no demo could be bootstrapped: the teacher succeeded on none of {len(self._runs)} training "

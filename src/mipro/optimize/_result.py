@@ -88,7 +88,7 @@ class OptimizationResult:
     """Failed requests (by class of error) and evaluations ("parse", "request", "program", "metric",
     "missing") over all sessions of the run."""
     seconds: Mapping[str, float]
-    """Seconds of this session, by stage."""
+    """Seconds by stage, over all sessions of the run; nothing that `save` writes depends on them."""
     replayed_calls: int
     """Calls answered by the ledger in this session, for nothing."""
     estimated: Estimate

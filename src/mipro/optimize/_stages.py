@@ -54,6 +54,7 @@ def collect(job: Job, run: Run, report: Reporter) -> DemoSets:
             max_errors=job.max_errors,
             num_threads=job.num_threads,
             rng=plan.stream("demos"),
+            gate_of=lambda index: run.gate("demos", subject=f"train {index}", patient=True),
             on_progress=report.of("demos"),
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import context, settings
-from mipro.errors import LMError, ProgramError, UserError
+from mipro.errors import LMError, LMUnansweredError, ProgramError, RunStopped, UserError
 from mipro.evaluate._outcome import run_example
 from mipro.evaluate._threads import parallel_grow
 from mipro.example import Example
@@ -16,6 +16,7 @@ from mipro.example import Example
 if TYPE_CHECKING:
     from mipro.evaluate._outcome import Outcome
     from mipro.modules import Module
+    from mipro.runs import StageGate
 
 OnProgress = Callable[[int, int], None]
 """Called with the number of steps done and the number known to be needed so far."""
@@ -39,6 +40,8 @@ class TeacherSettings:
     """So many examples on which the program or the metric raise end the search."""
     num_threads: int = 1
     """Examples run at the same time; the results don't depend on it."""
+    gate_of: Callable[[int], StageGate] | None = None
+    """Makes the gate that the calls for one example pass; None leaves the caller's."""
     seed: int = 0
     """Chooses among several calls of one predictor in one run."""
 
@@ -54,6 +57,8 @@ class Attempt:
     """What the last run raised, if it raised."""
     parsed: bool = True
     """False where the answer of the model could not be read, which is no error of the program."""
+    answered: bool = True
+    """False where the model never answered a call, but others: nothing is known, nobody is to blame."""
 
     @property
     def succeeded(self) -> bool:
@@ -101,6 +106,11 @@ class TeacherRuns:
         """Examples on which the teacher succeeded so far."""
         return sum(1 for attempt in self._attempts.values() if attempt.succeeded)
 
+    @property
+    def num_unanswered(self) -> int:
+        """Examples that were passed over, since the model never answered a call about them."""
+        return sum(1 for attempt in self._attempts.values() if not attempt.answered)
+
     def successes(self) -> list[int]:
         """Return the indices of the examples on which the teacher succeeded, in order."""
         return sorted(index for index, attempt in self._attempts.items() if attempt.succeeded)
@@ -136,7 +146,7 @@ class TeacherRuns:
         parallel_grow(self._attempt, fresh(indices), num_threads=self._how.num_threads, on_done=done)
 
     def _count_error(self, attempt: Attempt) -> None:
-        if attempt.error is None or not attempt.parsed:
+        if attempt.error is None or not attempt.parsed or not attempt.answered:
             return
         self._num_errors += 1
         if self._num_errors < self._how.max_errors:
@@ -155,18 +165,26 @@ class TeacherRuns:
         attempt = Attempt(None)
         for round_index in range(max(self._how.max_rounds, 1)):
             attempt = self._run_once(index, round_index)
-            if attempt.succeeded:
+            if attempt.succeeded or not attempt.answered:
                 break
         return attempt
 
     def _run_once(self, index: int, round_index: int) -> Attempt:
         example = self._trainset[index]
         trace: list[Any] = []
-        with context(**{**self._how.overrides, "trace": trace}):
+        gate = self._how.gate_of(index) if self._how.gate_of else None
+        own = {"trace": trace} if gate is None else {"trace": trace, "gate": gate}
+        with context(**{**self._how.overrides, **own}):
             teacher = self._teacher_for(example, round_index)
             fresh = {"lm": _redrawn(settings.lm, round_index)} if round_index and settings.lm else {}
             with context(**fresh):
                 outcome = run_example(teacher, example, self._how.metric or _accept, trace=trace)
+        # The program may have caught it and gone on without the answer.
+        failure = outcome.error if gate is None else gate.failure
+        if isinstance(failure, RunStopped):
+            raise failure
+        if isinstance(failure, LMUnansweredError):
+            return Attempt(None, error=failure, answered=False)
         if outcome.failure:
             return Attempt(None, error=outcome.error, parsed=outcome.failure != "parse")
         if not self._passes(outcome):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import context, settings
-from mipro.errors import AdapterParseError, ContextWindowError
+from mipro.errors import AdapterParseError, ContextWindowError, LMUnansweredError
 from mipro.evaluate._threads import parallel_map
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Answer:
     """The text of the output field, "" where there is none."""
     fault: str = ""
     """"malformed" if it could not be read, "too long" if the prompt exceeds the
-    model's context, else ""."""
+    model's context, "unanswered" if the model never answered it, else ""."""
 
 
 class Asker:
@@ -108,6 +108,8 @@ class Asker:
                 return Answer("", "malformed")
             except ContextWindowError:
                 return Answer("", "too long")
+            except LMUnansweredError:
+                return Answer("", "unanswered")
         text = prediction.get(output)
         return Answer(text) if isinstance(text, str) and text.strip() else Answer("", "malformed")
 

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mipro.errors import (
@@ -17,15 +18,17 @@ from mipro.errors import (
     LMNotFoundError,
     LMRateLimitError,
     LMTransientError,
+    LMUnansweredError,
     RunInterrupted,
     RunStopped,
 )
 from mipro.lm import LMResponse, delay_s
 from mipro.runs._budget import Amounts, most_of, used_by
 from mipro.runs._line import Line
-from mipro.runs._records import ALIVE, SENT, CallRecord, EventRecord, FailureRecord
+from mipro.runs._records import ALIVE, PASSED_OVER, CallRecord, EventRecord, FailureRecord, SentRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from random import Random
 
     from mipro.lm import BaseLM, LMRequest
@@ -37,12 +40,38 @@ PATIENCE_S = 300.0
 """Seconds without any answer after which a run stops."""
 FIRST_PATIENCE_S = 60.0
 """The same for a model that has not answered yet in this session: more likely a wrong address."""
+PERSISTENCE = 16
+"""Requests in vain, at least, before a stage that needs an answer goes on without it. At 30 % failures
+a healthy call comes to that once in 10^8."""
+MAX_ROUND_WAIT = 4
+"""Power of two that the wait between rounds of requests stops growing at."""
+ALONE_S = 60.0
+"""Seconds of silence after which such a stage goes on where nothing else is asked meanwhile, so that
+nobody can tell a call that the model stumbles over from a model that is down."""
 HEARTBEAT_S = 5.0
 """Seconds of running that a kill -9 may hide from the budget."""
 FIRST_REFUSAL_S = 0.25
 MAX_REFUSAL_S = 30.0
 
 logger = logging.getLogger("mipro")
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call that is being paid for, until it is answered or given up."""
+
+    lm: BaseLM
+    request: LMRequest
+    stage: str
+    subject: str
+    patient: bool
+    failed: int = 0
+    """Requests that got no answer."""
+    refused: int = 0
+    """Requests that were told to come later."""
+    answers: int = 0
+    """How often the model had answered anything when the present round of requests began."""
+    began: float = field(default_factory=time.monotonic)
 
 
 class GateCore:
@@ -55,6 +84,7 @@ class GateCore:
         rng: Draws the jitter of retries.
         run_dir: Named in errors.
         patience_s: Seconds without any answer of a model after which the run stops.
+        passed_over: Stage and key of the calls that earlier sessions went on without.
     """
 
     def __init__(
@@ -66,6 +96,7 @@ class GateCore:
         run_dir: str,
         *,
         patience_s: float = PATIENCE_S,
+        passed_over: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.failures: Counter[str] = Counter()
         self.paid_calls = 0
@@ -76,6 +107,8 @@ class GateCore:
         self._rng = rng
         self._run_dir = run_dir
         self._patience_s = patience_s
+        self._passed_over = set(passed_over)
+        self._unconfirmed: list[EventRecord] = []
         self._in_flight: dict[str, asyncio.Future[LMResponse]] = {}
         self._lines: dict[str, Line] = {}
         self._stop: RunStopped | LMError | None = None
@@ -114,7 +147,8 @@ class GateCore:
             request: What to ask.
             stage: Stage that pays.
             subject: What the call is about: one that is never answered is no sign of a dead model.
-            patient: Never give up a call that may still be answered, but pause the run.
+            patient: Give up a call only if it is the call that the model stumbles over, and in this
+                stage for good; pause the run where it may be the model.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -124,11 +158,14 @@ class GateCore:
             await asyncio.wait([flight])
             if not flight.cancelled() and flight.exception() is None:
                 return dataclasses.replace(flight.result(), cached=True)
+        if (stage, key) in self._passed_over:
+            raise LMUnansweredError(f"{request.model} never answered this call; it was passed over before.")
         record = self._store.find_call(key)
         if record is not None:
             self.replayed_calls += 1
             return dataclasses.replace(LMResponse.from_json(record.response), cached=True)
-        flight = asyncio.ensure_future(self._pay(lm, request, stage, subject or key, patient))
+        call = _Call(lm, request, stage, subject or key, patient)
+        flight = asyncio.ensure_future(self._pay(call))
         self._in_flight[key] = flight
         flight.add_done_callback(lambda done: self._landed(key, done))
         try:
@@ -144,39 +181,81 @@ class GateCore:
         if not flight.cancelled():
             flight.exception()  # marks it as seen: the one who asked may have gone
 
-    async def _pay(
-        self, lm: BaseLM, request: LMRequest, stage: str, subject: str, patient: bool
-    ) -> LMResponse:
-        line = self._lines.setdefault(lm.identity, Line())
-        failed = refused = 0
+    async def _pay(self, call: _Call) -> LMResponse:
+        line = self._lines.setdefault(call.lm.identity, Line())
+        call.answers = line.answers
         while True:
             try:
-                response = await self._attempt(lm, request, line, stage)
+                response = await self._attempt(call.lm, call.request, line, call.stage)
             except LMRateLimitError as error:  # noqa: PERF203 - the loop is about the failures
-                refused += 1
+                call.refused += 1
                 self._check_patience(line, error)
                 if error.retry_after_s is None:
-                    wait_s = min(FIRST_REFUSAL_S * 2.0 ** min(refused - 1, 16), MAX_REFUSAL_S)
+                    wait_s = min(FIRST_REFUSAL_S * 2.0 ** min(call.refused - 1, 16), MAX_REFUSAL_S)
                     await self._sleep(wait_s * self._rng.uniform(0.5, 1.0))
             except LMTransientError as error:
-                failed += 1
+                call.failed += 1
                 self._check_patience(line, error)
-                wait = delay_s(error, failed, self._rng) if failed <= lm.num_retries else None
-                if line.paused:
-                    continue
-                if wait is not None:
-                    await self._sleep(wait)
-                elif line.gave_up(subject) or patient:
-                    self._pause(line, error)
-                else:
-                    raise
+                if not line.paused:
+                    await self._try_again(call, line, error)
             else:
-                line.answered(subject)
-                record = _record(request, response, stage, 1 + failed + refused)
+                line.answered(call.subject)
+                self.confirm()
+                record = _record(call.request, response, call.stage, 1 + call.failed + call.refused)
                 await asyncio.wrap_future(self._writer.put(record))
                 self._beat()
                 self.paid_calls += 1
                 return response
+
+    async def _try_again(self, call: _Call, line: Line, error: LMTransientError) -> None:
+        """Return when the call may be sent again, after a wait or with the line paused.
+
+        Raises:
+            LMTransientError: The call is given up.
+        """
+        if call.patient and self._is_hopeless(call, line):
+            raise self._pass_over(call, error) from error
+        rounds, left = divmod(call.failed, call.lm.num_retries + 1)
+        wait = delay_s(error, left or min(rounds, MAX_ROUND_WAIT), self._rng)
+        if left and wait is not None:
+            await self._sleep(wait)
+        elif line.gave_up(call.subject):
+            self._pause(line, error)
+        elif call.patient:
+            call.answers = line.answers
+            await self._sleep(wait or 0.0)
+        else:
+            raise error
+
+    def _is_hopeless(self, call: _Call, line: Line) -> bool:
+        """Tell whether a call was tried long enough, and it is the call and not the model."""
+        patience_s = self._patience_of(line)
+        lasts_s = time.monotonic() - call.began
+        lasting = call.failed >= PERSISTENCE or (call.failed > 1 and lasts_s >= patience_s)
+        alone = line.answers > 0 and line.failing_s() >= min(ALONE_S, 0.5 * patience_s)
+        return lasting and (line.answers > call.answers or alone)
+
+    def _pass_over(self, call: _Call, error: LMTransientError) -> LMUnansweredError:
+        request = call.request
+        logger.warning("passing over a call that %s never answers: %s", request.model, error)
+        self._passed_over.add((call.stage, request.key))
+        data = json.dumps({"stage": call.stage, "key": request.key, "error": str(error)})
+        self._unconfirmed.append(EventRecord(PASSED_OVER, data, time.time()))
+        return LMUnansweredError(
+            f"{request.model} never answered this call, but others; the last failure: {error}",
+            model=request.model,
+            status=error.status,
+        )
+
+    def confirm(self) -> None:
+        """Keep which calls were passed over, before anything is built on it.
+
+        Not at once: where a run ends with nothing built on it, as with a model that turns out to
+        be down, the calls are made when the run goes on.
+        """
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        for event in unconfirmed:
+            self._writer.put(event)
 
     async def _attempt(self, lm: BaseLM, request: LMRequest, line: Line, stage: str) -> LMResponse:
         async with line.turn(self._sleep) as probe:
@@ -206,8 +285,8 @@ class GateCore:
             raise
         if self._account.is_limited:
             # Kept before the call is sent, so that a kill -9 hides no call from the budget.
-            data = json.dumps([key, wanted.tokens, wanted.cost_usd])
-            await asyncio.wrap_future(self._writer.put(EventRecord(SENT, data, time.time())))
+            sent = SentRecord(key, wanted.tokens, wanted.cost_usd)
+            await asyncio.wrap_future(self._writer.put(sent))
 
     def _note_failure(self, line: Line, error: LMError, *, probe: bool) -> None:
         if isinstance(error, LMRateLimitError):
@@ -228,7 +307,7 @@ class GateCore:
         line.pause()
 
     def _patience_of(self, line: Line) -> float:
-        return self._patience_s if line.ever_answered else min(self._patience_s, FIRST_PATIENCE_S)
+        return self._patience_s if line.answers else min(self._patience_s, FIRST_PATIENCE_S)
 
     def _check_patience(self, line: Line, error: LMTransientError) -> None:
         asked_s = error.retry_after_s or 0.0

@@ -43,14 +43,14 @@ class Line:
         rate: Calls a second, infinite at first.
         paused: Whether calls wait for one among them to find the model alive.
         failing_since: When the first failure after the last answer was, or None.
-        ever_answered: Whether the model answered in this session.
+        answers: How often the model answered in this session.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate = float("inf")
         self.paused = False
         self.failing_since: float | None = None
-        self.ever_answered = False
+        self.answers = 0
         self._clock = clock
         self._queue = asyncio.Lock()
         self._held_until = 0.0
@@ -95,7 +95,7 @@ class Line:
             subject: What was asked about.
         """
         self.paused = False
-        self.ever_answered = True
+        self.answers += 1
         self.failing_since = None
         self._probe_wait_s = FIRST_PROBE_S
         self._suspects |= self._given_up

@@ -30,6 +30,16 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SentRecord:
+    """One request about to be sent, where there is a budget: what it may use at most."""
+
+    key: str
+    """`LMRequest.key`; several requests may have the same."""
+    tokens: int
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
 class FailureRecord:
     """One request to a language model that got no answer."""
 
@@ -90,13 +100,13 @@ STAGE_BEGAN = "stage began"
 STAGE_ENDED = "stage ended"
 ALIVE = "alive"
 """Kind of the event that a running session leaves every few seconds."""
-SENT = "sent"
-"""Kind of the event that comes before a request where there is a budget; data: [key, tokens, cost_usd]
-that it may use at most."""
+PASSED_OVER = "passed over"
+"""Kind of the event that comes before anything is built on a call that was never answered; data: stage,
+key, error."""
 UNKNOWN = "told as missing"
 """Kind of the event that comes before the search is told of missing scores; data: decision, cells."""
 
-Record: TypeAlias = CallRecord | FailureRecord | EvaluationRecord | DecisionRecord | EventRecord
+Record: TypeAlias = CallRecord | SentRecord | FailureRecord | EvaluationRecord | DecisionRecord | EventRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,27 +6,25 @@ import json
 import random
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mipro._version import __version__
 from mipro.context import context
 from mipro.errors import RunMismatchError
-from mipro.runs._budget import Account, Amounts, Budget
+from mipro.runs._budget import Account, Budget
 from mipro.runs._fingerprint import differences
 from mipro.runs._gate import PATIENCE_S, GateCore, StageGate
+from mipro.runs._past import read_past
 from mipro.runs._place import open_place, shown
 from mipro.runs._records import (
-    SENT,
     SESSION_BEGAN,
     STAGE_BEGAN,
     STAGE_ENDED,
     UNKNOWN,
-    CallRecord,
     DecisionRecord,
     EventRecord,
-    FailureRecord,
 )
 from mipro.runs._writer import Writer
 
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
     from mipro.errors import LMError, RunStopped
     from mipro.runs._records import Record, Spent
-    from mipro.runs._store import Store
 
 
 class Run:
@@ -52,6 +49,7 @@ class Run:
     Attributes:
         where: `run_dir` as it may be shown: without a password.
         store: The ledger.
+        seconds_by_stage: Seconds of each stage, over all sessions of the run.
         resumed: Whether the ledger held this run already.
 
     Raises:
@@ -72,19 +70,27 @@ class Run:
         self.where = shown(run_dir)
         self._writer = Writer(self.store)
         self._began = time.monotonic()
-        self.seconds_by_stage: defaultdict[str, float] = defaultdict(float)
         try:
             self.resumed = self._identify(facts)
         except RunMismatchError:
             self.close()
             raise
-        events = list(self.store.read(EventRecord))
-        self._unknown = _unknown(events)
+        past = read_past(self.store)
+        self._unknown = past.unknown
+        self.seconds_by_stage = defaultdict(float, past.seconds_by_stage)
         self._decisions = self.store.count(DecisionRecord)
-        account = Account(budget, _spent_before(self.store, events), seconds_before=_seconds_before(events))
+        account = Account(budget, past.spent, seconds_before=past.seconds)
         self.event(SESSION_BEGAN, **versions())
         jitter = random.Random(seed)  # noqa: S311 - spreads retries, no secret
-        self._core = GateCore(self.store, self._writer, account, jitter, self.where, patience_s=patience_s)
+        self._core = GateCore(
+            self.store,
+            self._writer,
+            account,
+            jitter,
+            self.where,
+            patience_s=patience_s,
+            passed_over=past.passed_over,
+        )
 
     def _identify(self, facts: Mapping[str, str]) -> bool:
         kept = {name: value for name, value in self.store.facts().items() if name != "format"}
@@ -107,8 +113,8 @@ class Run:
         Args:
             stage: Stage that pays.
             subject: What the calls are about, such as an example.
-            patient: Never give up a call that may still be answered, but pause the run: for
-                stages that can't go on without the answer.
+            patient: Give up a call only if it is the call that the model stumbles over, and then in
+                this stage for good: what a stage without scores builds on has to stay as it was.
         """
         return StageGate(self._core, stage, subject=subject, patient=patient)
 
@@ -120,6 +126,7 @@ class Run:
         try:
             with context(gate=self.gate(name, patient=True)):
                 yield
+            self._core.confirm()
         finally:
             seconds = time.monotonic() - began
             self.seconds_by_stage[name] += seconds
@@ -147,6 +154,7 @@ class Run:
 
     def decide(self, decision: DecisionRecord) -> None:
         """Keep a decision of the search before it is acted on; one kept before is not kept twice."""
+        self._core.confirm()
         if decision.number >= self._decisions:
             self.keep(decision)
 
@@ -219,44 +227,3 @@ class Run:
 def versions() -> dict[str, str]:
     """Return the versions a run was made with."""
     return {"mipro": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
-
-
-def _unknown(events: Sequence[EventRecord]) -> dict[int, set[tuple[int, int]]]:
-    found = {}
-    for event in events:
-        if event.kind == UNKNOWN:
-            data = json.loads(event.data)
-            found[int(data["decision"])] = {(job, example) for job, example in data["cells"]}
-    return found
-
-
-def _seconds_before(events: Sequence[EventRecord]) -> float:
-    """Add up the sessions, each from its first event to its last, which a kill -9 does not hide."""
-    total = 0.0
-    began: float | None = None
-    last = 0.0
-    for event in events:
-        if event.kind == SESSION_BEGAN:
-            total += 0.0 if began is None else max(0.0, last - began)
-            began = event.at
-        last = event.at
-    return total + (0.0 if began is None else max(0.0, last - began))
-
-
-def _spent_before(store: Store, events: Sequence[EventRecord]) -> Amounts:
-    """Return what earlier sessions spent; a request without an outcome as dear as it can have been."""
-    spent = store.spent()
-    amounts = Amounts(
-        sum(s.calls for s in spent), sum(s.usage.total_tokens for s in spent), sum(s.cost_usd for s in spent)
-    )
-    sent = [json.loads(event.data) for event in events if event.kind == SENT]
-    if sent:
-        ended = Counter(record.key for record in store.read(FailureRecord))
-        ended.update(record.key for record in store.read(CallRecord))
-        for key, tokens, cost_usd in sent:
-            ended[key] -= 1
-            if ended[key] < 0:
-                amounts.lm_calls += 1
-                amounts.tokens += tokens
-                amounts.cost_usd += cost_usd
-    return amounts

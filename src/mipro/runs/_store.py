@@ -18,17 +18,18 @@ from mipro.runs._records import (
     EventRecord,
     FailureRecord,
     Record,
+    SentRecord,
     Spent,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-R = TypeVar("R", CallRecord, FailureRecord, EvaluationRecord, DecisionRecord, EventRecord)
+R = TypeVar("R", CallRecord, SentRecord, FailureRecord, EvaluationRecord, DecisionRecord, EventRecord)
 
 PAGE = 1000
 """Records read at once."""
-FORMAT = 1
+FORMAT = 2
 """Version of the tables. A ledger of a newer format is refused."""
 
 
@@ -72,6 +73,10 @@ class Store(ABC):
         """Return what was paid, by stage and model; requests that failed count as calls."""
 
     @abstractmethod
+    def lost(self) -> tuple[SentRecord, ...]:
+        """Return the requests sent that have neither an answer nor a failure: a kill leaves such."""
+
+    @abstractmethod
     def failures(self) -> dict[str, int]:
         """Return how many requests and evaluations failed, by kind.
 
@@ -95,6 +100,7 @@ class Store(ABC):
 _TYPES: dict[str, Any] = {"str": sa.Text, "int": sa.BigInteger, "float": sa.Float, "float | None": sa.Float}
 _NAMES: dict[type[Record], str] = {
     CallRecord: "calls",
+    SentRecord: "sent",
     FailureRecord: "failures",
     EvaluationRecord: "evaluations",
     DecisionRecord: "decisions",
@@ -326,6 +332,28 @@ class SQLStore(Store):
             usage = Usage(int(prompt), int(completion))
             spent.append(Spent(stage, model, calls_made, usage, float(usd), int(unpriced)))
         return tuple(spent)
+
+    def lost(self) -> tuple[SentRecord, ...]:
+        # In the database: what comes back is short, whatever the number of calls.
+        sent, call, failed = _tables[SentRecord].c, _tables[CallRecord].c, _tables[FailureRecord].c
+        often = sa.select(
+            sent.key,
+            sa.func.max(sent.tokens).label("tokens"),
+            sa.func.max(sent.cost_usd).label("cost_usd"),
+            sa.func.count().label("times"),
+        )
+        asked = often.group_by(sent.key).subquery()
+        in_vain = sa.select(failed.key, sa.func.count().label("times")).group_by(failed.key).subquery()
+        ended = sa.func.coalesce(in_vain.c.times, 0) + sa.case((call.key.is_not(None), 1), else_=0)
+        query = (
+            sa.select(asked.c.key, asked.c.tokens, asked.c.cost_usd, asked.c.times - ended)
+            .outerjoin_from(asked, in_vain, in_vain.c.key == asked.c.key)
+            .outerjoin(_tables[CallRecord], call.key == asked.c.key)
+            .where(asked.c.times > ended)
+        )
+        with self._auto.connect() as connection:
+            found = connection.execute(query).all()
+        return tuple(SentRecord(*row[:-1]) for row in found for _ in range(row[-1]))
 
     def failures(self) -> dict[str, int]:
         failed, cells = _tables[FailureRecord].c, _tables[EvaluationRecord].c

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mipro.lm import Usage
-from mipro.runs import CallRecord, DecisionRecord, EvaluationRecord, EventRecord, FailureRecord, Spent
+from mipro.runs import (
+    CallRecord,
+    DecisionRecord,
+    EvaluationRecord,
+    EventRecord,
+    FailureRecord,
+    SentRecord,
+    Spent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +58,7 @@ class StoreContract:
             EvaluationRecord("c", "val", 3, None, "lm", "no answer"),
             DecisionRecord(0, "[]"),
             FailureRecord("k", "search", "m", "LMServerError", "503"),
+            SentRecord("k", 15, 0.5),
             EventRecord("stage began", "{}", 1.5),
         ],
         ids=lambda record: type(record).__name__,
@@ -117,6 +126,14 @@ class StoreContract:
             Spent("demos", "o", 1, Usage(), 0.0, 0),
             Spent("search", "m", 5, Usage(21, 5), 1.0, 1),
         )
+
+    def test_request_without_an_outcome_is_lost(self, store: Store) -> None:
+        """Each one sent that was neither answered nor failed; the same call may be sent several times."""
+        failed = FailureRecord("b", "search", "m", "LMServerError", "503")
+        store.append([SentRecord(key, 15, 0.5) for key in "abbbcc"])
+        store.append([call("a"), failed, failed, FailureRecord("d", "search", "m", "LMServerError", "503")])
+        assert sorted(sent.key for sent in store.lost()) == ["b", "c", "c"]
+        assert store.lost()[0] == SentRecord(store.lost()[0].key, 15, 0.5)
 
     def test_failures_are_counted_by_kind(self, store: Store) -> None:
         """Requests count by their error, evaluations by their failure; a cell scored later is not missing."""
