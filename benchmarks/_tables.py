@@ -13,6 +13,8 @@ from mipro.search import Candidate, Space, default_num_trials
 TABLES = Path(__file__).parent / "tables"
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
+MISSING = 255
+"""A score that is missing, in tables that are stored as uint8."""
 
 
 @dataclass(frozen=True)
@@ -179,15 +181,19 @@ class Synthetic:
 class Recorded:
     """A table recorded from a real model: half of the examples to search on, half as the unseen truth.
 
-    The file is an npz of `scores` `[instructions, demos, examples]` (float, NaN where missing), `labels`
-    `[examples]` (int class of each example, -1 if it has none) and `meta` (a JSON string).
+    The file is an npz of `scores` `[instructions, demos, examples]` (float, NaN where missing, or uint8,
+    `MISSING` where missing), `labels` `[examples]` (int class of each example, -1 if it has none) and
+    `meta` (a JSON string).
     """
 
     def __init__(self, path: Path, seed: int) -> None:
         with np.load(path, allow_pickle=False) as data:
-            scores = data["scores"].astype(float)
+            stored = data["scores"]
             labels = data["labels"]
             self.meta = json.loads(str(data["meta"]))
+        scores = stored.astype(float)
+        if stored.dtype == np.uint8:
+            scores[stored == MISSING] = np.nan
         rng = np.random.default_rng([seed, 13])
         i, d, n = scores.shape
         shuffled = rng.permutation(n)
