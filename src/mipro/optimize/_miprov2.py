@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.context import context, settings
 from mipro.errors import BudgetExhausted, UserError
+from mipro.optimize._ahead import begun_ahead
 from mipro.optimize._data import check_overlap
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
@@ -357,8 +358,9 @@ class MIPROv2:
     def _stages(self, job: Job, run: Run, report: Reporter) -> Any:
         """Trainset, valset -> demos -> instructions -> search -> result."""
         try:
-            demo_sets = collect(job, run, report)
-            proposals = propose(job, run, report, demo_sets)
+            with begun_ahead(job, run) as ahead:
+                demo_sets = collect(job, run, report, ahead)
+                proposals = propose(job, run, report, demo_sets, ahead)
             space = CandidateSpace(job.student, proposals, demo_sets)
             found = search(job, run, report, space)
         except BudgetExhausted as error:

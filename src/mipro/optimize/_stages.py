@@ -17,6 +17,7 @@ from mipro.search import Recommendation, Search, create
 
 if TYPE_CHECKING:
     from mipro.modules import Module
+    from mipro.optimize._ahead import Ahead
     from mipro.optimize._job import Job
     from mipro.optimize._progress import Reporter
 
@@ -34,7 +35,7 @@ class Found:
     stop_reason: str
 
 
-def collect(job: Job, run: Run, report: Reporter) -> DemoSets:
+def collect(job: Job, run: Run, report: Reporter, ahead: Ahead) -> DemoSets:
     """Stage 1: demo sets from the trainset."""
     plan = job.plan
     with run.stage("demos"):
@@ -52,14 +53,14 @@ def collect(job: Job, run: Run, report: Reporter) -> DemoSets:
             max_demo_tokens=job.max_demo_tokens,
             frozen=job.frozen,
             max_errors=job.max_errors,
-            num_threads=job.num_threads,
+            num_threads=job.num_threads - ahead.threads,
             rng=plan.stream("demos"),
             gate_of=lambda index: run.gate("demos", subject=f"train {index}", patient=True),
             on_progress=report.of("demos"),
         )
 
 
-def propose(job: Job, run: Run, report: Reporter, demo_sets: DemoSets) -> Proposals:
+def propose(job: Job, run: Run, report: Reporter, demo_sets: DemoSets, ahead: Ahead) -> Proposals:
     """Stage 2: instructions, grounded in data, program and demos."""
     with run.stage("instructions"):
         return propose_instructions(
@@ -68,10 +69,11 @@ def propose(job: Job, run: Run, report: Reporter, demo_sets: DemoSets) -> Propos
             demo_sets,
             prompt_lm=job.prompt_lm,
             count=job.plan.num_instructions,
-            rng=job.plan.stream("proposals"),
+            rng=ahead.rng,
             init_temperature=job.init_temperature,
             num_threads=job.num_threads,
             frozen=job.frozen,
+            groundwork=ahead.groundwork(),
             on_progress=report.of("instructions"),
             **job.proposer,
         )

@@ -4,7 +4,7 @@ from mipro.propose._facts import FieldFacts, observe
 from mipro.propose._grounding import Grounding
 from mipro.propose._guards import Guard, Verdict
 from mipro.propose._leaks import Corpus, LeakCheck
-from mipro.propose._propose import propose_instructions, propose_more
+from mipro.propose._propose import Groundwork, lay_groundwork, propose_instructions, propose_more
 from mipro.propose._records import Mistake, Proposals, ProposalSettings, ScoredInstruction
 from mipro.propose._text import token_estimate
 from mipro.propose._tips import TIPS
@@ -14,6 +14,7 @@ __all__ = [
     "Corpus",
     "FieldFacts",
     "Grounding",
+    "Groundwork",
     "Guard",
     "LeakCheck",
     "Mistake",
@@ -21,6 +22,7 @@ __all__ = [
     "Proposals",
     "ScoredInstruction",
     "Verdict",
+    "lay_groundwork",
     "observe",
     "propose_instructions",
     "propose_more",

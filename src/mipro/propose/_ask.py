@@ -56,14 +56,17 @@ class Asker:
         lm: The prompt model.
         num_threads: Questions under way at the same time.
         on_progress: Called after each answer.
+        num_calls: Questions asked before.
     """
 
-    def __init__(self, lm: BaseLM, *, num_threads: int, on_progress: OnProgress | None = None) -> None:
+    def __init__(
+        self, lm: BaseLM, *, num_threads: int, on_progress: OnProgress | None = None, num_calls: int = 0
+    ) -> None:
         self._lm = lm
         self._num_threads = num_threads
         self._on_progress = on_progress
-        self._num_planned = 0
-        self.num_calls = 0
+        self._num_planned = num_calls
+        self.num_calls = num_calls
         """Questions asked so far."""
 
     @property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mipro.propose._ask import Asker, OnProgress
 from mipro.propose._desk import Desk
-from mipro.propose._grounding import ground
+from mipro.propose._grounding import Grounding, ground
 from mipro.propose._leaks import Corpus
 from mipro.propose._records import Mistake, Proposals, ProposalSettings, ScoredInstruction
 from mipro.propose._signatures import worked_texts
@@ -41,6 +41,7 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     max_instruction_tokens: int | None = None,
     frozen: Collection[int] = (),
     history: Sequence[ScoredInstruction] = (),
+    groundwork: Groundwork | None = None,
     on_progress: OnProgress | None = None,
 ) -> Proposals:
     """Propose grounded instructions for every predictor, all at the same time.
@@ -68,6 +69,8 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
         max_instruction_tokens: Bound on the (estimated) tokens of an instruction.
         frozen: Places of predictors that keep their instruction.
         history: Instructions tried before.
+        groundwork: What `lay_groundwork` returned for the same arguments; `rng` is the one that
+            it has advanced.
         on_progress: Called after each call with the number of calls made and the number
             known to be needed so far.
 
@@ -94,6 +97,51 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     originals = Proposals.original(program)
     if count <= 1:
         return originals
+    groundwork = groundwork or lay_groundwork(
+        program,
+        trainset,
+        prompt_lm=prompt_lm,
+        rng=rng,
+        view_data_batch_size=view_data_batch_size,
+        data_aware=data_aware,
+        program_aware=program_aware,
+        num_threads=num_threads,
+        frozen=frozen,
+        on_progress=on_progress,
+    )
+    asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress, num_calls=groundwork.num_calls)
+    demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals.instructions)
+    desk = Desk(program, groundwork.corpus, groundwork.grounding, how, demos=demos, history=history)
+    proposals = desk.propose(asker, originals.instructions, rng)
+    return replace(proposals, notes=(*groundwork.grounding.notes, *proposals.notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Groundwork:
+    """What proposals are made from and what does not need the demos."""
+
+    corpus: Corpus
+    """The training examples, which must not be given away."""
+    grounding: Grounding
+    """What is known of data and program."""
+    num_calls: int
+    """Calls of the prompt model that it took."""
+
+
+def lay_groundwork(  # noqa: PLR0913 - the settings of a stage, keyword-only
+    program: Module,
+    trainset: Sequence[Example],
+    *,
+    prompt_lm: BaseLM,
+    rng: random.Random,
+    view_data_batch_size: int = 10,
+    data_aware: bool = True,
+    program_aware: bool = True,
+    num_threads: int = 1,
+    frozen: Collection[int] = (),
+    on_progress: OnProgress | None = None,
+) -> Groundwork:
+    """Find out about data and program, as `propose_instructions` does first; all arguments as there."""
     asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress)
     corpus = Corpus(trainset, others=worked_texts())
     grounding = ground(
@@ -104,12 +152,9 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
         rng=rng,
         view_size=view_data_batch_size if data_aware else None,
         program_aware=program_aware,
-        frozen=how.frozen,
+        frozen=frozenset(frozen),
     )
-    demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals.instructions)
-    desk = Desk(program, corpus, grounding, how, demos=demos, history=history)
-    proposals = desk.propose(asker, originals.instructions, rng)
-    return replace(proposals, notes=(*grounding.notes, *proposals.notes))
+    return Groundwork(corpus, grounding, asker.num_calls)
 
 
 def propose_more(  # noqa: PLR0913 - the settings of a stage, keyword-only

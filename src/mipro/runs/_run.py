@@ -51,6 +51,7 @@ class Run:
         store: The ledger.
         seconds_by_stage: Seconds of each stage, over all sessions of the run.
         resumed: Whether the ledger held this run already.
+        limited: Whether calls, tokens or cost are limited.
 
     Raises:
         RunMismatchError: The folder holds a run of other facts.
@@ -82,6 +83,7 @@ class Run:
         account = Account(budget, past.spent, seconds_before=past.seconds)
         self.event(SESSION_BEGAN, **versions())
         jitter = random.Random(seed)  # noqa: S311 - spreads retries, no secret
+        self.limited = account.is_limited
         self._core = GateCore(
             self.store,
             self._writer,

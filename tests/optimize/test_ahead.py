@@ -1,0 +1,69 @@
+"""What is done ahead of its stage."""
+
+import json
+import threading
+
+import pytest
+
+import mipro
+from mipro.testing.lms import ScriptedLM
+
+
+@pytest.fixture
+def optimize(tmp_path, fruit, same_colour):
+    """Return a function that optimizes with a model; arguments go to MIPROv2."""
+
+    def run(lm, **with_):
+        optimizer = mipro.MIPROv2(
+            same_colour, run_dir=str(tmp_path / str(with_)), search="random", seed=0, **with_
+        )
+        with mipro.context(lm=lm):
+            best = optimizer.compile(
+                mipro.Predict("fruit -> colour"), trainset=fruit[:20], valset=fruit[20:40]
+            )
+        return best.optimization
+
+    return run
+
+
+def _kind(messages):
+    """What a call is for."""
+    prompt = json.dumps(messages)
+    fields = ("proposed_instruction", "program_description", "summary", "observations", "colour")
+    return next(field for field in fields if f"[[ ## {field} ## ]]" in prompt)
+
+
+def test_data_are_looked_at_while_demos_are_collected(optimize, fruit_lm):
+    """With threads to spare no call for a demo is answered before the data are being looked at."""
+    looked = threading.Event()
+
+    def answer(messages):
+        if _kind(messages) == "observations":
+            looked.set()
+        elif _kind(messages) == "colour":
+            assert looked.wait(10)
+        return fruit_lm._script.next(messages, {})
+
+    assert optimize(ScriptedLM(answer), num_threads=16).stop_reason == "complete"
+
+
+@pytest.mark.parametrize(
+    "with_", [{"num_threads": 4}, {"num_threads": 16, "budget": mipro.Budget(tokens=10**9)}]
+)
+def test_stages_come_in_order_where_the_order_counts(optimize, fruit_lm, with_):
+    """With few threads, or a budget that may end between two stages, demos come first."""
+    optimize(fruit_lm, **with_)
+    kinds = [_kind(call["messages"]) for call in fruit_lm.calls]
+    first, last = kinds.index("observations"), kinds.index("proposed_instruction")
+    assert "colour" in kinds[:first]
+    assert "colour" not in kinds[first:last]
+
+
+def test_calls_are_the_same_in_any_order(optimize, fruit_lm):
+    """What is done ahead is what would have been done."""
+    one = optimize(fruit_lm, num_threads=1)
+    calls = sorted(json.dumps(call, sort_keys=True) for call in fruit_lm.calls)
+    fruit_lm.calls.clear()
+    many = optimize(fruit_lm, num_threads=16)
+    assert sorted(json.dumps(call, sort_keys=True) for call in fruit_lm.calls) == calls
+    assert (many.instructions, many.trials) == (one.instructions, one.trials)
