@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mipro.errors import BudgetExhausted
+from mipro.optimize._blas import one_thread
 from mipro.optimize._result import TrialRecord
 from mipro.runs import DecisionRecord
 
@@ -62,7 +63,8 @@ def run_search(
     reason = ""
     while True:
         while not finished and not reason and len(waiting) < lookahead:
-            jobs = search.ask()
+            with one_thread():
+                jobs = search.ask()
             if not jobs:
                 finished = True
                 break
