@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from mipro import datasets, evaluate, runs, search, teleprompt
     from mipro.adapters import (
         Adapter,
+        Audio,
         ChatAdapter,
+        Code,
+        File,
         History,
         Image,
         JSONAdapter,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
         ToolCallResults,
         ToolCalls,
         Type,
+        XMLAdapter,
     )
     from mipro.errors import AdapterParseError, MiproError
     from mipro.evaluate import Evaluate, ScoreWithFeedback
@@ -56,7 +60,10 @@ if TYPE_CHECKING:
 _ROOMS = {
     "adapters": (
         "Adapter",
+        "Audio",
         "ChatAdapter",
+        "Code",
+        "File",
         "History",
         "Image",
         "JSONAdapter",
@@ -64,6 +71,7 @@ _ROOMS = {
         "ToolCallResults",
         "ToolCalls",
         "Type",
+        "XMLAdapter",
     ),
     "errors": ("AdapterParseError", "MiproError"),
     "evaluate": ("Evaluate", "ScoreWithFeedback"),
@@ -85,20 +93,25 @@ _ROOMS = {
     "signature": ("InputField", "OutputField", "Signature"),
 }
 _MODULES = ("datasets", "evaluate", "runs", "search", "teleprompt")
+# Under these paths programs for DSPy import what mipro has elsewhere.
+_PATHS = ("adapters", "clients", "dsp", "experimental", "predict", "primitives", "signatures", "utils")
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "LM",
     "Adapter",
     "AdapterParseError",
+    "Audio",
     "BaseLM",
     "BootstrapFewShot",
     "BootstrapFewShotWithRandomSearch",
     "Budget",
     "ChainOfThought",
     "ChatAdapter",
+    "Code",
     "Evaluate",
     "Example",
+    "File",
     "History",
     "Image",
     "InputField",
@@ -119,6 +132,7 @@ __all__ = [
     "ToolCallResults",
     "ToolCalls",
     "Type",
+    "XMLAdapter",
     "asyncify",
     "configure",
     "configure_cache",
@@ -139,10 +153,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _ROOM_OF:
         value = getattr(importlib.import_module(f"mipro.{_ROOM_OF[name]}"), name)
-    elif name in _MODULES:
+    elif name in _MODULES or name in _PATHS:
         value = importlib.import_module(f"mipro.{name}")
     else:
-        raise AttributeError(f"module 'mipro' has no attribute {name!r}")
+        names = importlib.import_module("mipro._names")
+        if name not in names.ALIASES:
+            raise AttributeError(names.absent(name))
+        room, known_as = names.ALIASES[name]
+        value = getattr(importlib.import_module(f"mipro.{room}"), known_as)
     globals()[name] = value
     return value
 

@@ -34,32 +34,31 @@ class Gate(Protocol):
         """
 
 
-_DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {
-        "lm": None,
-        "adapter": None,
-        "rm": None,
-        "trace": None,
-        "gate": None,
-        "callbacks": (),
-        "track_usage": False,
-        "usage_tracker": None,
-        "num_threads": 8,
-        "max_errors": 10,
-        "async_max_workers": 8,
-        "disable_history": False,
-        "max_history_size": 1000,
-        "max_trace_size": 10_000,
-        "provide_traceback": False,
-        "warn_on_type_mismatch": True,
-        "allow_tool_async_sync_conversion": False,
-        "strict": False,
-    }
-)
+DEFAULT_CONFIG: dict[str, Any] = {
+    "lm": None,
+    "adapter": None,
+    "rm": None,
+    "trace": None,
+    "gate": None,
+    "callbacks": (),
+    "track_usage": False,
+    "usage_tracker": None,
+    "num_threads": 8,
+    "max_errors": 10,
+    "async_max_workers": 8,
+    "disable_history": False,
+    "max_history_size": 1000,
+    "max_trace_size": 10_000,
+    "provide_traceback": False,
+    "warn_on_type_mismatch": True,
+    "allow_tool_async_sync_conversion": False,
+    "strict": False,
+}
+"""The settings before anything is configured."""
 
 # What `configure` set, for all threads. Replaced as a whole, never changed in
 # place, so that a reader in another thread sees the old or the new, not a mixture.
-_process_wide: Mapping[str, Any] = _DEFAULTS
+_process_wide: Mapping[str, Any] = MappingProxyType(DEFAULT_CONFIG)
 # What `context` set, for this thread or task and those that copy its context.
 _overrides: ContextVar[Mapping[str, Any] | None] = ContextVar("mipro_overrides", default=None)
 

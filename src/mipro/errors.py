@@ -219,3 +219,18 @@ class RunInterrupted(RunStopped):
     def __init__(self, message: str, *, run_dir: str | None = None) -> None:
         super().__init__(message)
         self.run_dir = run_dir
+
+
+def is_retryable_lm_error(error: BaseException) -> bool:
+    """Return whether the same call may succeed when it is made again."""
+    return isinstance(error, LMTransientError)
+
+
+# Names under which DSPy has them.
+DSPyError = MiproError
+LMProviderError = LMUnexpectedError = LMError
+LMInvalidRequestError = LMRequestError
+LMUnsupportedModelError = LMNotFoundError
+LMNotConfiguredError = LMAuthError
+LMTimeoutError = LMTransportError = LMConnectionError
+ContextWindowExceededError = ContextWindowError

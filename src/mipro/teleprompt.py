@@ -1,11 +1,17 @@
-"""The optimizers under the name that users of DSPy import them from."""
+"""The optimizers under the names that users of DSPy import them from."""
 
+from mipro._paths import lend
 from mipro.optimize import (
     BootstrapFewShot,
     BootstrapFewShotWithRandomSearch,
     LabeledFewShot,
     MIPROv2,
     Teleprompter,
+    _bootstrap,
+    _labeled,
+    _miprov2,
+    _random_search,
+    _teleprompter,
 )
 
 __all__ = [
@@ -15,3 +21,12 @@ __all__ = [
     "MIPROv2",
     "Teleprompter",
 ]
+
+__path__ = lend(
+    __name__,
+    bootstrap=_bootstrap,
+    mipro_optimizer_v2=_miprov2,
+    random_search=_random_search,
+    teleprompt=_teleprompter,
+    vanilla=_labeled,
+)

@@ -13,6 +13,7 @@ from mipro.adapters._tool_calls import native_tools, read_tool_calls, tool_calls
 from mipro.adapters._turns import turn_messages
 from mipro.adapters._type import with_content_blocks
 from mipro.adapters._wording import WORDING
+from mipro.callback import notified
 from mipro.errors import AdapterParseError, UserError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Adapter:
     `format_assistant_message_content` and `parse`; it may override any other method.
 
     Args:
-        callbacks: Kept for the caller.
+        callbacks: Told of prompts and parsed answers; see `mipro.callback.BaseCallback`.
         use_native_function_calling: Whether fields of type `list[Tool]` and `ToolCalls`
             go through the server's own tool calls, where the model has them.
         native_response_types: Types of output fields that a model may fill by itself;
@@ -151,7 +152,10 @@ class Adapter:
     ) -> Generator[LMCall, list[Any], Answers]:
         """Yield the calls to make; the one core of `__call__` and `acall`."""
         asked = self._call_preprocess(lm, params, signature, inputs)
-        outputs = yield LMCall(lm, self.format(asked, demos, inputs), params)
+        shown = {"signature": asked, "demos": demos, "inputs": inputs}
+        with notified("adapter_format", self, shown) as seen:
+            messages = seen(self.format(asked, demos, inputs))
+        outputs = yield LMCall(lm, messages, params)
         values = self._call_postprocess(asked, signature, outputs, lm, params)
         metadata: dict[str, Any] = {"adapter": type(self).__name__}
         reasoning = [output.get("reasoning_content") for output in outputs if isinstance(output, dict)]
@@ -234,23 +238,27 @@ class Adapter:
             value["logprobs"] = parts["logprobs"]
         return value
 
+    def _parsed(self, signature: type[Signature], text: str) -> dict[str, Any]:
+        with notified("adapter_parse", self, {"signature": signature, "completion": text}) as seen:
+            return seen(self.parse(signature, text))
+
     def _parse_beside_reasoning(
         self, asked: type[Signature], text: str, reasoning: str | None
     ) -> dict[str, Any]:
         """Parse an answer; a model that reasons by itself need not write the field `reasoning`."""
         try:
-            return self.parse(asked, text)
+            return self._parsed(asked, text)
         except AdapterParseError as error:
             if not reasoning or error.missing != (_REASONING,):
                 raise
-        return {_REASONING: reasoning, **self.parse(asked.delete(_REASONING), text)}
+        return {_REASONING: reasoning, **self._parsed(asked.delete(_REASONING), text)}
 
     def _read_beside_tool_calls(self, asked: type[Signature], text: str | None) -> dict[str, Any]:
         """Read the text that came with tool calls; it need not hold the fields."""
         if not text or not asked.output_fields:
             return {}
         try:
-            return self.parse(asked, text)
+            return self._parsed(asked, text)
         except AdapterParseError:
             return {}
 

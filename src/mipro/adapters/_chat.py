@@ -38,7 +38,7 @@ class ChatAdapter(Adapter):
     An answer that can't be read is asked for once more as JSON.
 
     Args:
-        callbacks: Kept for the caller.
+        callbacks: See `Adapter`.
         use_native_function_calling: See `Adapter`.
         native_response_types: Kept for the caller.
         use_json_adapter_fallback: Whether to ask once more as JSON.
@@ -180,17 +180,7 @@ class ChatAdapter(Adapter):
                 continue
             end = markers[number + 1].start() if number + 1 < len(markers) else len(completion)
             text = completion[marker.end() : end].strip()
-            try:
-                values[name] = read_value(text, outputs[name].annotation)
-            except ValueError as error:
-                raise AdapterParseError(
-                    "ChatAdapter",
-                    signature,
-                    completion,
-                    f"Failed to parse field {name} with value {text!r}: {error}",
-                    parsed_result=values,
-                    missing=(name,),
-                ) from error
+            values[name] = read_field("ChatAdapter", signature, completion, name, text, values)
         return complete_or_raise("ChatAdapter", signature, completion, values)
 
     def format_finetune_data(
@@ -204,6 +194,32 @@ class ChatAdapter(Adapter):
         answer = self.format_assistant_message_content(signature, outputs)
         messages = self.format(signature, demos, inputs)
         return {"messages": [*messages, {"role": "assistant", "content": answer}]}
+
+
+def read_field(
+    adapter: str, signature: type[Signature], completion: str, name: str, value: Any, found: dict[str, Any]
+) -> Any:
+    """Return the value of one output field, or raise that it can't be read.
+
+    Args:
+        adapter: Class name of the adapter.
+        signature: Has the field.
+        completion: The whole answer.
+        name: Name of the field.
+        value: What the answer holds for it.
+        found: The fields that could be read.
+    """
+    try:
+        return read_value(value, signature.output_fields[name].annotation)
+    except ValueError as error:
+        raise AdapterParseError(
+            adapter,
+            signature,
+            completion,
+            f"Failed to parse field {name} with value {value!r}: {error}",
+            parsed_result=found,
+            missing=(name,),
+        ) from error
 
 
 def complete_or_raise(

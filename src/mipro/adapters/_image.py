@@ -51,7 +51,7 @@ class Image(Type):
                 raise TypeError("Image received both `source` and `url`; provide only one image source")
             data["url"] = source
         if "url" in data:
-            data["url"] = _address(data["url"])
+            data["url"] = encode_image(data["url"])
         super().__init__(**data)
 
     @classmethod
@@ -120,7 +120,12 @@ class Image(Type):
         return f"Image(url={self.url!r})"
 
 
-def _address(source: Any) -> str:
+def encode_image(source: Any) -> str:
+    """Return the address or the data URI of an image.
+
+    Raises:
+        UserError: `source` is no image; see `Image`.
+    """
     if isinstance(source, dict) and set(source) == {"url"}:
         source = source["url"]
     if isinstance(source, Image):

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mipro.adapters._base import Adapter, Answers
-from mipro.adapters._chat import ChatAdapter, FieldInfoWithName, complete_or_raise
-from mipro.adapters._read import read_value, repair_json
+from mipro.adapters._chat import ChatAdapter, FieldInfoWithName, complete_or_raise, read_field
+from mipro.adapters._read import repair_json
 from mipro.adapters._schema import response_schema
 from mipro.adapters._values import as_plain, placeholder, value_text
 from mipro.adapters._wording import WORDING
@@ -32,7 +32,7 @@ class JSONAdapter(ChatAdapter):
     or plain text. One that a server refuses is not offered to it again.
 
     Args:
-        callbacks: Kept for the caller.
+        callbacks: See `Adapter`.
         use_native_function_calling: See `Adapter`.
         parallel_tool_calls: See `Adapter`.
     """
@@ -147,21 +147,11 @@ class JSONAdapter(ChatAdapter):
             raise AdapterParseError(
                 "JSONAdapter", signature, completion, "LM response cannot be serialized to a JSON object."
             )
-        values: dict[str, Any] = {}
-        for name, info in signature.output_fields.items():
-            if name not in found:
-                continue
-            try:
-                values[name] = read_value(found[name], info.annotation)
-            except ValueError as error:
-                raise AdapterParseError(
-                    "JSONAdapter",
-                    signature,
-                    completion,
-                    f"Failed to parse field {name}: {error}",
-                    parsed_result=found,
-                    missing=(name,),
-                ) from error
+        values = {
+            name: read_field("JSONAdapter", signature, completion, name, found[name], found)
+            for name in signature.output_fields
+            if name in found
+        }
         return complete_or_raise("JSONAdapter", signature, completion, values)
 
 

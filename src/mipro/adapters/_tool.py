@@ -12,6 +12,7 @@ import pydantic_core
 
 from mipro.adapters._type import Type
 from mipro.adapters._values import type_adapter
+from mipro.callback import notified
 from mipro.context import settings
 from mipro.errors import UserError
 
@@ -118,9 +119,12 @@ class Tool(Type):
             UserError: An argument does not fit, or the function is async and may not be
                 waited for here.
         """
-        result = self.func(**self._converted(arguments))
-        if not inspect.iscoroutine(result):
-            return result
+        with notified("tool", self, {"kwargs": arguments}) as seen:
+            result = self.func(**self._converted(arguments))
+            return seen(self._waited_for(result) if inspect.iscoroutine(result) else result)
+
+    def _waited_for(self, result: Any) -> Any:
+        """Wait for what an async function returned, where that is allowed and possible."""
         if not settings.allow_tool_async_sync_conversion:
             result.close()
             raise UserError(
@@ -143,8 +147,9 @@ class Tool(Type):
         Raises:
             UserError: An argument does not fit.
         """
-        result = self.func(**self._converted(arguments))
-        return await result if inspect.isawaitable(result) else result
+        with notified("tool", self, {"kwargs": arguments}) as seen:
+            result = self.func(**self._converted(arguments))
+            return seen(await result if inspect.isawaitable(result) else result)
 
     def format(self) -> str:
         """Return the tool as text."""

@@ -31,6 +31,7 @@ class Wording:
     joiner: str = ", then "
     chat_reminder: str = "Write the output fields in this order: {fields}. End with `[[ ## completed ## ]]`."
     json_reminder: str = "Write one JSON object with the fields in this order: {fields}."
+    xml_reminder: str = "Write the output fields as XML elements in this order: {fields}."
     reminder_type: str = " (as a Python {type})"
     reminder_tool_calls: str = ' (as JSON: {"tool_calls": [{"name": "...", "args": {...}}]})'
     partial_demo: str = "An example of which some fields are left out."

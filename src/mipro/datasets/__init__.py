@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mipro._paths import lend
+from mipro.datasets import _dataset, _hotpotqa, _readers
 from mipro.datasets._big_bench import big_bench
 from mipro.datasets._dataset import Dataset
 from mipro.datasets._hotpotqa import HotPotQA
@@ -19,3 +21,6 @@ __all__ = [
     "from_records",
     "split",
 ]
+
+# The paths that users of DSPy import from.
+lend(__name__, dataloader=_readers, dataset=_dataset, hotpotqa=_hotpotqa)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from mipro.callback import notified
 from mipro.context import settings
 from mipro.errors import UserError
 from mipro.evaluate import _report
@@ -17,7 +17,7 @@ from mipro.evaluate._watch import Guard, bar, counted
 from mipro.example import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mipro.example import Example
 
@@ -162,10 +162,9 @@ class Evaluate:
             "save_as_csv": save_as_csv,
             "save_as_json": save_as_json,
         }
-        with _notified(self, inputs) as note:
+        with notified("evaluate", self, inputs) as seen:
             outcomes = self._measure(program, metric, devset, num_threads, display_progress)
-            result = self._result(devset, outcomes)
-            note(result)
+            result = seen(self._result(devset, outcomes))
         rows = _report.rows_of(result.results, _name_of(metric))
         if display_table:  # `True` is all rows, `1` is one
             _report.show(rows, _name_of(metric), None if display_table is True else int(display_table))
@@ -234,26 +233,3 @@ def _check(devset: Sequence[Example] | None, metric: Callable[..., Any] | None) 
 
 def _name_of(metric: Any) -> str:
     return str(getattr(metric, "__name__", None) or type(metric).__name__)
-
-
-@contextlib.contextmanager
-def _notified(evaluate: Evaluate, inputs: dict[str, Any]) -> Iterator[Callable[[EvaluationResult], None]]:
-    """Call `on_evaluate_start` before a block and `on_evaluate_end` after it, on all callbacks."""
-    call_id = uuid.uuid4().hex
-    outputs: list[EvaluationResult] = []
-    failure: BaseException | None = None
-    _tell("on_evaluate_start", call_id=call_id, instance=evaluate, inputs=inputs)
-    try:
-        yield outputs.append
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        _tell("on_evaluate_end", call_id=call_id, outputs=outputs[0] if outputs else None, exception=failure)
-
-
-def _tell(event: str, **details: Any) -> None:
-    for callback in settings.callbacks or ():
-        told = getattr(callback, event, None)
-        if told is not None:
-            told(**details)

@@ -13,9 +13,9 @@ from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from mipro.callback import notified
 from mipro.context import settings
 from mipro.errors import LMError, LMRequestError, UserError
-from mipro.lm._callbacks import notified
 from mipro.lm._history import entry_of, record, show
 from mipro.lm._loop import run, submit
 from mipro.lm._outputs import lm_response, openai_response, outputs_of, usage_dict
@@ -35,7 +35,7 @@ _log = logging.getLogger("mipro.lm")
 _jitter = Random()  # noqa: S311 - spreads retries in time, decides nothing
 _BLOCKING_CALLS = 256
 
-CLASS_KEY = "_lm_class"
+LM_CLASS_STATE_KEY = "_lm_class"
 
 
 class BaseLM:
@@ -142,7 +142,7 @@ class BaseLM:
             LMError: The call failed, and trying again did not help.
             RunStopped: The run that this call belongs to may not make it.
         """
-        with notified(self, prompt, messages, kwargs) as seen:
+        with notified("lm", self, {"prompt": prompt, "messages": messages, "kwargs": kwargs}) as seen:
             lm, kwargs = self._for_call(kwargs)
             request = lm.request(prompt, messages, **kwargs)
             gate = settings.gate
@@ -161,7 +161,7 @@ class BaseLM:
         self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
     ) -> list[Any]:
         """Ask the model; the async form of a plain call, with the same arguments."""
-        with notified(self, prompt, messages, kwargs) as seen:
+        with notified("lm", self, {"prompt": prompt, "messages": messages, "kwargs": kwargs}) as seen:
             lm, kwargs = self._for_call(kwargs)
             request = lm.request(prompt, messages, **kwargs)
             gate = settings.gate
@@ -288,7 +288,7 @@ class BaseLM:
             "num_retries": self.num_retries,
             **{k: v for k, v in self.kwargs.items() if not is_secret_name(k)},
             # Last, so that no parameter of that name takes its place.
-            CLASS_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
+            LM_CLASS_STATE_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
         }
 
     @classmethod

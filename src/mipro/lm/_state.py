@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from mipro.errors import StateError
-from mipro.lm._base import CLASS_KEY, BaseLM
+from mipro.lm._base import LM_CLASS_STATE_KEY, BaseLM
 from mipro.lm._lm import LM
 
 _BUILT_IN = f"{LM.__module__}.{LM.__qualname__}"
@@ -26,7 +26,7 @@ def rebuild(kind: type[BaseLM], state: dict[str, Any], *, allow_custom: bool) ->
         StateError: The class is another one and may not be imported, or can't be.
     """
     values = dict(state)
-    path = values.pop(CLASS_KEY, None)
+    path = values.pop(LM_CLASS_STATE_KEY, None)
     old_path = values.pop(_OF_DSPY[0], None)
     if old_path is not None:
         path = _BUILT_IN if old_path == _OF_DSPY[1] else old_path

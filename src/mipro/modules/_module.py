@@ -11,7 +11,13 @@ from typing_extensions import Self
 from mipro.errors import UserError
 from mipro.modules._saving import check_names, read_state, refuse_whole_program, write_state
 from mipro.modules._scope import call_scope
-from mipro.modules._tree import Parameter, Place, parameter_places, sub_modules
+from mipro.modules._tree import (
+    Parameter,
+    Place,
+    parameter_places,
+    set_attribute_by_name,
+    sub_modules,
+)
 
 if TYPE_CHECKING:
     import os
@@ -22,8 +28,10 @@ if TYPE_CHECKING:
     from mipro.lm import BaseLM
     from mipro.modules._predict import Predict
 
-_log = logging.getLogger("mipro.modules")
+logger = logging.getLogger("mipro.modules")
 ModuleT = TypeVar("ModuleT", bound="Module")
+
+__all__ = ["Module", "ModuleMeta", "PredictorList", "set_attribute_by_name"]
 
 
 class PredictorList(list["Predict"]):
@@ -102,12 +110,12 @@ class Module(metaclass=ModuleMeta):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program."""
-        with call_scope(self, _as_inputs(args, kwargs)) as done:
+        with call_scope(self, args, kwargs) as done:
             return done(self.forward(*args, **kwargs))
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program's `aforward`."""
-        with call_scope(self, _as_inputs(args, kwargs)) as done:
+        with call_scope(self, args, kwargs) as done:
             return done(await self.aforward(*args, **kwargs))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -180,7 +188,7 @@ class Module(metaclass=ModuleMeta):
         try:
             return copy.deepcopy(self, dict(memo))
         except Exception as error:  # noqa: BLE001 - attributes of the user's may refuse in any way
-            _log.debug("copying %s attribute by attribute: %s", type(self).__name__, error)
+            logger.debug("copying %s attribute by attribute: %s", type(self).__name__, error)
         copied = self.__class__.__new__(self.__class__)
         copied._set_defaults()  # noqa: SLF001 - in place of `__init__`
         for name, value in self.__getstate__().items():
@@ -300,10 +308,6 @@ class Module(metaclass=ModuleMeta):
         return "\n".join(f"{name} = {predictor}" for name, predictor in self.named_predictors())
 
 
-def _as_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {**kwargs, "args": args} if args else kwargs
-
-
 def _copy_attribute(module: Module, name: str, value: Any, memo: dict[int, Any]) -> Any:
     """Copy as deeply as the value lets itself be copied."""
     if isinstance(value, Module):
@@ -311,9 +315,9 @@ def _copy_attribute(module: Module, name: str, value: Any, memo: dict[int, Any])
     try:
         return copy.deepcopy(value, dict(memo))
     except Exception as error:  # noqa: BLE001 - attributes of the user's may refuse in any way
-        _log.warning("Failed to deep copy attribute '%s' of %s: %s", name, type(module).__name__, error)
+        logger.warning("Failed to deep copy attribute '%s' of %s: %s", name, type(module).__name__, error)
     try:
         return copy.copy(value)
     except Exception as error:  # noqa: BLE001 - as above
-        _log.debug("sharing attribute '%s': %s", name, error)
+        logger.debug("sharing attribute '%s': %s", name, error)
         return value

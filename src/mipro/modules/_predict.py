@@ -14,7 +14,7 @@ from mipro.errors import StateError, UserError
 from mipro.example import Prediction
 from mipro.modules._inputs import input_faults
 from mipro.modules._module import Module
-from mipro.modules._saving import as_json
+from mipro.modules._saving import serialize_object
 from mipro.modules._tree import Parameter
 from mipro.signature import ensure_signature
 
@@ -198,9 +198,9 @@ class Predict(Module, Parameter):
         """Return what an optimizer has set, as plain values; never a key."""
         del json_mode  # there is no other
         return {
-            "traces": as_json(self.traces),
-            "train": as_json(self.train),
-            "demos": [as_json(demo) for demo in self.demos],
+            "traces": serialize_object(self.traces),
+            "train": serialize_object(self.train),
+            "demos": [serialize_object(demo) for demo in self.demos],
             "signature": self.signature.dump_state(),
             "lm": self.lm.dump_state() if self.lm else None,
         }

@@ -95,14 +95,14 @@ def _checked(path: str | os.PathLike[str]) -> pathlib.Path:
     return pathlib.Path(path)
 
 
-def as_json(value: Any) -> Any:
+def serialize_object(value: Any) -> Any:
     """Return `value` as JSON can hold it: records as dicts, the rest as pydantic writes it."""
     if isinstance(value, Example):
-        return {name: as_json(part) for name, part in value.items(include_dspy=True)}
+        return {name: serialize_object(part) for name, part in value.items(include_dspy=True)}
     if isinstance(value, dict):
-        return {key: as_json(part) for key, part in value.items()}
+        return {key: serialize_object(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_json(part) for part in value]
+        return [serialize_object(part) for part in value]
     return as_plain(value)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import uuid
 from typing import TYPE_CHECKING, Any
 
+from mipro.callback import notified
 from mipro.context import context, settings
 from mipro.example import Prediction
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("mipro.modules")
 
 
 @contextlib.contextmanager
-def call_scope(module: Any, inputs: dict[str, Any]) -> Iterator[Callable[[Any], Any]]:
+def call_scope(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Callable[[Any], Any]]:
     """Make `module` the innermost caller for a block.
 
     The calls to models made in the block go into its `history`. With `track_usage`
@@ -25,7 +25,8 @@ def call_scope(module: Any, inputs: dict[str, Any]) -> Iterator[Callable[[Any], 
 
     Args:
         module: The module that is called.
-        inputs: Its arguments, for callbacks.
+        args: Its positional arguments, for callbacks.
+        kwargs: Its arguments by name, for callbacks.
 
     Yields:
         A function that notes what the module returned, and returns it.
@@ -38,15 +39,12 @@ def call_scope(module: Any, inputs: dict[str, Any]) -> Iterator[Callable[[Any], 
             from mipro.lm import track_usage  # noqa: PLC0415 - only where it is asked for
 
             tracker = stack.enter_context(track_usage())
-        callbacks = (*settings.callbacks, *getattr(module, "callbacks", ()))
-        noted = stack.enter_context(_told(callbacks, module, inputs)) if callbacks else None
+        seen = stack.enter_context(notified("module", module, {"args": args, "kwargs": kwargs}))
 
         def done(output: Any) -> Any:
             if tracker is not None:
                 _set_usage(output, tracker.get_total_tokens())
-            if noted is not None:
-                noted.append(output)
-            return output
+            return seen(output)
 
         yield done
 
@@ -60,27 +58,3 @@ def _set_usage(output: Any, usage: dict[str, Any]) -> None:
             "Failed to set LM usage: a module must return a Prediction for it, but returned %s.",
             type(output).__name__,
         )
-
-
-@contextlib.contextmanager
-def _told(callbacks: tuple[Any, ...], module: Any, inputs: dict[str, Any]) -> Iterator[list[Any]]:
-    """Call `on_module_start` and `on_module_end` on the callbacks that have them."""
-    call_id = uuid.uuid4().hex
-    noted: list[Any] = []
-    failure: BaseException | None = None
-    _tell(callbacks, "on_module_start", call_id=call_id, instance=module, inputs=inputs)
-    try:
-        yield noted
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        outputs = noted[-1] if noted else None
-        _tell(callbacks, "on_module_end", call_id=call_id, outputs=outputs, exception=failure)
-
-
-def _tell(callbacks: tuple[Any, ...], event: str, **arguments: Any) -> None:
-    for callback in callbacks:
-        told = getattr(callback, event, None)
-        if told is not None:
-            told(**arguments)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mipro.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# One step of a path such as "hops[0].tools['search']": an attribute, a number or a key.
+_STEP = re.compile(
+    r"""\.?(?P<attribute>[^\W\d]\w*)|\[(?P<index>-?\d+)\]|\[(?P<quote>['"])(?P<key>.*?)(?P=quote)\]"""
+)
 
 
 class Parameter:
@@ -146,3 +154,31 @@ def sub_modules(
             if id(value) not in seen:
                 seen.add(id(value))
                 queue.append((path, value))
+
+
+def set_attribute_by_name(program: Any, name: str, value: Any) -> None:
+    """Put `value` in the place that a path names.
+
+    Args:
+        program: Where the path begins.
+        name: The path, as in `named_parameters`, for example "hops[0].predict".
+        value: What to put there.
+
+    Raises:
+        UserError: `name` is no path.
+    """
+    steps = list(_STEP.finditer(name))
+    if not steps or "".join(step.group() for step in steps) != name:
+        raise UserError(f"`name` must be a path such as 'hops[0].predict', but got {name!r}.")
+    owner = program
+    for step in steps[:-1]:
+        attribute = step["attribute"]
+        owner = getattr(owner, attribute) if attribute else owner[_key(step)]
+    if steps[-1]["attribute"]:
+        setattr(owner, steps[-1]["attribute"], value)
+    else:
+        owner[_key(steps[-1])] = value
+
+
+def _key(step: re.Match[str]) -> int | str:
+    return step["key"] if step["index"] is None else int(step["index"])

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from mipro.callback import notified
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Teleprompter:
@@ -10,7 +17,13 @@ class Teleprompter:
 
     A subclass keeps its constructor's arguments as attributes and overrides `compile`,
     which returns an improved copy of the program and leaves what it was given as it was.
+    Callbacks are told of it.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "compile" in vars(cls):
+            cls.compile = _told(cls.compile)  # type: ignore[method-assign] # the same, observed
 
     def compile(
         self, student: Any, *, trainset: Any, teacher: Any = None, valset: Any = None, **kwargs: Any
@@ -32,3 +45,17 @@ class Teleprompter:
     def get_params(self) -> dict[str, Any]:
         """Return the arguments that the optimizer was made with, by name."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+
+def _told(compile_: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a `compile` that tells callbacks when it starts and ends."""
+
+    @functools.wraps(compile_)
+    def told(self: Teleprompter, *args: Any, **kwargs: Any) -> Any:
+        given = inspect.signature(compile_).bind(self, *args, **kwargs)
+        given.apply_defaults()
+        inputs = dict(list(given.arguments.items())[1:])
+        with notified("compile", self, inputs) as seen:
+            return seen(compile_(self, *args, **kwargs))
+
+    return told

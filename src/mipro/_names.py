@@ -1,0 +1,81 @@
+"""Names that users of DSPy look for: what they are called here, or what there is instead."""
+
+from __future__ import annotations
+
+ALIASES = {
+    "BootstrapRS": ("optimize", "BootstrapFewShotWithRandomSearch"),
+    "Completions": ("example", "Completions"),
+    "Citations": ("adapters", "Citations"),
+    "Document": ("adapters", "Document"),
+    "SignatureMeta": ("signature", "SignatureMeta"),
+    "ensure_signature": ("signature", "ensure_signature"),
+    "infer_prefix": ("signature", "infer_prefix"),
+    "make_signature": ("signature", "make_signature"),
+    **{
+        name: ("errors", name)
+        for name in (
+            "ContextWindowExceededError",
+            "DSPyError",
+            "LMAuthError",
+            "LMError",
+            "LMInvalidRequestError",
+            "LMNotConfiguredError",
+            "LMProviderError",
+            "LMRateLimitError",
+            "LMServerError",
+            "LMTimeoutError",
+            "LMTransportError",
+            "LMUnexpectedError",
+            "LMUnsupportedModelError",
+            "is_retryable_lm_error",
+        )
+    },
+}
+"""Room and name of what can be had under its name in DSPy too."""
+
+_OPTIMIZERS = "BootstrapFewShot, BootstrapFewShotWithRandomSearch, LabeledFewShot and MIPROv2"
+_ABSENT = {
+    (
+        "AvatarOptimizer",
+        "BetterTogether",
+        "BootstrapFewShotWithOptuna",
+        "BootstrapFinetune",
+        "COPRO",
+        "Ensemble",
+        "GEPA",
+        "InferRules",
+        "KNNFewShot",
+        "SIMBA",
+    ): f"the optimizers are {_OPTIMIZERS}",
+    ("BAMLAdapter", "TwoStepAdapter"): "the adapters are ChatAdapter, JSONAdapter and XMLAdapter",
+    ("BestOfN", "MultiChainComparison", "Refine"): (
+        "ask for several completions (`Predict(signature, n=5)`) and choose with `mipro.majority`"
+    ),
+    ("CodeAct", "ProgramOfThought", "PythonInterpreter", "RLM"): (
+        "give `mipro.ReAct` a tool that runs code where you want it run"
+    ),
+    ("ColBERTv2", "Embedder", "Embeddings", "KNN", "Retrieve"): (
+        "call your retriever from `forward`; any function will do, and `mipro.ReAct` takes it as a tool"
+    ),
+    ("ReActV2",): "use `mipro.ReAct`",
+    ("Provider", "TrainingJob"): "mipro improves prompts and trains no models",
+    ("load",): (
+        "a whole program would be a pickle, which runs code when it is loaded; build the program and call "
+        "its `load(path)`"
+    ),
+    ("load_settings",): "settings hold live objects; call `mipro.configure` where the program starts",
+    ("streamify", "streaming"): "an answer comes whole; show progress with `callbacks` (`on_lm_end`)",
+    ("disable_logging", "enable_logging", "configure_dspy_loggers"): (
+        'mipro logs to `logging.getLogger("mipro")` and sets nothing up; use the `logging` module'
+    ),
+    ("disable_litellm_logging", "enable_litellm_logging"): (
+        "litellm is only loaded for providers that need it; use its own settings"
+    ),
+}
+_HINTS = {name: hint for names, hint in _ABSENT.items() for name in names}
+
+
+def absent(name: str) -> str:
+    """Return why there is no `mipro.NAME`, and what to do."""
+    hint = _HINTS.get(name)
+    return f"module 'mipro' has no attribute {name!r}" + (f": {hint}." if hint else "")

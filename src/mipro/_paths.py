@@ -1,0 +1,31 @@
+"""Other import paths of the same modules: those that programs written for DSPy use."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def lend(package: str, **modules: ModuleType) -> list[str]:
+    """Make modules importable as `package.NAME` too.
+
+    Once it has imported a package, Python looks for `package.NAME` among the loaded
+    modules before it searches for files.
+
+    Args:
+        package: Name of a module that is being imported.
+        modules: Modules by the name that they get there. A name that the package
+            itself uses for something else stays what it is.
+
+    Returns:
+        An empty `__path__`, for a package that is one file.
+    """
+    parent = sys.modules[package]
+    for name, module in modules.items():
+        sys.modules[f"{package}.{name}"] = module
+        if not hasattr(parent, name):
+            setattr(parent, name, module)
+    return []

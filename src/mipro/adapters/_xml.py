@@ -1,0 +1,95 @@
+"""`XMLAdapter`: every field in an element of its name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from mipro.adapters._chat import ChatAdapter, FieldInfoWithName, complete_or_raise, read_field
+from mipro.adapters._values import placeholder, value_text
+from mipro.adapters._wording import WORDING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mipro.signature import Signature
+
+_ELEMENT = re.compile(r"<(?P<name>\w+)>(?P<text>.*?)</(?P=name)>", re.DOTALL)
+
+
+class XMLAdapter(ChatAdapter):
+    """Asks for the fields as XML elements, for models that like those best.
+
+    Values that are no text stand in their element as JSON. Arguments as for `ChatAdapter`.
+    """
+
+    def format_field_structure(self, signature: type[Signature]) -> str:
+        """Return the layout of messages: each field in its element."""
+        parts = [
+            self.format_field_with_value(
+                {FieldInfoWithName(name, info): placeholder(name, info) for name, info in fields.items()}
+            )
+            for fields in (signature.input_fields, signature.output_fields)
+        ]
+        return "\n\n".join([WORDING.chat_layout, *parts])
+
+    def format_user_message_content(
+        self,
+        signature: type[Signature],
+        inputs: Mapping[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,
+    ) -> str:
+        """Return the given inputs in their elements, then the reminder of the output format."""
+        given = {
+            FieldInfoWithName(name, info): inputs[name]
+            for name, info in signature.input_fields.items()
+            if name in inputs
+        }
+        reminder = self._head(signature).reminder if main_request else None
+        parts = [prefix, self.format_field_with_value(given), reminder or "", suffix]
+        return "\n\n".join(part for part in parts if part).strip()
+
+    def user_message_output_requirements(self, signature: type[Signature]) -> str | None:
+        """Return the reminder of the output format."""
+        fields = WORDING.joiner.join(
+            f"`<{name}>`{self._type_hint(info)}" for name, info in signature.output_fields.items()
+        )
+        return WORDING.xml_reminder.format(fields=fields)
+
+    def format_assistant_message_content(
+        self,
+        signature: type[Signature],
+        outputs: Mapping[str, Any],
+        missing_field_message: str | None = None,
+    ) -> str:
+        """Return the output fields in their elements."""
+        return self.format_field_with_value(
+            {
+                FieldInfoWithName(name, info): outputs.get(name, missing_field_message)
+                for name, info in signature.output_fields.items()
+            }
+        )
+
+    def format_field_with_value(self, fields_with_values: Mapping[FieldInfoWithName, Any]) -> str:
+        """Return values in the elements of their fields."""
+        return "\n\n".join(
+            f"<{field.name}>\n{value_text(field.info, value)}\n</{field.name}>"
+            for field, value in fields_with_values.items()
+        )
+
+    def parse(self, signature: type[Signature], completion: str) -> dict[str, Any]:
+        """Return what stands in the elements of the output fields, the first time each occurs.
+
+        Raises:
+            AdapterParseError: A field is missing or of another type.
+        """
+        values: dict[str, Any] = {}
+        for element in _ELEMENT.finditer(completion):
+            name = element["name"]
+            if name in signature.output_fields and name not in values:
+                values[name] = read_field(
+                    "XMLAdapter", signature, completion, name, element["text"].strip(), values
+                )
+        return complete_or_raise("XMLAdapter", signature, completion, values)

@@ -1,0 +1,122 @@
+"""Callbacks: objects of the user's that are told when something starts and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import logging
+import uuid
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from mipro.context import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_log = logging.getLogger("mipro")
+T = TypeVar("T")
+
+ACTIVE_CALL_ID: ContextVar[str | None] = ContextVar("mipro_active_call_id", default=None)
+"""While a callback is told of a call: the id of the call around it, or None."""
+
+Kind = Literal["module", "lm", "adapter_format", "adapter_parse", "tool", "evaluate", "compile"]
+
+
+class BaseCallback:
+    """Base of callbacks; a callback has those methods that it wants to have.
+
+    For each kind of call, `module`, `lm`, `adapter_format`, `adapter_parse`, `tool`,
+    `evaluate` and `compile`: `on_KIND_start(call_id, instance, inputs)` and
+    `on_KIND_end(call_id, outputs, exception)`. They are given by `configure(callbacks=[...])`
+    or to one module or model. What they raise is logged and ends nothing.
+
+    Example:
+        >>> class Counter(BaseCallback):
+        ...     calls = 0
+        ...
+        ...     def on_lm_start(self, call_id, instance, inputs):
+        ...         self.calls += 1
+    """
+
+
+@contextlib.contextmanager
+def notified(kind: Kind, instance: Any, inputs: Mapping[str, Any]) -> Iterator[Callable[[T], T]]:
+    """Tell all callbacks before a block that a call starts, and after it that it has ended.
+
+    Args:
+        kind: What kind of call.
+        instance: What is called; its own `callbacks` are told too.
+        inputs: Arguments of the call.
+
+    Yields:
+        A function that notes what the call returns, and returns it.
+    """
+    callbacks = (*settings.callbacks, *(getattr(instance, "callbacks", None) or ()))
+    if not callbacks:
+        yield _as_it_is
+        return
+    call_id = uuid.uuid4().hex
+    noted: list[Any] = []
+
+    def note(outputs: T) -> T:
+        noted.append(outputs)
+        return outputs
+
+    failure: BaseException | None = None
+    _tell(callbacks, f"on_{kind}_start", call_id=call_id, instance=instance, inputs=dict(inputs))
+    token = ACTIVE_CALL_ID.set(call_id)
+    try:
+        yield note
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        ACTIVE_CALL_ID.reset(token)
+        outputs = noted[-1] if noted and failure is None else None
+        _tell(callbacks, f"on_{kind}_end", call_id=call_id, outputs=outputs, exception=failure)
+
+
+def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Have callbacks told of a method of one's own, as of a call of its module.
+
+    Args:
+        method: The method, sync or async.
+    """
+
+    def told(instance: Any, args: Any, kwargs: Any) -> Any:
+        given = inspect.signature(method).bind(instance, *args, **kwargs)
+        given.apply_defaults()
+        return notified("module", instance, dict(list(given.arguments.items())[1:]))
+
+    if inspect.iscoroutinefunction(method):
+
+        @functools.wraps(method)
+        async def awaited(self: Any, *args: Any, **kwargs: Any) -> Any:
+            with told(self, args, kwargs) as seen:
+                return seen(await method(self, *args, **kwargs))
+
+        return awaited
+
+    @functools.wraps(method)
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with told(self, args, kwargs) as seen:
+            return seen(method(self, *args, **kwargs))
+
+    return called
+
+
+def _as_it_is(outputs: T) -> T:
+    return outputs
+
+
+def _tell(callbacks: tuple[Any, ...], event: str, **details: Any) -> None:
+    for callback in callbacks:
+        told = getattr(callback, event, None)
+        if told is None:
+            continue
+        try:
+            told(**details)
+        except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+            _log.warning("The callback %r failed in %s: %s: %s", callback, event, type(error).__name__, error)

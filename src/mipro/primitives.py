@@ -1,0 +1,12 @@
+"""Records and programs under the names that users of DSPy import them from."""
+
+from mipro import example
+from mipro._paths import lend
+from mipro.example import Completions, Example, Prediction
+from mipro.modules import Module, _module
+
+__all__ = ["BaseModule", "Completions", "Example", "Module", "Prediction"]
+
+BaseModule = Module
+
+__path__ = lend(__name__, base_module=_module, example=example, module=_module, prediction=example)

@@ -1,0 +1,156 @@
+"""Code, files, sound, documents and citations as fields; the XML adapter."""
+
+import base64
+import pickle
+
+import pytest
+
+from mipro import Audio, Code, File, Predict, Signature, XMLAdapter, context
+from mipro.adapters import Citations, Document
+from mipro.errors import AdapterParseError, UserError
+from mipro.testing.lms import DummyLM, ScriptedLM
+
+
+def last_blocks(lm):
+    """Return the content blocks of the last user message."""
+    return [block for block in lm.history[-1]["messages"][-1]["content"] if block["type"] != "text"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "block"),
+    [
+        (
+            "File",
+            File.from_file_id("f-1", "a.pdf"),
+            {"type": "file", "file": {"file_id": "f-1", "filename": "a.pdf"}},
+        ),
+        (
+            "Audio",
+            Audio(b"RIFF", audio_format="mp3"),
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "mp3"}},
+        ),
+        (
+            "Document",
+            Document(data="Text.", title="T"),
+            {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "Text."},
+                "citations": {"enabled": True},
+                "title": "T",
+            },
+        ),
+    ],
+)
+def test_media_become_content_blocks(field, value, block):
+    """A file, a sound and a document reach the model in the server's form."""
+    lm = DummyLM([{"answer": "a"}])
+    with context(lm=lm):
+        Predict(f"given: {field}, question -> answer")(given=value, question="Q")
+    assert last_blocks(lm) == [block]
+
+
+def test_files_from_disk_bytes_and_uri(tmp_path):
+    """Content, name and kind, and no content in the repr."""
+    path = tmp_path / "note.txt"
+    path.write_text("hello")
+    file = File.from_path(path)
+    assert file.filename == "note.txt"
+    assert file.file_data == "data:text/plain;base64," + base64.b64encode(b"hello").decode()
+    assert File(file) == file
+    assert File(b"x").file_data.startswith("data:application/octet-stream;base64,")
+    assert repr(file) == "File(file_data=<DATA_URI(text/plain, 8 chars)>, filename='note.txt')"
+    assert pickle.loads(pickle.dumps(file)) == file
+
+
+@pytest.mark.parametrize("source", ["/etc/hosts", "http://x/y", 3, {"name": "a"}])
+def test_a_file_is_never_read_by_surprise(source):
+    """Anything but data is refused, paths above all."""
+    with pytest.raises(UserError, match=r"file|File"):
+        File(source)
+
+
+def test_missing_files_are_named():
+    """A path that leads nowhere is an error with the path."""
+    for kind in (File, Audio):
+        with pytest.raises(UserError, match="/no/such"):
+            kind.from_path("/no/such.wav")
+
+
+def test_audio_forms(tmp_path):
+    """Data URI, dict, file; the `x-` of older format names goes."""
+    sound = Audio("data:audio/x-wav;base64,QUJD")
+    assert (sound.data, sound.audio_format) == ("QUJD", "wav")
+    assert Audio(sound) == sound == Audio({"data": "QUJD", "audio_format": "wav"})
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"ABC")
+    assert Audio.from_path(path).audio_format == "mp3"
+    assert "QUJD" not in repr(sound)
+    for bad in ("a.mp3", 3, "data:image/png;base64,QUJD"):
+        with pytest.raises(UserError, match="audio"):
+            Audio(bad)
+    with pytest.raises(TypeError, match="audio_format"):
+        Audio(sound, audio_format="mp3")
+
+
+@pytest.mark.parametrize(
+    "answer", ["x = 1", "```python\nx = 1\n```", "Here:\n```\nx = 1\n```\nDone.", "```x = 1```"]
+)
+def test_code_is_read_out_of_its_fence(answer):
+    """Whatever stands around the block goes."""
+    lm = ScriptedLM([f"[[ ## code ## ]]\n{answer}\n\n[[ ## completed ## ]]"])
+    with context(lm=lm):
+        code = Predict("question -> code: Code")(question="Q").code
+    assert (code.code, type(code)) == ("x = 1", Code)
+
+
+def test_code_of_another_language():
+    """`Code["java"]` tells the model the language."""
+    kind = Code["java"]
+    assert kind.language == "java"
+    assert "Programming language: java" in kind.description()
+    assert Code.language == "python"
+    with pytest.raises(ValueError, match="text"):
+        Code(code=3)
+
+
+def test_citations_are_a_list_of_quotations():
+    """Read from one dict, several, or the field's own form, and written back as plain values."""
+    one = {"cited_text": "c", "document_index": 0, "start_char_index": 1, "end_char_index": 2}
+    cited = Citations.from_dict_list([one])
+    assert len(cited) == 1
+    assert cited[0].cited_text == "c"
+    assert next(iter(cited)).format() == {"type": "char_location", **one}
+    assert Citations.model_validate(one) == Citations.model_validate([one]) == cited
+    assert Citations.model_validate(cited.model_dump()) == cited
+
+
+def test_xml_round_trip():
+    """What the adapter writes it reads, text with tags in it included."""
+    signature = Signature("text -> answer, notes: list[str], score: int")
+    adapter = XMLAdapter()
+    values = {"answer": "a <b>c</b> & d", "notes": ["x", "<y>"], "score": 3}
+    written = adapter.format_assistant_message_content(signature, values)
+    assert written.startswith("<answer>\na <b>c</b> & d\n</answer>")
+    assert adapter.parse(signature, f"Sure!\n{written}") == values
+
+
+def test_xml_is_asked_for_and_said_to_be_missing():
+    """The prompt names the elements; an answer without one is a parse error that names it."""
+    signature = Signature("text -> answer, score: int")
+    adapter = XMLAdapter()
+    prompt = adapter.format(signature, [{"text": "T", "answer": "A", "score": 1}], {"text": "Q"})
+    assert "`<answer>`, then `<score>`" in prompt[-1]["content"]
+    assert prompt[2]["content"] == "<answer>\nA\n</answer>\n\n<score>\n1\n</score>"
+    assert prompt[1]["content"] == "<text>\nT\n</text>"
+    for answer, missing in [("<answer>A</answer>", "score"), ("<answer>A</answer><score>x</score>", "score")]:
+        with pytest.raises(AdapterParseError) as caught:
+            adapter.parse(signature, answer)
+        assert caught.value.missing == (missing,)
+        assert caught.value.adapter_name == "XMLAdapter"
+
+
+def test_xml_in_a_program():
+    """A program under `XMLAdapter` gets typed fields."""
+    lm = ScriptedLM(["<answer>yes</answer>\n<score>4</score>"])
+    with context(lm=lm, adapter=XMLAdapter()):
+        assert Predict("text -> answer, score: int")(text="T").score == 4

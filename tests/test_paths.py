@@ -1,0 +1,141 @@
+"""Programs for DSPy find their names under the paths that they import from."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import mipro
+from mipro import errors
+
+PATHS = {
+    "adapters": ("ChatAdapter", "JSONAdapter", "XMLAdapter", "Image", "Tool"),
+    "adapters.base": ("Adapter",),
+    "adapters.chat_adapter": ("ChatAdapter", "FieldInfoWithName"),
+    "adapters.json_adapter": ("JSONAdapter",),
+    "adapters.types": ("History", "Image", "Type"),
+    "adapters.types.image": ("Image",),
+    "adapters.types.tool": ("Tool", "ToolCalls", "ToolCallResults"),
+    "adapters.utils": ("parse_value", "serialize_for_json"),
+    "adapters.xml_adapter": ("XMLAdapter",),
+    "clients": ("LM", "BaseLM"),
+    "clients.base_lm": ("BaseLM",),
+    "clients.lm": ("LM",),
+    "datasets": ("HotPotQA", "DataLoader"),
+    "datasets.dataset": ("Dataset",),
+    "datasets.dataloader": ("DataLoader",),
+    "datasets.hotpotqa": ("HotPotQA",),
+    "dsp.utils": ("deduplicate", "dotdict", "settings"),
+    "dsp.utils.settings": ("settings", "DEFAULT_CONFIG"),
+    "evaluate": ("Evaluate", "SemanticF1", "answer_exact_match"),
+    "evaluate.evaluate": ("Evaluate", "EvaluationResult"),
+    "evaluate.metrics": ("answer_exact_match",),
+    "evaluate.auto_evaluation": ("SemanticF1",),
+    "experimental": ("Citations", "Document"),
+    "predict": ("Predict", "ChainOfThought", "ReAct", "majority"),
+    "predict.aggregation": ("majority",),
+    "predict.chain_of_thought": ("ChainOfThought",),
+    "predict.parallel": ("Parallel",),
+    "predict.parameter": ("Parameter",),
+    "predict.predict": ("Predict",),
+    "predict.react": ("ReAct",),
+    "primitives": ("Example", "Module", "Prediction"),
+    "primitives.example": ("Example",),
+    "primitives.module": ("Module", "set_attribute_by_name"),
+    "primitives.prediction": ("Prediction", "Completions"),
+    "signatures": ("Signature", "InputField"),
+    "signatures.field": ("InputField", "OutputField"),
+    "signatures.signature": ("Signature", "make_signature", "ensure_signature"),
+    "teleprompt": ("MIPROv2", "BootstrapFewShot"),
+    "teleprompt.bootstrap": ("BootstrapFewShot",),
+    "teleprompt.mipro_optimizer_v2": ("MIPROv2",),
+    "teleprompt.random_search": ("BootstrapFewShotWithRandomSearch",),
+    "teleprompt.teleprompt": ("Teleprompter",),
+    "teleprompt.vanilla": ("LabeledFewShot",),
+    "utils": ("DummyLM", "BaseCallback"),
+    "utils.asyncify": ("asyncify",),
+    "utils.callback": ("BaseCallback", "ACTIVE_CALL_ID"),
+    "utils.dummies": ("DummyLM",),
+    "utils.exceptions": ("AdapterParseError", "ContextWindowExceededError"),
+    "utils.usage_tracker": ("track_usage", "UsageTracker"),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_names_are_under_their_paths(path):
+    """The module imports and has the names."""
+    module = importlib.import_module(f"mipro.{path}")
+    assert [name for name in PATHS[path] if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("path", ["utils.dummies", "dsp.utils.settings", "primitives.prediction"])
+def test_a_path_is_the_first_that_is_imported(path):
+    """It does not depend on what was imported before."""
+    code = f"from mipro.{path} import {PATHS[path][0]}; import mipro; mipro.{path.split('.')[0]}"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_same_class_under_every_path():
+    """A path is another way to a module and no copy of it."""
+    places = ["predict", "predict.predict", "modules"]
+    assert {importlib.import_module(f"mipro.{place}").Predict for place in places} == {mipro.Predict}
+    assert mipro.ContextWindowExceededError is errors.ContextWindowError
+    assert mipro.BootstrapRS is mipro.BootstrapFewShotWithRandomSearch
+    assert issubclass(mipro.Predict, importlib.import_module("mipro.primitives").BaseModule)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("GEPA", "MIPROv2"),
+        ("TwoStepAdapter", "XMLAdapter"),
+        ("load", "load(path)"),
+        ("streamify", "on_lm_end"),
+        ("ProgramOfThought", "ReAct"),
+        ("Embedder", "retriever"),
+    ],
+)
+def test_an_absent_name_says_what_there_is(name, hint):
+    """The error for a name of DSPy's that mipro lacks names the way out."""
+    with pytest.raises(AttributeError, match=name) as caught:
+        getattr(mipro, name)
+    assert hint in str(caught.value)
+
+
+def test_settings_can_be_put_back_as_programs_for_dspy_do_it():
+    """`DEFAULT_CONFIG` is what `configure` takes."""
+    defaults = importlib.import_module("mipro.dsp.utils.settings").DEFAULT_CONFIG
+    before = mipro.settings.copy()
+    try:
+        mipro.configure(num_threads=3)
+        mipro.configure(**defaults)
+        assert mipro.settings.num_threads == 8
+    finally:
+        mipro.configure(**before)
+
+
+def test_small_helpers():
+    """`deduplicate` keeps the first of each; a `dotdict` is read and set by attribute."""
+    utils = importlib.import_module("mipro.dsp.utils")
+    assert utils.deduplicate(["b", "a", "b"]) == ["b", "a"]
+    passage = utils.dotdict(long_text="x")
+    passage.score = 1
+    del passage.long_text
+    assert passage == {"score": 1}
+    with pytest.raises(AttributeError, match="long_text"):
+        _ = passage.long_text
+
+
+def test_set_attribute_by_name():
+    """Paths as in `named_parameters` lead to their places, items of lists and dicts included."""
+    root = mipro.Module()
+    root.hops = [mipro.Module(), {"key": mipro.Module()}]
+    set_by_name = importlib.import_module("mipro.primitives.module").set_attribute_by_name
+    set_by_name(root, "hops[1]['key'].done", value=True)
+    set_by_name(root, "hops[0]", value="new")
+    assert root.hops[1]["key"].done
+    assert root.hops[0] == "new"
+    for bad in ("", "a b", "hops[", "hops..x"):
+        with pytest.raises(mipro.MiproError, match="path"):
+            set_by_name(root, bad, value=1)
