@@ -58,8 +58,8 @@ def test_tpe_learns():
         late = [job for jobs in decisions[40:] for job in jobs]
         return sum(sum(job.candidate) for job in late) / len(late)
 
-    tpe = sum(later_mean("tpe", seed) for seed in range(4))
-    uniform = sum(later_mean("random", seed) for seed in range(4))
+    tpe = sum(later_mean("tpe", seed) for seed in range(12))
+    uniform = sum(later_mean("random", seed) for seed in range(12))
     assert tpe > uniform
 
 

@@ -12,13 +12,14 @@ from mipro.errors import BudgetExhausted
 from mipro.optimize._blas import one_thread
 from mipro.optimize._result import TrialRecord
 from mipro.runs import DecisionRecord
+from mipro.search import Job, Recallable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mipro.optimize._space import CandidateSpace
     from mipro.runs import EvaluationRecord, Evaluator, Measurement, Run
-    from mipro.search import Job, Search
+    from mipro.search import Search
 
 COMPLETE = "complete"
 
@@ -57,18 +58,18 @@ def run_search(
     """
     trials: list[TrialRecord] = []
     waiting: deque[_Decision] = deque()
+    recorded = run.decisions()
     asked = 0
     evaluations = 0
     finished = False
     reason = ""
     while True:
         while not finished and not reason and len(waiting) < lookahead:
-            with one_thread():
-                jobs = search.ask()
+            jobs = _next(search, recorded)
             if not jobs:
                 finished = True
                 break
-            run.decide(_record(asked, jobs))
+            run.decide(_record(asked, jobs, search))
             waiting.append(_Decision(asked, jobs, [_start(evaluator, space, job) for job in jobs]))
             asked += 1
         if not waiting:
@@ -87,6 +88,17 @@ def run_search(
             on_trial(trial)
         if reason and not waiting:
             return tuple(trials), reason
+
+
+def _next(search: Search, recorded: Iterator[DecisionRecord]) -> list[Job]:
+    """Return the next decision, recalled where it was made before and need not be made again."""
+    known = next(recorded, None)
+    if known is None or not known.state or not isinstance(search, Recallable):
+        with one_thread():
+            return search.ask()
+    jobs = [Job(tuple(c), tuple(examples), reason) for c, examples, reason in json.loads(known.jobs)]
+    search.recall(jobs, json.loads(known.state))
+    return jobs
 
 
 def _start(evaluator: Evaluator, space: CandidateSpace, job: Job) -> Measurement:
@@ -146,9 +158,10 @@ def _wait_for(decision: _Decision) -> str:
     return ""
 
 
-def _record(number: int, jobs: list[Job]) -> DecisionRecord:
+def _record(number: int, jobs: list[Job], search: Search) -> DecisionRecord:
     listed = [[list(job.candidate), list(job.examples), job.reason] for job in jobs]
-    return DecisionRecord(number, json.dumps(listed, separators=(",", ":")))
+    state = json.dumps(search.state(), separators=(",", ":")) if isinstance(search, Recallable) else ""
+    return DecisionRecord(number, json.dumps(listed, separators=(",", ":")), state)
 
 
 class Scoreboard:

@@ -82,6 +82,8 @@ class DecisionRecord:
     number: int
     jobs: str
     """JSON list of [candidate, examples, reason]."""
+    state: str = ""
+    """JSON of what the search needs to recall the decision instead of making it again; "" where it can't."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
@@ -153,6 +154,10 @@ class Run:
     def event(self, kind: str, **data: Any) -> None:
         """Note that something happened; does not wait."""
         self._writer.put(EventRecord(kind, json.dumps(data, default=str), time.time()))
+
+    def decisions(self) -> Iterator[DecisionRecord]:
+        """Yield the decisions that earlier sessions kept, in order."""
+        return itertools.islice(self.store.read(DecisionRecord), self._decisions)
 
     def decide(self, decision: DecisionRecord) -> None:
         """Keep a decision of the search before it is acted on; one kept before is not kept twice."""

@@ -1,6 +1,6 @@
 """Searching for the best candidate with few evaluations; pure: knows no LM, no program, no I/O."""
 
-from mipro.search._base import Job, Recommendation, Scores, Search
+from mipro.search._base import Job, Recallable, Recommendation, Scores, Search
 from mipro.search._create import create, default_num_trials
 from mipro.search._replay import replay
 from mipro.search._space import Candidate, Space
@@ -8,6 +8,7 @@ from mipro.search._space import Candidate, Space
 __all__ = [
     "Candidate",
     "Job",
+    "Recallable",
     "Recommendation",
     "Scores",
     "Search",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from mipro.search._space import Candidate
@@ -82,3 +82,30 @@ class Search(ABC):
     @abstractmethod
     def recommend(self) -> Recommendation:
         """Return the candidate to use, judged by everything told so far."""
+
+
+class Recallable(Search):
+    """A search that can take over a recorded decision without making it again.
+
+    To make a decision may cost many times what it costs to remember it, and what was computed on one
+    machine may come out otherwise on another. With `state` beside each recorded decision, a run resumes
+    without either.
+    """
+
+    @abstractmethod
+    def state(self) -> Any:
+        """Return what it takes, beside the jobs, to recall the decision that `ask` has just made.
+
+        JSON values, of a size that does not grow with the number of decisions.
+        """
+
+    @abstractmethod
+    def recall(self, jobs: Sequence[Job], state: Any) -> None:
+        """Take the next decision over from a record; leaves the search as the `ask` that made it did.
+
+        To be called in place of `ask`, with the results told that `ask` would need.
+
+        Args:
+            jobs: What `ask` returned.
+            state: What `state` returned thereafter.
+        """

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import ndtr
 
-from mipro.search._base import Job, Recommendation, Scores, Search
+from mipro.search._base import Job, Recallable, Recommendation, Scores
 from mipro.search._design import Design, design_of
 from mipro.search._draw import LIST_LIMIT
 from mipro.search._estimate import Z95
@@ -55,7 +55,7 @@ INFLATION = 1.15
 few settings of the variances); measured on the tables of benchmarks/search.py."""
 
 
-class BayesSearch(Search):
+class BayesSearch(Recallable):
     """Search by a model of the whole table of scores.
 
     Args:
@@ -110,6 +110,28 @@ class BayesSearch(Search):
     def tell(self, jobs: Sequence[Job], scores: Scores) -> None:
         """See `Search.tell`."""
         self._book.tell(jobs, scores)
+
+    def state(self) -> Any:
+        """See `Recallable.state`."""
+        return {
+            "logs": self._logs.tolist(),
+            "opening": self._opening,
+            "regret": self._regret,
+            "null": self._null,
+            "nothing_matters": self._nothing_matters,
+            "stopped_at": self._stopped_at,
+        }
+
+    def recall(self, jobs: Sequence[Job], state: Any) -> None:
+        """See `Recallable.recall`."""
+        self._book.advance()
+        self._book.record(list(jobs))
+        self._logs = np.array(state["logs"])
+        self._opening = [tuple(candidate) for candidate in state["opening"]]
+        self._regret, self._null = state["regret"], state["null"]
+        self._nothing_matters = state["nothing_matters"]
+        stopped_at = state["stopped_at"]
+        self._stopped_at = None if stopped_at is None else tuple(stopped_at)
 
     def recommend(self) -> Recommendation:
         """Return the best posterior mean among the candidates met, averaged over the variances."""

@@ -27,6 +27,10 @@ class Sampler(ABC):
         """Propose the candidate of a trial; the trial runs until `finish`."""
 
     @abstractmethod
+    def recall(self, trial: int, candidate: Candidate) -> None:
+        """Take over what `suggest` once proposed for a trial, without thinking."""
+
+    @abstractmethod
     def finish(self, trial: int, value: float | None) -> None:
         """Take the value of a trial, None if all its scores are missing."""
 
@@ -47,6 +51,11 @@ class UniformSampler(Sampler):
         del trial
         return draw(self._space, self._rng)
 
+    def recall(self, trial: int, candidate: Candidate) -> None:
+        """See `Sampler.recall`; a draw costs nothing."""
+        del candidate
+        self.suggest(trial)
+
     def finish(self, trial: int, value: float | None) -> None:
         """See `Sampler.finish`."""
 
@@ -56,6 +65,9 @@ class UniformSampler(Sampler):
 
 class TpeSampler(Sampler):
     """Optuna's multivariate tree-structured Parzen estimator over category indices.
+
+    Each trial has a seed of its own, so that what one draws does not depend on how many were drawn here
+    and how many recalled.
 
     When the space grows, a new study is made of all trials so far: Optuna lets no categorical variable
     change within one.
@@ -70,7 +82,8 @@ class TpeSampler(Sampler):
 
         self._optuna = optuna
         self._space = space
-        self._sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=constant_liar)
+        self._seed = seed
+        self._constant_liar = constant_liar
         self._sizes: tuple[int, ...] = ()
         self._finished: list[tuple[Candidate, float]] = []
         self._running: dict[int, Candidate] = {}
@@ -81,11 +94,22 @@ class TpeSampler(Sampler):
         """See `Sampler.suggest`."""
         if self._space.sizes != self._sizes:
             self._study = self._rebuild()
+        rng = Random(f"{self._seed}/{trial}")  # noqa: S311 - no cryptography
+        self._study.sampler = self._optuna.samplers.TPESampler(
+            seed=rng.getrandbits(32), multivariate=True, constant_liar=self._constant_liar
+        )
         asked = self._study.ask(self._distributions())
         candidate = tuple(int(asked.params[name]) for name in self._space.names)
         self._numbers[trial] = asked.number
         self._running[trial] = candidate
         return candidate
+
+    def recall(self, trial: int, candidate: Candidate) -> None:
+        """See `Sampler.recall`."""
+        if self._space.sizes != self._sizes:
+            self._study = self._rebuild()
+        self._run(self._study, trial, candidate)
+        self._running[trial] = candidate
 
     def finish(self, trial: int, value: float | None) -> None:
         """See `Sampler.finish`."""
@@ -117,13 +141,17 @@ class TpeSampler(Sampler):
     def _rebuild(self) -> optuna.Study:
         self._sizes = self._space.sizes
         with _quiet("optuna.storages._in_memory"):
-            study = self._optuna.create_study(direction="maximize", sampler=self._sampler)
+            study = self._optuna.create_study(direction="maximize")
         for candidate, value in self._finished:
             study.add_trial(self._complete(candidate, value))
         for trial, candidate in self._running.items():
-            study.enqueue_trial(dict(zip(self._space.names, candidate, strict=True)))
-            self._numbers[trial] = study.ask(self._distributions()).number
+            self._run(study, trial, candidate)
         return study
+
+    def _run(self, study: optuna.Study, trial: int, candidate: Candidate) -> None:
+        """Have a study run a trial with a candidate of ours."""
+        study.enqueue_trial(dict(zip(self._space.names, candidate, strict=True)))
+        self._numbers[trial] = study.ask(self._distributions()).number
 
 
 @contextmanager

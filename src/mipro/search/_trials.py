@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mipro.search._base import Job, Recommendation, Scores, Search
+from mipro.errors import StateError
+from mipro.search._base import Job, Recallable, Recommendation, Scores
 from mipro.search._estimate import describe, mean_known
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class _Trial:
     examples: tuple[int, ...] = field(default=())
 
 
-class TrialSearch(Search):
+class TrialSearch(Recallable):
     """MIPROv2's search as published, with any sampler.
 
     A full evaluation of the original comes first and is told to the sampler. Each trial draws a candidate
@@ -82,9 +83,12 @@ class TrialSearch(Search):
         self._averages: dict[Candidate, list[float]] = {}
         self._met: dict[Candidate, None] = {}
         self._full: set[Candidate] = set()
+        self._suggested: list[Candidate] = []
+        self._recalled: list[Candidate] = []
 
     def ask(self) -> list[Job]:
         """See `Search.ask`."""
+        self._suggested = []
         self._learn()
         if self._book.next_decision == 0:
             self._full.add(self._space.original)
@@ -104,6 +108,20 @@ class TrialSearch(Search):
     def tell(self, jobs: Sequence[Job], scores: Scores) -> None:
         """See `Search.tell`."""
         self._book.tell(jobs, scores)
+
+    def state(self) -> Any:
+        """Return the candidates that were drawn for the decision; what is known entirely is not asked."""
+        return self._suggested
+
+    def recall(self, jobs: Sequence[Job], state: Any) -> None:
+        """Decide again, but for the drawing of candidates, which is what costs time."""
+        self._recalled = [tuple(candidate) for candidate in state]
+        asked = self.ask()
+        if asked != list(jobs):
+            raise StateError(
+                f"a recorded decision must be one of this search, but {list(jobs)!r} is not {asked!r}; make "
+                " the search with the same space, settings and seed."
+            )
 
     def recommend(self) -> Recommendation:
         """Return the best full evaluation, the first one of equals."""
@@ -139,7 +157,7 @@ class TrialSearch(Search):
         steps = self._settings.minibatch_full_eval_steps
         last = self._trials_made == self._settings.num_trials
         self._full_due = self._settings.minibatch and (last or self._trials_made % steps == 0)
-        candidate = self._sampler.suggest(self._trials_made)
+        candidate = self._suggest(self._trials_made)
         if not self._settings.minibatch:
             self._full.add(candidate)
             return self._issue(_Trial(self._trials_made, candidate, self._all()), "full evaluation")
@@ -147,6 +165,15 @@ class TrialSearch(Search):
         size = min(self._settings.minibatch_size, self._book.num_examples)
         batch = tuple(self._rng.sample(range(self._book.num_examples), size))
         return self._issue(_Trial(self._trials_made, candidate, batch), "minibatch")
+
+    def _suggest(self, trial: int) -> Candidate:
+        if self._recalled:
+            candidate = self._recalled.pop(0)
+            self._sampler.recall(trial, candidate)
+        else:
+            candidate = self._sampler.suggest(trial)
+        self._suggested.append(candidate)
+        return candidate
 
     def _full_evaluation(self) -> list[Job]:
         waiting = [candidate for candidate in self._met if candidate not in self._full]

@@ -10,12 +10,13 @@ A test module makes a `SearchContract` with a factory and calls its checks, or s
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from mipro.search import Job, Recommendation, Search, Space
+from mipro.search import Job, Recallable, Recommendation, Search, Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -228,6 +229,47 @@ class SearchContractTests(ABC):
         cells = cells_of(decisions)
         check(len(cells) == len(set(cells)), "A cell was asked twice.")
         check(len(cells) <= 600, f"{len(cells)} cells exceed the budget 600.")
+
+    def test_recalled_decisions_leave_the_same_search(self) -> None:
+        """A `Recallable` that recalls any number of decisions goes on as if it had made them itself."""
+        whole, found = self._recalling([], 0)
+        if whole is None:
+            return
+        for count in range(0, len(whole), 3):
+            again, recommended = self._recalling(whole, count)
+            check(again == whole, f"After {count} recalled decisions others follow.")
+            check(recommended == found, f"After {count} recalled decisions the recommendation differs.")
+
+    def _recalling(
+        self, record: list[tuple[list[Job], str]], count: int
+    ) -> tuple[list[tuple[list[Job], str]] | None, Recommendation]:
+        """Run a search, missing scores and growth included, that recalls its first decisions."""
+        space = Space({"0.instruction": 2, "0.demos": 3})
+        search = self.make(space, num_examples=30, budget=300, lookahead=3)
+        made: list[tuple[list[Job], str]] = []
+        if not isinstance(search, Recallable):
+            return None, search.recommend()
+        waiting: list[list[Job]] = []
+        while True:
+            if len(made) == 5:
+                space.add("0.instruction", 2)
+            if len(waiting) == 3:
+                self._tell(search, waiting.pop(0))
+            if len(made) < count:
+                jobs, state = record[len(made)]
+                search.recall(jobs, json.loads(state))
+            elif not (jobs := search.ask()):
+                break
+            made.append((jobs, json.dumps(search.state())))
+            waiting.append(jobs)
+        for jobs in waiting:
+            self._tell(search, jobs)
+        return made, search.recommend()
+
+    @staticmethod
+    def _tell(search: Search, jobs: list[Job]) -> None:
+        scorer = noisy_scorer()
+        search.tell(jobs, [[scorer(j.candidate, e) if e % 7 else None for e in j.examples] for j in jobs])
 
     def test_huge_spaces_work(self) -> None:
         """A space of 10^9 candidates is no trouble."""
