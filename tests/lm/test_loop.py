@@ -4,9 +4,13 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
+from contextvars import ContextVar
 
 import pytest
 
+from mipro.lm import run, submit
+from mipro.lm._loop import io_loop
 from mipro.testing.server import OpenAIServer
 
 SCRIPT = """
@@ -63,3 +67,57 @@ assert lm("parent") == ["ok"]
     with OpenAIServer("ok") as server:
         ended = python("import warnings; warnings.simplefilter('ignore')" + body, server.url)
         assert (ended.returncode, server.count) == (0, 3), ended.stderr
+
+
+def test_coroutines_that_gathered_begin_together():
+    """What comes while the loop is busy wakes it once; each runs in its caller's context and answers it."""
+    variable = ContextVar("variable", default=-1)
+    entered, leave, wakes = threading.Event(), threading.Event(), []
+    loop = io_loop()
+
+    async def mine():
+        return variable.get()
+
+    def ask(number):
+        variable.set(number)
+        futures[number] = submit(mine())
+
+    def busy():
+        entered.set()
+        leave.wait(10)
+
+    futures = {}
+    loop.call_soon_threadsafe(busy)
+    assert entered.wait(10)
+    original, loop.call_soon_threadsafe = loop.call_soon_threadsafe, lambda *a: wakes.append(original(*a))
+    try:
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+            thread.join()
+    finally:
+        del loop.call_soon_threadsafe
+        leave.set()
+    assert [futures[number].result(10) for number in range(20)] == list(range(20))
+    assert len(wakes) == 1
+
+
+def test_exceptions_and_cancellation_reach_the_other_side():
+    """What a coroutine raises is raised where it is waited for; who stops to wait stops it."""
+    stopped = threading.Event()
+
+    async def fail():
+        raise ValueError("no")
+
+    async def forever():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    with pytest.raises(ValueError, match="no"):
+        run(fail())
+    waiting = submit(forever())
+    run(asyncio.sleep(0))
+    assert waiting.cancel()
+    assert stopped.wait(10)

@@ -9,24 +9,89 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import logging
 import os
 import threading
+from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
-    from concurrent.futures import Future
 
 T = TypeVar("T")
 
 CLOSE_TIMEOUT_S = 5.0  # leaving the process never takes longer because of us
 _log = logging.getLogger("mipro")
 
+
+class _Inbox:
+    """Hands coroutines to a loop, as many at once as have gathered.
+
+    To wake a loop from another thread is a system call, during which Python may turn to yet
+    another thread: with a hundred threads it costs more than all else about a call. So the loop
+    is woken for the first coroutine only, and finds those that came meanwhile.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._waiting: deque[tuple[Coroutine[Any, Any, Any], Future[Any], contextvars.Context]] = deque()
+        self._is_woken = False
+
+    def put(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        future: Future[T] = Future()
+        self._waiting.append((coroutine, future, contextvars.copy_context()))
+        if not self._is_woken:
+            self._is_woken = True
+            try:
+                self.loop.call_soon_threadsafe(self._begin_all)
+            except RuntimeError:  # the process is ending and the loop is closed
+                self._is_woken = False
+                self._waiting.clear()
+                coroutine.close()
+                raise
+        return future
+
+    def _begin_all(self) -> None:
+        # First, so that what comes from now on wakes the loop again.
+        self._is_woken = False
+        while self._waiting:
+            coroutine, future, context = self._waiting.popleft()
+            if not future.cancelled():
+                context.run(self._begin, coroutine, future)
+            else:
+                coroutine.close()
+
+    def _begin(self, coroutine: Coroutine[Any, Any, Any], future: Future[Any]) -> None:
+        task = self.loop.create_task(coroutine)
+        task.add_done_callback(lambda done: _hand_over(done, future))
+        future.add_done_callback(lambda done: self._cancel(done, task))
+
+    def _cancel(self, future: Future[Any], task: asyncio.Task[Any]) -> None:
+        if future.cancelled() and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(task.cancel)
+
+
+def _hand_over(task: asyncio.Task[Any], future: Future[Any]) -> None:
+    """Give a task's outcome to those who wait for the future, if they still do."""
+    if task.cancelled():
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return
+    error = task.exception()
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(task.result())
+
+
 _lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None
+_inbox: _Inbox | None = None
 _thread: threading.Thread | None = None
 _owner_pid = 0
 _closers: list[Callable[[], Awaitable[None]]] = []
@@ -37,19 +102,23 @@ def io_loop() -> asyncio.AbstractEventLoop:
 
     A forked child gets a loop of its own, since threads do not survive a fork.
     """
-    global _loop, _thread, _owner_pid  # noqa: PLW0603 - the one place that owns them
-    if _loop is not None and _owner_pid == os.getpid():
-        return _loop
+    return _open_inbox().loop
+
+
+def _open_inbox() -> _Inbox:
+    global _inbox, _thread, _owner_pid  # noqa: PLW0603 - the one place that owns them
+    if _inbox is not None and _owner_pid == os.getpid():
+        return _inbox
     with _lock:
-        if _loop is None or _owner_pid != os.getpid():
+        if _inbox is None or _owner_pid != os.getpid():
             if _owner_pid == 0:
                 atexit.register(_close)
             _closers.clear()
             loop = asyncio.new_event_loop()
             _thread = threading.Thread(target=loop.run_forever, name="mipro-io", daemon=True)
             _thread.start()
-            _loop, _owner_pid = loop, os.getpid()
-        return _loop
+            _inbox, _owner_pid = _Inbox(loop), os.getpid()
+        return _inbox
 
 
 def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -57,7 +126,7 @@ def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
 
     The coroutine sees the settings (`context.py`) of the caller.
     """
-    return asyncio.run_coroutine_threadsafe(coroutine, io_loop())
+    return _open_inbox().put(coroutine)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -66,14 +135,14 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     Raises:
         UserError: Called on the I/O loop itself, where waiting would never end.
     """
-    loop = io_loop()
+    inbox = _open_inbox()
     if threading.current_thread() is _thread:
         coroutine.close()
         raise UserError(
             "A blocking call to a model must not be made from a coroutine that runs on mipro's own loop, "
             "but this one was; use `await lm.acall(...)` there."
         )
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    future = inbox.put(coroutine)
     try:
         return future.result()
     except BaseException:
@@ -89,7 +158,7 @@ def at_close(closer: Callable[[], Awaitable[None]]) -> None:
 
 def _close() -> None:
     """Close what is open and stop the loop, so that nothing is left to warn about."""
-    loop, thread = _loop, _thread
+    loop, thread = None if _inbox is None else _inbox.loop, _thread
     if loop is None or thread is None or _owner_pid != os.getpid() or not thread.is_alive():
         return
     try:

@@ -77,6 +77,8 @@ class Account:
     ) -> None:
         self.spent = spent
         self._limits = budget.limits()
+        self.is_limited = bool(self._limits.keys() - {"seconds"})
+        """Whether calls, tokens or cost are limited."""
         self._reserved = Amounts()
         self._in_flight = 0
         self._changed = asyncio.Condition()
@@ -87,11 +89,6 @@ class Account:
     def seconds(self) -> float:
         """Seconds of running so far."""
         return self._clock() - self._started
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether calls, tokens or cost are limited."""
-        return bool(self._limits.keys() - {"seconds"})
 
     @property
     def seconds_left(self) -> float:

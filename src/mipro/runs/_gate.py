@@ -202,7 +202,7 @@ class GateCore:
                 line.answered(call.subject)
                 self.confirm()
                 record = _record(call.request, response, call.stage, 1 + call.failed + call.refused)
-                await asyncio.wrap_future(self._writer.put(record))
+                await self._writer.keep(record)
                 self._beat()
                 self.paid_calls += 1
                 return response
@@ -261,7 +261,7 @@ class GateCore:
         async with line.turn(self._sleep) as probe:
             if self._stop is not None:
                 raise self._stop
-            wanted = most_of(request, lm.price_usd)
+            wanted = most_of(request, lm.price_usd) if self._account.is_limited else Amounts(lm_calls=1)
             await self._reserve(wanted, request.key)
             used = Amounts(lm_calls=1)
             try:
@@ -286,7 +286,7 @@ class GateCore:
         if self._account.is_limited:
             # Kept before the call is sent, so that a kill -9 hides no call from the budget.
             sent = SentRecord(key, wanted.tokens, wanted.cost_usd)
-            await asyncio.wrap_future(self._writer.put(sent))
+            await self._writer.keep(sent)
 
     def _note_failure(self, line: Line, error: LMError, *, probe: bool) -> None:
         if isinstance(error, LMRateLimitError):

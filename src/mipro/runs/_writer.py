@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import queue
 import threading
 from concurrent.futures import Future
@@ -10,8 +12,12 @@ from typing import TYPE_CHECKING
 from mipro.errors import StateError
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from mipro.runs._records import Record
     from mipro.runs._store import Store
+
+    _Waiter: TypeAlias = Future[None] | asyncio.Future[None]
 
 BATCH = 1000
 """Records in one transaction at most."""
@@ -26,7 +32,7 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._queue: queue.SimpleQueue[tuple[Record | None, Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Record | None, _Waiter] | None] = queue.SimpleQueue()
         self._failure: StateError | None = None
         self._thread = threading.Thread(target=self._work, name="mipro-ledger", daemon=True)
         self._thread.start()
@@ -40,6 +46,16 @@ class Writer:
         future: Future[None] = Future()
         self._queue.put((record, future))
         return future
+
+    async def keep(self, record: Record) -> None:
+        """Return once `record` is kept; those who wait on one loop are woken together.
+
+        Raises:
+            StateError: It can't be kept.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put((record, future))
+        await future
 
     def flush(self) -> None:
         """Return once all that was handed over before is kept.
@@ -67,11 +83,18 @@ class Writer:
                 continue
             if self._failure is None:
                 self._failure = self._write([record for record, _ in batch if record is not None])
-            for _, future in batch:
-                if self._failure is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(self._failure)
+            self._tell([waiter for _, waiter in batch])
+
+    def _tell(self, waiters: list[_Waiter]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        for waiter in waiters:
+            if isinstance(waiter, Future):
+                _settle(waiter, self._failure)
+            else:
+                by_loop.setdefault(waiter.get_loop(), []).append(waiter)
+        for loop, futures in by_loop.items():
+            with contextlib.suppress(RuntimeError):  # closed: the process is ending
+                loop.call_soon_threadsafe(_settle_all, futures, self._failure)
 
     def _write(self, records: list[Record]) -> StateError | None:
         try:
@@ -83,9 +106,9 @@ class Writer:
             return StateError(f"a record can't be kept: {type(error).__name__}: {error}.")
         return None
 
-    def _gather(self) -> tuple[list[tuple[Record | None, Future[None]]], bool]:
+    def _gather(self) -> tuple[list[tuple[Record | None, _Waiter]], bool]:
         item = self._queue.get()
-        batch: list[tuple[Record | None, Future[None]]] = []
+        batch: list[tuple[Record | None, _Waiter]] = []
         while item is not None:
             batch.append(item)
             if len(batch) == BATCH:
@@ -95,3 +118,16 @@ class Writer:
             except queue.Empty:
                 return batch, False
         return batch, True
+
+
+def _settle(future: _Waiter, failure: StateError | None) -> None:
+    if failure is None:
+        future.set_result(None)
+    else:
+        future.set_exception(failure)
+
+
+def _settle_all(futures: list[asyncio.Future[None]], failure: StateError | None) -> None:
+    for future in futures:
+        if not future.done():  # the one who waited may have gone
+            _settle(future, failure)
