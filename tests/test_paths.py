@@ -139,3 +139,10 @@ def test_set_attribute_by_name():
     for bad in ("", "a b", "hops[", "hops..x"):
         with pytest.raises(mipro.MiproError, match="path"):
             set_by_name(root, bad, value=1)
+
+
+def test_settings_are_not_pickled():
+    """`save` and `load` of settings say why not."""
+    for name in ("save", "load"):
+        with pytest.raises(mipro.MiproError, match="configure"):
+            getattr(mipro.settings, name)("settings.pkl")

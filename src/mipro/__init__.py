@@ -151,6 +151,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "cache":  # never kept here: `configure_cache` puts another in its place
+        return importlib.import_module("mipro.lm").response_cache()
     if name in _ROOM_OF:
         value = getattr(importlib.import_module(f"mipro.{_ROOM_OF[name]}"), name)
     elif name in _MODULES or name in _PATHS:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from mipro.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -129,6 +131,20 @@ class Settings:
     def context(self, **values: Any) -> contextlib.AbstractContextManager[None]:
         """Set values for a block; see `context`."""
         return context(**values)
+
+    def save(self, path: Any = None, **options: Any) -> NoReturn:
+        """Refuse: settings hold live objects, which only a pickle could keep.
+
+        Raises:
+            UserError: Always.
+        """
+        del path, options
+        raise UserError(
+            "settings are not saved or loaded: models and callbacks could only be kept as a pickle, which "
+            "runs code when it is loaded; call `mipro.configure(...)` where the program starts."
+        )
+
+    load = save
 
 
 settings = Settings()

@@ -1,7 +1,9 @@
 """Models that users write themselves."""
 
 import asyncio
+import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -238,6 +240,22 @@ def test_foreign_class_in_a_state_is_refused():
         BaseLM.load_state(state)
     with pytest.raises(StateError, match="subclass"):
         BaseLM.load_state(state, allow_custom_lm_class=True)
+
+
+class Outer:
+    """Holds a class."""
+
+    class Inner(LM):
+        """A model class inside another class."""
+
+
+def test_a_class_inside_a_class_comes_back(monkeypatch):
+    """The path of a saved class may lead through another class."""
+    monkeypatch.setitem(sys.modules, "outer_module", types.SimpleNamespace(Outer=Outer))
+    state = {**Outer.Inner("openai/m").dump_state(), "_lm_class": "outer_module.Outer.Inner"}
+    assert type(BaseLM.load_state(state, allow_custom_lm_class=True)) is Outer.Inner
+    with pytest.raises(StateError, match="Nothing"):
+        BaseLM.load_state({**state, "_lm_class": "outer_module.Nothing"}, allow_custom_lm_class=True)
 
 
 def test_blocking_call_on_the_io_loop_is_refused():

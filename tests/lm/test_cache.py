@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+import mipro
 from mipro.errors import LMRequestError
 from mipro.lm import LM, Completion, LMResponse
 from mipro.lm._cache import ResponseCache, configure_cache, response_cache
@@ -50,6 +51,15 @@ def test_cache_can_be_off(lm):
     assert lm("a", cache=False) != lm("a", cache=False)
     off = lm.copy(cache=False)
     assert off("a") != off("a")
+
+
+def test_memory_can_be_forgotten(lm):
+    """`mipro.cache` is the cache in force; what is on disk is still found after `reset_memory_cache`."""
+    lm("a")
+    assert mipro.cache is response_cache()
+    mipro.cache.reset_memory_cache()
+    assert lm("a") == ["0"]
+    assert lm.server.count == 1
 
 
 def test_failures_are_not_kept(serve):

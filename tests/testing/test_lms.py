@@ -97,7 +97,7 @@ class TestDummyLM:
         """Answers come in order, then there are no more."""
         lm = DummyLM([{"answer": "red"}])
         assert lm(messages=MARKED) == ["[[ ## answer ## ]]\nred\n\n[[ ## completed ## ]]"]
-        assert lm(messages=MARKED) == ["No more responses"]
+        assert lm(messages=MARKED) == ["[[ ## answer ## ]]\nNo more responses\n\n[[ ## completed ## ]]"]
         assert lm.get_convo(0)[0] == MARKED
 
     def test_dict(self):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import pydantic
 import pydantic_core
 
+from mipro.adapters._code import Code
 from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._type import Type
 from mipro.adapters._wording import WORDING
@@ -133,7 +134,7 @@ def placeholder(name: str, field: FieldInfo) -> str:
 
 
 def _type_note(annotation: Any) -> str:
-    if annotation in (str, Reasoning):
+    if annotation in (str, Reasoning) or is_subclass(annotation, Code):
         return ""
     if annotation is bool:
         return WORDING.note_bool

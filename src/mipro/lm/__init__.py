@@ -1,7 +1,7 @@
 """Language models: `LM` by name, `BaseLM` for your own, and what was asked and answered."""
 
 from mipro.lm._base import BaseLM
-from mipro.lm._cache import configure_cache
+from mipro.lm._cache import configure_cache, response_cache
 from mipro.lm._history import inspect_history
 from mipro.lm._lm import LM
 from mipro.lm._loop import io_loop, run, submit
@@ -23,6 +23,7 @@ __all__ = [
     "delay_s",
     "inspect_history",
     "io_loop",
+    "response_cache",
     "run",
     "submit",
     "track_usage",

@@ -105,6 +105,12 @@ class ResponseCache:
             except sqlite3.Error as error:
                 self._give_up(error)
 
+    def reset_memory_cache(self) -> None:
+        """Forget the answers in memory; those on disk stay."""
+        self.flush()
+        with self._lock:
+            self._memory.clear()
+
     def clear(self) -> None:
         """Forget all answers, on disk too."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from typing import Any
 
 from mipro.errors import StateError
@@ -43,9 +43,8 @@ def rebuild(kind: type[BaseLM], state: dict[str, Any], *, allow_custom: bool) ->
 
 
 def _imported(path: str) -> type[BaseLM]:
-    module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        found = pkgutil.resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise StateError(f"The class `{path}` of the saved model can't be imported: {error}.") from error
     if not (isinstance(found, type) and issubclass(found, BaseLM)):

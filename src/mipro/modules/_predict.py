@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mipro.lm import BaseLM
     from mipro.signature import Signature
 
-_log = logging.getLogger("mipro.modules")
+logger = logging.getLogger("mipro.modules")
 
 # Used where none is configured; one for all, so that what it keeps serves every call.
 _DEFAULT_ADAPTER = ChatAdapter()
@@ -165,7 +165,7 @@ class Predict(Module, Parameter):
         for fault in faults:
             if fault not in self._warned:  # once: an evaluation makes the same mistake a thousand times
                 self._warned.add(fault)
-                _log.warning("%s", fault)
+                logger.warning("%s", fault)
 
     def _prediction(self, call: _Call, answers: list[dict[str, Any]]) -> Prediction:
         prediction = Prediction.from_completions(answers, signature=call.signature)
@@ -262,7 +262,7 @@ def _loaded_lm(state: Mapping[str, Any] | None, *, allow_unsafe: bool) -> BaseLM
 
     unsafe = sorted(_UNSAFE_LM_KEYS & set(state))
     if unsafe and not allow_unsafe:
-        _log.warning(
+        logger.warning(
             "Ignoring unsafe LM config key(s) during state load: %s. "
             "Pass allow_unsafe_lm_state=True to preserve these keys for trusted files.",
             unsafe,

@@ -113,11 +113,11 @@ class DummyLM(BaseLM):
         if isinstance(self.answers, dict):
             last = str(messages[-1]["content"])
             fields = next((v for k, v in self.answers.items() if k in last), None)
+            if fields is None:
+                return "No more responses"
         else:
             with self._lock:
-                fields = next(self._given, None)
-        if fields is None:
-            return "No more responses"
+                fields = next(self._given, {"answer": "No more responses"})
         return format_fields(fields, messages, response_format=form, adapter=self.adapter)
 
 
