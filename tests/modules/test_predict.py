@@ -151,8 +151,18 @@ def test_inputs_that_do_not_fit_are_errors_when_strict(inputs, message):
     assert lm.calls == []
 
 
-def test_the_type_of_inputs_need_not_be_checked():
-    """With `warn_on_type_mismatch=False`; passages may stand for a text anyway."""
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_the_type_of_inputs_need_not_be_checked(is_checked, caplog):
+    """With `warn_on_type_mismatch=False` a value of another type is passed on without a word."""
+    lm = ScriptedLM(echo)
+    with context(lm=lm, warn_on_type_mismatch=is_checked):
+        Predict("question: int -> answer")(question="three")
+    assert ("Type mismatch" in caplog.text) is is_checked
+    assert "three" in lm.calls[0]["messages"][-1]["content"]
+
+
+def test_passages_may_stand_for_a_text_and_anything_where_no_type_is_declared():
+    """Neither is a fault, even under `strict`."""
     lm = ScriptedLM(echo)
     with context(lm=lm, strict=True):
         Predict("question: str -> answer")(question=["p1", "p2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mipro._steps import drive, drive_async
 from mipro.adapters._history import History, history_field
 from mipro.adapters._prefix import HeadCache
 from mipro.adapters._read import with_defaults
@@ -108,17 +109,7 @@ class Adapter:
             LMError: The call failed.
         """
         exchange = self.exchange(lm, dict(lm_kwargs), signature, demos, inputs)
-        call = next(exchange)
-        while True:
-            try:
-                outputs = call.lm(messages=call.messages, **call.params)
-            except Exception as error:  # noqa: BLE001 - the exchange decides; it re-raises what it can't use
-                step = _throw(exchange, error)
-            else:
-                step = _send(exchange, outputs)
-            if isinstance(step, Answers):
-                return step
-            call = step
+        return drive(exchange, lambda call: call.lm(messages=call.messages, **call.params))
 
     async def acall(
         self,
@@ -130,17 +121,7 @@ class Adapter:
     ) -> list[dict[str, Any]]:
         """Do the same as calling the adapter, awaiting the model."""
         exchange = self.exchange(lm, dict(lm_kwargs), signature, demos, inputs)
-        call = next(exchange)
-        while True:
-            try:
-                outputs = await call.lm.acall(messages=call.messages, **call.params)
-            except Exception as error:  # noqa: BLE001 - the exchange decides; it re-raises what it can't use
-                step = _throw(exchange, error)
-            else:
-                step = _send(exchange, outputs)
-            if isinstance(step, Answers):
-                return step
-            call = step
+        return await drive_async(exchange, lambda call: call.lm.acall(messages=call.messages, **call.params))
 
     def exchange(
         self,
@@ -388,17 +369,3 @@ class Adapter:
             AdapterParseError: A field is missing or of another type.
         """
         raise NotImplementedError
-
-
-def _send(exchange: Generator[LMCall, list[Any], Answers], outputs: list[Any]) -> LMCall | Answers:
-    try:
-        return exchange.send(outputs)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return] # StopIteration is not generic
-
-
-def _throw(exchange: Generator[LMCall, list[Any], Answers], error: Exception) -> LMCall | Answers:
-    try:
-        return exchange.throw(error)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return] # StopIteration is not generic

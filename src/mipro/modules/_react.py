@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from mipro._steps import drive, drive_async
 from mipro.adapters import ChatAdapter, Tool
 from mipro.context import settings
 from mipro.errors import (
@@ -86,33 +87,11 @@ class ReAct(Module):
 
     def forward(self, **inputs: Any) -> Prediction:
         """Run the agent; the prediction has its `trajectory` beside the outputs."""
-        steps = self._steps(inputs)
-        step = next(steps)
-        while True:
-            try:
-                result = step.target(**step.arguments)
-            except Exception as error:  # noqa: BLE001 - the agent decides; it re-raises what it can't use
-                outcome = _throw(steps, error)
-            else:
-                outcome = _send(steps, result)
-            if isinstance(outcome, Prediction):
-                return outcome
-            step = outcome
+        return drive(self._steps(inputs), lambda step: step.target(**step.arguments))
 
     async def aforward(self, **inputs: Any) -> Prediction:
         """Run the agent, awaiting models and tools."""
-        steps = self._steps(inputs)
-        step = next(steps)
-        while True:
-            try:
-                result = await step.target.acall(**step.arguments)
-            except Exception as error:  # noqa: BLE001 - the agent decides; it re-raises what it can't use
-                outcome = _throw(steps, error)
-            else:
-                outcome = _send(steps, result)
-            if isinstance(outcome, Prediction):
-                return outcome
-            step = outcome
+        return await drive_async(self._steps(inputs), lambda step: step.target.acall(**step.arguments))
 
     def _steps(self, inputs: dict[str, Any]) -> Generator[_Step, Any, Prediction]:
         """Yield the calls to make; the one core of `forward` and `aforward`."""
@@ -236,17 +215,3 @@ def _listed(names: Any) -> str:
 
 def _failure(name: str, error: Exception) -> str:
     return f"Execution error in {name}: {type(error).__name__}: {error}"
-
-
-def _send(steps: Generator[_Step, Any, Prediction], result: Any) -> _Step | Prediction:
-    try:
-        return steps.send(result)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return] # StopIteration is not generic
-
-
-def _throw(steps: Generator[_Step, Any, Prediction], error: Exception) -> _Step | Prediction:
-    try:
-        return steps.throw(error)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return] # StopIteration is not generic
