@@ -137,7 +137,7 @@ class Run:
 
     def keep(self, record: Record) -> None:
         """Return once `record` is kept."""
-        self._writer.put(record).result()
+        self._writer.kept(record).result()
 
     def put(self, record: Record) -> None:
         """Hand `record` over to be kept; does not wait, see `flush`."""

@@ -29,6 +29,8 @@ R = TypeVar("R", CallRecord, SentRecord, FailureRecord, EvaluationRecord, Decisi
 
 PAGE = 1000
 """Records read at once."""
+MAX_LOOKED_UP = 256
+"""Cells looked up with one statement."""
 FORMAT = 2
 """Version of the tables. A ledger of a newer format is refused."""
 
@@ -179,6 +181,7 @@ class SQLStore(Store):
         self._driver_error: type[Exception] = getattr(self._engine.dialect.dbapi, "Error", sa.exc.DBAPIError)
         self._inserts: dict[type[Record], _Statement] = {}
         by_key = sa.select(*_columns(CallRecord)).where(_tables[CallRecord].c.key == sa.bindparam("wanted"))
+        self._find_evaluations: dict[int, _Statement] = {}
         self._find_call = _Statement(by_key, self._engine.dialect, ["wanted"])
         try:
             self._check() if read_only else self._check_or_create()
@@ -265,30 +268,57 @@ class SQLStore(Store):
         return sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
 
     def find_call(self, key: str) -> CallRecord | None:
+        rows = self._look_up([(self._find_call, [key])])
+        return CallRecord(*rows[0]) if rows else None
+
+    def find_evaluations(
+        self, candidate: str, split: str, examples: Sequence[int]
+    ) -> dict[int, EvaluationRecord]:
+        queries = []
+        for start in range(0, len(examples), MAX_LOOKED_UP):
+            wanted = list(examples[start : start + MAX_LOOKED_UP])
+            # A few sizes, so that few statements are compiled; what is asked for twice is found once.
+            size = 1 << (len(wanted) - 1).bit_length()
+            wanted += wanted[-1:] * (size - len(wanted))
+            queries.append((self._find_cells(size), [candidate, split, *wanted]))
+        found = [EvaluationRecord(*row) for row in self._look_up(queries)]
+        return {record.example: record for record in reversed(found)}
+
+    def _find_cells(self, size: int) -> _Statement:
+        """Return the statement that looks up so many cells of one candidate."""
+        if size not in self._find_evaluations:
+            table = _tables[EvaluationRecord]
+            places = [f"place{number}" for number in range(size)]
+            query = (
+                sa.select(*_columns(EvaluationRecord))
+                .where(
+                    table.c.candidate == sa.bindparam("wanted"),
+                    table.c.split == sa.bindparam("part"),
+                    table.c.example.in_([sa.bindparam(place) for place in places]),
+                    table.c.score.is_not(None),
+                )
+                .order_by(table.c.serial)
+            )
+            statement = _Statement(query, self._engine.dialect, ["wanted", "part", *places])
+            self._find_evaluations[size] = statement
+        return self._find_evaluations[size]
+
+    def _look_up(self, queries: Sequence[tuple[_Statement, list[Any]]]) -> list[Any]:
+        """Return the rows that the driver finds, for all queries together."""
+        rows: list[Any] = []
         try:
             connection = self._engine.raw_connection()
             try:
                 cursor = connection.cursor()
-                cursor.execute(self._find_call.sql, self._find_call.arguments([key]))
-                row = cursor.fetchone()
+                for statement, values in queries:
+                    cursor.execute(statement.sql, statement.arguments(values))
+                    rows += cursor.fetchall()
                 cursor.close()
             finally:
                 connection.close()
         except (sa.exc.SQLAlchemyError, self._driver_error) as error:
             raise self._unusable(error) from error
-        return CallRecord(*row) if row else None
-
-    def find_evaluations(
-        self, candidate: str, split: str, examples: Sequence[int]
-    ) -> dict[int, EvaluationRecord]:
-        table = _tables[EvaluationRecord]
-        wanted = set(examples)
-        query = sa.select(*_columns(EvaluationRecord)).where(
-            table.c.candidate == candidate, table.c.split == split, table.c.score.is_not(None)
-        )
-        with self._auto.connect() as connection:
-            rows = [EvaluationRecord(*row) for row in connection.execute(query)]
-        return {record.example: record for record in reversed(rows) if record.example in wanted}
+        return rows
 
     def read(self, kind: type[R]) -> Iterator[R]:
         # In pages, since an open cursor would keep a live run from folding its log into the file.

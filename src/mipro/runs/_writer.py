@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -20,24 +21,37 @@ if TYPE_CHECKING:
     _Waiter: TypeAlias = Future[None] | asyncio.Future[None]
 
 BATCH = 1000
-"""Records in one transaction at most."""
+"""Records that are waited for in one transaction at most."""
+LINGER_S = 0.05
+"""Seconds that a record nobody waits for may wait for company."""
 
 
 class Writer:
-    """Writes records in the order they are handed over, as many at once as have gathered.
+    """Writes records, as many at once as have gathered.
 
     While one transaction is being written the next records gather, so the cost of a
-    commit is shared under load and nobody waits longer than two commits.
+    commit is shared under load and nobody waits longer than two commits. A record is never
+    written after one that was handed over later and waited for.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._queue: queue.SimpleQueue[tuple[Record | None, _Waiter] | None] = queue.SimpleQueue()
+        # None ends the thread; an empty tuple says that there are records nobody waits for.
+        self._queue: queue.SimpleQueue[tuple[Record | None, _Waiter] | tuple[()] | None] = queue.SimpleQueue()
+        self._unawaited: deque[Record] = deque()
+        self._is_told = False
         self._failure: StateError | None = None
         self._thread = threading.Thread(target=self._work, name="mipro-ledger", daemon=True)
         self._thread.start()
 
-    def put(self, record: Record) -> Future[None]:
+    def put(self, record: Record) -> None:
+        """Hand over a record and do not wait; see `flush`."""
+        self._unawaited.append(record)
+        if not self._is_told:
+            self._is_told = True
+            self._queue.put(())
+
+    def kept(self, record: Record) -> Future[None]:
         """Hand over a record; the future is done once it is kept.
 
         The future raises `StateError` where the storage can't be written; so does
@@ -78,12 +92,19 @@ class Writer:
     def _work(self) -> None:
         closing = False
         while not closing:
-            batch, closing = self._gather()
-            if not batch:
-                continue
-            if self._failure is None:
-                self._failure = self._write([record for record, _ in batch if record is not None])
-            self._tell([waiter for _, waiter in batch])
+            awaited, closing = self._gather()
+            records = [*self._take_unawaited(), *(record for record, _ in awaited if record is not None)]
+            if records and self._failure is None:
+                self._failure = self._write(records)
+            self._tell([waiter for _, waiter in awaited])
+
+    def _take_unawaited(self) -> list[Record]:
+        # First, so that a record that comes from now on is told of again.
+        self._is_told = False
+        taken = []
+        while self._unawaited:
+            taken.append(self._unawaited.popleft())
+        return taken
 
     def _tell(self, waiters: list[_Waiter]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
@@ -98,8 +119,7 @@ class Writer:
 
     def _write(self, records: list[Record]) -> StateError | None:
         try:
-            if records:
-                self._store.append(records)
+            self._store.append(records)
         except StateError as error:
             return error
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever it is
@@ -107,17 +127,21 @@ class Writer:
         return None
 
     def _gather(self) -> tuple[list[tuple[Record | None, _Waiter]], bool]:
+        """Return what is waited for, and whether it is the last."""
+        awaited: list[tuple[Record | None, _Waiter]] = []
         item = self._queue.get()
-        batch: list[tuple[Record | None, _Waiter]] = []
-        while item is not None:
-            batch.append(item)
-            if len(batch) == BATCH:
-                return batch, False
-            try:
+        try:
+            if item == ():
+                item = self._queue.get(timeout=LINGER_S)
+            while item is not None:
+                if item:
+                    awaited.append(item)
+                if len(awaited) == BATCH:
+                    return awaited, False
                 item = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, False
-        return batch, True
+        except queue.Empty:
+            return awaited, False
+        return awaited, True
 
 
 def _settle(future: _Waiter, failure: StateError | None) -> None:
