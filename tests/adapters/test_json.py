@@ -143,3 +143,10 @@ def test_a_response_format_of_the_caller_is_kept():
     lm = SchemaLM(['{"answer": 5}'])
     ask(lm, response_format={"type": "json_object"})
     assert formats(lm) == ["json_object"]
+
+
+def test_an_answer_without_an_object_lacks_every_field():
+    """The error names them all as missing."""
+    with pytest.raises(AdapterParseError) as caught:
+        JSONAdapter().parse(Signature("q -> a, b: int"), "no object here")
+    assert caught.value.missing == ("a", "b")

@@ -5,7 +5,14 @@ import sys
 
 import pytest
 
-from mipro.errors import LMAuthError, LMConnectionError, LMRateLimitError, LMServerError, MissingExtraError
+from mipro.errors import (
+    LMAuthError,
+    LMConnectionError,
+    LMNotFoundError,
+    LMRateLimitError,
+    LMServerError,
+    MissingExtraError,
+)
 from mipro.lm import LM
 
 STAND_IN = """
@@ -21,6 +28,8 @@ calls = []
 async def acompletion(**kwargs):
     calls.append(kwargs)
     text = kwargs["messages"][-1]["content"]
+    if text == "unknown provider":
+        raise RateLimitError("LLM Provider NOT provided.")
     if text in globals():
         raise globals()[text]("bad key " + kwargs.get("api_key", ""))
     return {"model": "m", "choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 1}}
@@ -78,6 +87,13 @@ def test_errors(litellm, text, kind):
     with pytest.raises(kind) as caught:
         LM("anthropic/claude", api_key="sk-1234", cache=False, num_retries=0)(text)
     assert "sk-1234" not in repr(caught.value)
+
+
+def test_an_unknown_provider_is_named(litellm):
+    """The error says what a model's name must look like, and is not tried again."""
+    with pytest.raises(LMNotFoundError, match=r"'nosuch/m'.*openai/NAME"):
+        LM("nosuch/m", cache=False)("unknown provider")
+    assert len(litellm.calls) == 1
 
 
 def test_abilities_are_litellms(litellm):

@@ -145,7 +145,11 @@ class JSONAdapter(ChatAdapter):
         found = _json_object(completion)
         if found is None:
             raise AdapterParseError(
-                "JSONAdapter", signature, completion, "LM response cannot be serialized to a JSON object."
+                "JSONAdapter",
+                signature,
+                completion,
+                "LM response cannot be serialized to a JSON object.",
+                missing=tuple(signature.output_fields),
             )
         values = {
             name: read_field("JSONAdapter", signature, completion, name, found[name], found)

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import pydantic
 import pydantic_core
 
+from mipro.adapters._tool_from import langchain_arguments, mcp_arguments
 from mipro.adapters._type import Type
 from mipro.adapters._values import type_adapter
 from mipro.callback import notified
@@ -63,6 +64,21 @@ class Tool(Type):
         given = {"name": name, "desc": desc, "args": args, "arg_types": arg_types, "arg_desc": arg_desc}
         super().__init__(**{"func": func, **given})
         self._read_function()
+
+    @classmethod
+    def from_mcp_tool(cls, session: Any, tool: Any) -> Tool:
+        """Return a tool of an MCP server; it is async.
+
+        Args:
+            session: The MCP session.
+            tool: One of the tools that its `list_tools` returns.
+        """
+        return cls(**mcp_arguments(session, tool))
+
+    @classmethod
+    def from_langchain(cls, tool: Any) -> Tool:
+        """Return a tool of LangChain; it is async."""
+        return cls(**langchain_arguments(tool))
 
     def _read_function(self) -> None:
         func = self.func

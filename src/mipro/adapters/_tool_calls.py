@@ -8,6 +8,7 @@ import pydantic
 
 from mipro.adapters._read import repair_json
 from mipro.adapters._tool import Tool
+from mipro.adapters._tool_from import convert_input_schema_to_tool_args
 from mipro.adapters._type import Type
 from mipro.adapters._values import as_plain
 from mipro.errors import UserError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mipro.signature import Signature
+
+# Beside the classes, for programs that import from DSPy's `adapters.types.tool`.
+__all__ = ["Tool", "ToolCallResults", "ToolCalls", "convert_input_schema_to_tool_args"]
 
 
 class ToolCalls(Type):

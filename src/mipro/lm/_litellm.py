@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mipro.errors import LMConnectionError, LMServerError, MissingExtraError
+from mipro.errors import LMConnectionError, LMNotFoundError, LMServerError, MissingExtraError
 from mipro.lm import _prices
 from mipro.lm._failures import Call, error_from_answer
 from mipro.lm._openai import response_from
@@ -115,6 +115,12 @@ def _error(backend: LiteLLMBackend, error: Exception, secrets: tuple[str, ...]) 
     call = Call(backend.model, backend.endpoint or "its provider", secrets=secrets)
     status = getattr(error, "status_code", None)
     kind = type(error).__name__
+    if "LLM Provider NOT provided" in str(error):
+        return LMNotFoundError(
+            f"the name of a model must begin with a provider that litellm knows, but got {backend.model!r}; "
+            "for any other server that speaks OpenAI's API use 'openai/NAME' with `api_base=`.",
+            model=backend.model,
+        )
     if status is None and not kind.startswith(("APIConnection", "Timeout")):
         return LMServerError(f"litellm failed for `{backend.model}`: {kind}: {redact(str(error), secrets)}")
     if status is None or kind.startswith(("APIConnection", "Timeout")):
