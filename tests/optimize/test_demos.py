@@ -2,13 +2,14 @@
 
 import random
 import threading
+from collections import Counter
 
 import pytest
 
 import mipro
 from mipro.errors import LMAuthError, ProgramError, UserError
 from mipro.example import Example
-from mipro.optimize._demos import collect_demos, trim
+from mipro.optimize._demos import DemoSets, collect_demos, recombine, trim
 from mipro.propose import token_estimate
 from mipro.testing.lms import ScriptedLM
 
@@ -369,3 +370,66 @@ def test_one_set_wanted_is_the_original():
     lm = _right_unless()
     assert _collect(lm=lm, count=1).source == ("original",)
     assert lm.calls == []
+
+
+class TestRecombine:
+    """New sets of the demos whose sets did well."""
+
+    good, bad, fair = (Example(question=name, answer=name) for name in ("good", "bad", "fair"))
+    made = Example(question="made", answer="made", augmented=True)
+
+    def again(self, sets, worth, **changes):
+        """Return the new sets."""
+        how = {"count": 2, "max_bootstrapped": 4, "max_demo_tokens": None, "rng": random.Random(0), **changes}
+        before = DemoSets((((), *sets),), ("original", *["labelled"] * len(sets)), ((),))
+        after = recombine(before, [worth], **how)
+        assert after.sets[0][: len(sets) + 1] == before.sets[0]
+        assert after.source[len(sets) + 1 :] == ("recombined",) * (len(after.sets[0]) - len(sets) - 1)
+        return after.sets[0][len(sets) + 1 :]
+
+    def test_demos_of_good_sets_come_first(self):
+        """Over many draws the demo whose sets scored well is in more new sets."""
+        counts = Counter(
+            demo.question
+            for seed in range(60)
+            for demos in self.again(
+                [(self.good,), (self.bad,), (self.fair, self.made)],
+                [0.0, 1.0, -1.0, 0.9],
+                rng=random.Random(seed),
+                count=1,
+            )
+            for demo in demos
+        )
+        assert counts["good"] > 1.5 * counts["bad"] > 0
+
+    def test_every_new_set_is_another(self):
+        """Two single demos give one new set of one demo at most: none is left."""
+        assert self.again([(self.good,), (self.bad,)], [0.0, 1.0, 0.5]) == ()
+
+    def test_bootstrapped_demos_are_limited(self):
+        """The limit of stage 1 holds, and bootstrapped ones stand first."""
+        other = Example(question="other", answer="other", augmented=True)
+        for demos in self.again(
+            [(self.made, self.good), (other, self.bad), (self.fair, self.bad)],
+            [0.0, 1.0, 1.0, 0.5],
+            max_bootstrapped=1,
+            count=4,
+        ):
+            augmented = [bool(demo.get("augmented")) for demo in demos]
+            assert sum(augmented) <= 1
+            assert augmented == sorted(augmented, reverse=True)
+
+    def test_tokens_are_limited(self):
+        """A new set is trimmed as the old ones were."""
+        for demos in self.again(
+            [(self.good, self.fair), (self.bad, self.made)], [0.0, 1.0, 1.0], max_demo_tokens=8, count=4
+        ):
+            assert len(demos) <= 1
+
+    def test_a_single_set_gives_no_other(self):
+        """A predictor that has its own demos only, as a frozen one, keeps them."""
+        before = DemoSets((((self.good,),),), ("original",), ((),))
+        kept = recombine(
+            before, [[0.5]], count=2, max_bootstrapped=4, max_demo_tokens=None, rng=random.Random(0)
+        )
+        assert kept == before

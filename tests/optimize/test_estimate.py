@@ -54,6 +54,7 @@ def test_actual_numbers_are_inside_the_range(tmp_path, sums, name, search, demos
             max_bootstrapped_demos=demos,
             max_labeled_demos=demos,
             search=search,
+            propose_rounds=1,
             run_dir=str(tmp_path),
             num_threads=16,
         )

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 import mipro
-from mipro.propose import Mistake, ProposalSettings, ScoredInstruction, propose_instructions, propose_more
+from mipro.propose import (
+    Lessons,
+    Mistake,
+    ProposalSettings,
+    ScoredInstruction,
+    propose_instructions,
+    propose_more,
+)
 from mipro.testing.lms import ScriptedLM
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -87,11 +94,14 @@ def _later_round():
         prompt_lm=lm,
         settings=ProposalSettings(count=3),
         rng=random.Random(0),
-        history=[ScoredInstruction(0, "Say it.", 0.25), ScoredInstruction(0, "Name the intent.", 0.5)],
-        mistakes=[
-            Mistake(LABELLED[0], {"intent": "get_weather"}, "It is about music."),
-            Mistake(LABELLED[1], None),
-        ],
+        lessons=Lessons(
+            round=1,
+            history=(ScoredInstruction(0, "Say it.", 0.25), ScoredInstruction(0, "Name the intent.", 0.5)),
+            mistakes=(
+                Mistake(LABELLED[0], {"intent": "get_weather"}, "It is about music."),
+                Mistake(LABELLED[1], None),
+            ),
+        ),
     )
     return prompts
 

@@ -9,6 +9,7 @@ import mipro
 from mipro.errors import ContextWindowError, LMAuthError
 from mipro.propose import (
     TIPS,
+    Lessons,
     Mistake,
     ProposalSettings,
     ScoredInstruction,
@@ -440,12 +441,16 @@ def test_one_more_round_learns_from_scores_and_mistakes():
         prompt_lm=prompter.lm,
         settings=ProposalSettings(count=5),
         rng=random.Random(1),
-        history=[
-            ScoredInstruction(0, first.instructions[0][1], 0.25),
-            ScoredInstruction(0, "A good one.", 0.75),
-        ],
-        mistakes=[Mistake(TRAIN[0], {"answer": "nonsense"}, "not even close")],
+        lessons=Lessons(
+            round=1,
+            history=(
+                ScoredInstruction(0, first.instructions[0][1], 0.25),
+                ScoredInstruction(0, "A good one.", 0.75),
+            ),
+            mistakes=(Mistake(TRAIN[0], {"answer": "nonsense"}, "not even close"),),
+        ),
     )
+    assert [origin.round for origin in second.origins[0]] == [0, 0, 0, 1, 1]
     assert second.instructions[0][:3] == first.instructions[0]
     assert len(second.instructions[0]) == len(second.tips[0]) == 5
     assert len(prompter.lm.calls) == 2

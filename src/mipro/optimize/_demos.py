@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.optimize._traces import (
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mipro.modules import Module
     from mipro.runs import StageGate
 
-Kind = Literal["original", "labelled", "bootstrap", "shuffled bootstrap"]
+Kind = Literal["original", "labelled", "bootstrap", "shuffled bootstrap", "recombined"]
 
 # Demos bootstrapped to ground the proposals where none are wanted in the prompt; DSPy's.
 _GROUNDING_DEMOS = 3
@@ -282,6 +283,64 @@ class _Collector:
                 f"{made} demo sets instead of {count}: the training data do not give more different ones."
             )
         return notes
+
+
+def recombine(
+    before: DemoSets,
+    worth: Sequence[Sequence[float]],
+    *,
+    count: int,
+    max_bootstrapped: int,
+    max_demo_tokens: int | None,
+    rng: random.Random,
+) -> DemoSets:
+    """Add sets made of the demos whose sets did well.
+
+    The worth of a demo has a normal posterior from the sets that it is in; each new set takes
+    the demos that come out best in a draw from it (Thompson sampling).
+
+    Args:
+        before: The sets so far.
+        worth: For each predictor the expected score with each of its sets.
+        count: Sets to add for each predictor that has any to choose from; fewer come if no
+            others can be made.
+        max_bootstrapped: Bootstrapped demos in a set at most.
+        max_demo_tokens: Bound on the (estimated) tokens of a set.
+        rng: Source of the draws; advanced in place.
+    """
+    sets = []
+    for own, scores in zip(before.sets, worth, strict=True):
+        made = list(own)
+        seen = {_identity((demos,)) for demos in own}
+        for _ in range(count * _MAX_REDRAWS if len(own) > 1 else 0):
+            demos = trim(_mixed(own, scores, max_bootstrapped, rng), max_demo_tokens)
+            if _identity((demos,)) not in seen and len(made) < len(own) + count:
+                seen.add(_identity((demos,)))
+                made.append(demos)
+        sets.append(tuple(made))
+    recombined: Kind = "recombined"
+    more = max(map(len, sets)) - len(before.source)
+    return replace(before, sets=tuple(sets), source=(*before.source, *[recombined] * more))
+
+
+def _mixed(
+    sets: Sequence[tuple[Any, ...]], scores: Sequence[float], max_bootstrapped: int, rng: random.Random
+) -> tuple[Any, ...]:
+    """Draw one set, as large as one of the better half of them."""
+    mean, spread = statistics.fmean(scores), statistics.pstdev(scores) or 1.0
+    found: dict[tuple[frozenset[str], ...], tuple[Any, list[float]]] = {}
+    for demos, score in zip(sets, scores, strict=True):
+        for demo in demos:
+            found.setdefault(_identity(((demo,),)), (demo, []))[1].append((score - mean) / spread)
+    drawn = []
+    for demo, worths in found.values():
+        precision = len(worths) + 1
+        drawn.append((rng.gauss(sum(worths) / precision, precision**-0.5), demo))
+    drawn.sort(key=lambda pair: -pair[0])
+    best = sorted((pair for pair in zip(scores, sets, strict=True) if pair[1]), key=lambda pair: -pair[0])
+    size = len(rng.choice(best[: -(-len(best) // 2)])[1]) if best else 0
+    bootstrapped = [demo for _, demo in drawn[:size] if demo.get("augmented")][:max_bootstrapped]
+    return (*bootstrapped, *(demo for _, demo in drawn[:size] if not demo.get("augmented")))
 
 
 def is_labelled_demo(example: Example, predictor: Any) -> bool:

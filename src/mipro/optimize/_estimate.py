@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.lm import Usage
+from mipro.optimize._settings import PROBED, ROUNDS, new_choices
 from mipro.propose import token_estimate
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class StageEstimate:
     """One stage of a run."""
 
     stage: str
-    """"demos", "instructions", "search" or "test"."""
+    """"demos", "instructions", "search", "rounds" (of learning, during the search) or "test"."""
     model: str
     calls: Range
     """Calls to the model, repeated ones after a failure not counted."""
@@ -121,6 +122,7 @@ def estimate(job: Job) -> Estimate:
         _proposals(job),
         _task_stage("search", task, Range(math.ceil(LEAST_SHARE * plan.evaluations), plan.evaluations), run),
     ]
+    stages += _rounds(job, task, run)
     if plan.testset:
         # Where nothing better is found the original is measured once and its scores are known.
         stages.append(_task_stage("test", task, Range(len(plan.testset), 2 * len(plan.testset)), run))
@@ -194,6 +196,23 @@ def _proposals(job: Job) -> StageEstimate:
     low = Usage(int(calls.low * PROPOSAL_TOKENS[0]), int(calls.low * PROPOSAL_ANSWER_TOKENS[0]))
     high = Usage(int(calls.high * PROPOSAL_TOKENS[1]), int(calls.high * PROPOSAL_ANSWER_TOKENS[1]))
     return _stage("instructions", job.prompt_lm, calls, low, high)
+
+
+def _rounds(job: Job, task: BaseLM, run: _ProgramRun) -> list[StageEstimate]:
+    """What the rounds of learning cost: none is held if the search ends before."""
+    rounds, predictors = job.plan.propose_rounds, len(job.student.predictors()) - len(job.frozen)
+    if not rounds:
+        return []
+    calls = Range(0, rounds * predictors * new_choices(job.plan.num_instructions) * PROPOSAL_TRIES)
+    high = Usage(int(calls.high * PROPOSAL_TOKENS[1]), int(calls.high * PROPOSAL_ANSWER_TOKENS[1]))
+    proposals = _stage(ROUNDS, job.prompt_lm, calls, Usage(), high)
+    probes = _task_stage(ROUNDS, task, Range(0, rounds * PROBED), run)
+    if job.prompt_lm.model != task.model:
+        return [proposals, probes]
+    costs = proposals.cost_usd, probes.cost_usd
+    cost = None if costs[0] is None or costs[1] is None else costs[0] + costs[1]
+    both = proposals.calls + probes.calls, proposals.tokens + probes.tokens
+    return [StageEstimate(ROUNDS, task.model, *both, cost)]
 
 
 def _stage(stage: str, lm: BaseLM, calls: Range, low: Usage, high: Usage) -> StageEstimate:

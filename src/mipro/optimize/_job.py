@@ -59,6 +59,7 @@ _SIZES = (
     "minibatch_full_eval_steps",
     "max_bootstrapped_demos",
     "max_labeled_demos",
+    "propose_rounds",
     "seed",
 )
 

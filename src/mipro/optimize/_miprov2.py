@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.context import context, settings
@@ -24,6 +25,7 @@ from mipro.optimize._settings import (
     check_not_negative,
     check_positive,
     check_search,
+    default_rounds,
     make_plan,
     places_of,
     resolve_models,
@@ -84,6 +86,8 @@ class MIPROv2:
         max_instruction_tokens: Tokens of a proposed instruction at most, estimated.
         max_demo_tokens: Tokens of one predictor's demos at most, estimated.
         max_rounds: Runs of the teacher for each training example at most, each a fresh draw.
+        propose_rounds: Times that more is proposed during the search, from what it has learned; by
+            default as many as the budget of the search is worth.
         frozen: Names of predictors, as in `named_predictors()`, that are left as they are.
 
     Raises:
@@ -122,6 +126,7 @@ class MIPROv2:
         max_instruction_tokens: int | None = None,
         max_demo_tokens: int | None = None,
         max_rounds: int = 1,
+        propose_rounds: int | None = None,
         frozen: Sequence[str] = (),
     ) -> None:
         if not callable(metric):
@@ -140,6 +145,7 @@ class MIPROv2:
             max_demo_tokens=max_demo_tokens,
             max_rounds=max_rounds,
         )
+        check_not_negative(propose_rounds=propose_rounds)
         check_names(keep=keep, frozen=frozen)
         self.metric = metric
         self.prompt_model = prompt_model
@@ -167,6 +173,7 @@ class MIPROv2:
         self.max_instruction_tokens = max_instruction_tokens
         self.max_demo_tokens = max_demo_tokens
         self.max_rounds = max_rounds
+        self.propose_rounds = propose_rounds
         self.frozen = tuple(frozen)
 
     def get_params(self) -> dict[str, Any]:
@@ -246,6 +253,7 @@ class MIPROv2:
                 minibatch_size=minibatch_size,
                 minibatch_full_eval_steps=minibatch_full_eval_steps,
                 seed=_first(seed, self.seed),
+                propose_rounds=self.propose_rounds or 0,
             ),
             proposer={
                 "program_aware": program_aware_proposer,
@@ -292,6 +300,7 @@ class MIPROv2:
             max_labeled_demos=self.max_labeled_demos,
             minibatch_size=minibatch_size,
             seed=self.seed,
+            propose_rounds=self.propose_rounds or 0,
         )
         return estimate(self._job(program, data=(trainset, valset, testset), sizes=sizes))
 
@@ -314,6 +323,8 @@ class MIPROv2:
         frozen = places_of(student, self.frozen)
         check_kept(student, self.keep)
         plan = make_plan(sizes, predictors - len(frozen), trainset=trainset, valset=valset, testset=testset)
+        if self.propose_rounds is None:
+            plan = replace(plan, propose_rounds=default_rounds(self.search, plan))
         proposer = proposer or {}
         check_positive(view_data_batch_size=proposer.get("view_data_batch_size"))
         prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model, self.budget)
@@ -368,7 +379,7 @@ class MIPROv2:
             space = CandidateSpace(job.student, proposals, demo_sets)
         best = space.build(found.recommendation.candidate)
         test = measure_on_testset(job, run, report, best)
-        story = tell_story(job, run, found, proposals=proposals, demo_sets=demo_sets, test=test)
+        story = tell_story(job, run, found, space=space, test=test)
         return attach(best, story, track_stats=self.track_stats, build=space.program)
 
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mipro.modules import Module
-    from mipro.optimize._demos import DemoSets
     from mipro.optimize._job import Job
+    from mipro.optimize._rounds import RoundRecord
+    from mipro.optimize._space import CandidateSpace
     from mipro.optimize._stages import Found
-    from mipro.propose import Proposals
+    from mipro.propose import Origin
     from mipro.runs import Run, Spent
 
     Build = Callable[[tuple[int, ...]], Module]
@@ -40,6 +41,8 @@ class TrialRecord:
     """Why the search asked for it."""
     evaluations_so_far: int
     """Evaluations (candidate x example) asked for, this trial included."""
+    round: int = 0
+    """Rounds of learning held before the search asked for it."""
 
     @property
     def score(self) -> float | None:
@@ -80,6 +83,10 @@ class OptimizationResult:
     trials: tuple[TrialRecord, ...]
     instructions: tuple[tuple[str, ...], ...]
     """Instructions the search chose from, by predictor; the original first."""
+    instruction_origins: tuple[tuple[Origin, ...], ...]
+    """How each came about: its tip, and the round of proposals it is of."""
+    rounds: tuple[RoundRecord, ...]
+    """Rounds of learning held during the search."""
     demo_sources: tuple[str, ...]
     """Kind of each demo set the search chose from; the original first."""
     spent: tuple[Spent, ...]
@@ -121,11 +128,11 @@ def tell_story(
     run: Run,
     found: Found,
     *,
-    proposals: Proposals,
-    demo_sets: DemoSets,
+    space: CandidateSpace,
     test: TestScores | None,
 ) -> OptimizationResult:
     """Put together what the stages found and what the run spent."""
+    proposals, demo_sets = space.proposals, space.demo_sets
     best = found.recommendation
     return OptimizationResult(
         candidate=best.candidate,
@@ -136,6 +143,8 @@ def tell_story(
         warnings=(*job.warnings, *demo_sets.notes, *proposals.notes),
         trials=found.trials,
         instructions=proposals.instructions,
+        instruction_origins=proposals.origins,
+        rounds=found.rounds,
         demo_sources=demo_sets.source,
         spent=run.spent(),
         failures=run.failures,
@@ -167,7 +176,9 @@ def attach(best: Any, result: OptimizationResult, *, track_stats: bool, build: B
         best.candidate_programs = UserList(full)
         best.mb_candidate_programs = UserList(partial)
         best.total_calls = result.lm_calls
-        best.prompt_model_total_calls = sum(s.calls for s in result.spent if s.stage == "instructions")
+        best.prompt_model_total_calls = sum(
+            s.calls for s in result.spent if s.stage in {"instructions", "rounds"}
+        )
     return best
 
 
@@ -182,6 +193,7 @@ def trial_logs(result: OptimizationResult, build: Build) -> dict[int, dict[str, 
             f"{kind}_program": build(trial.candidate),
             "total_eval_calls_so_far": trial.evaluations_so_far,
             "reason": trial.reason,
+            "round": trial.round,
         }
         for p in range(len(trial.candidate) // 2):
             log[f"{p}_predictor_instruction"] = trial.candidate[2 * p]

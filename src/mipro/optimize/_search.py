@@ -15,8 +15,9 @@ from mipro.runs import DecisionRecord
 from mipro.search import Job, Recallable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from mipro.optimize._rounds import Rounds
     from mipro.optimize._space import CandidateSpace
     from mipro.runs import EvaluationRecord, Evaluator, Measurement, Run
     from mipro.search import Search
@@ -29,6 +30,8 @@ class _Decision:
     number: int
     jobs: list[Job]
     measurements: list[Measurement]
+    round: int
+    """Rounds of learning held before it was asked."""
 
 
 def run_search(
@@ -39,6 +42,7 @@ def run_search(
     *,
     lookahead: int,
     on_trial: Callable[[TrialRecord], None],
+    rounds: Rounds,
 ) -> tuple[tuple[TrialRecord, ...], str]:
     """Ask and tell until the search is finished or the budget is used up.
 
@@ -52,53 +56,113 @@ def run_search(
         run: Keeps every decision before it is acted on.
         lookahead: As the search was created with.
         on_trial: Called after each trial.
+        rounds: Rounds of learning, held between two decisions; the evaluations of those that
+            wait go on meanwhile.
 
     Returns:
         The trials in order, and why the search ended.
     """
-    trials: list[TrialRecord] = []
-    waiting: deque[_Decision] = deque()
-    recorded = run.decisions()
-    asked = 0
-    evaluations = 0
-    finished = False
-    reason = ""
+    loop = _Loop(search, space, evaluator, run, lookahead)
     while True:
-        while not finished and not reason and len(waiting) < lookahead:
-            jobs = _next(search, recorded)
+        loop.ask()
+        if loop.waiting:
+            for trial in loop.tell():
+                on_trial(trial)
+        if loop.reason and not loop.waiting:
+            return tuple(loop.trials), loop.reason
+        if loop.reason or (loop.finished and loop.waiting):
+            continue
+        if rounds.is_due(loop.evaluations, finished=loop.finished):
+            loop.learn(rounds)
+        elif loop.finished:
+            return _complete(loop.trials, space, evaluator)
+
+
+class _Loop:
+    """What is under way between a search and the evaluations."""
+
+    def __init__(
+        self, search: Search, space: CandidateSpace, evaluator: Evaluator, run: Run, lookahead: int
+    ) -> None:
+        self._search = search
+        self._space = space
+        self._evaluator = evaluator
+        self._run = run
+        self._lookahead = lookahead
+        self._records = run.decisions()
+        self._recorded: DecisionRecord | None = None
+        self._asked = 0
+        self._round = 0
+        self.trials: list[TrialRecord] = []
+        self.waiting: deque[_Decision] = deque()
+        self.evaluations = 0
+        """Evaluations told."""
+        self.finished = False
+        """Whether the search asked for nothing when it was last asked."""
+        self.reason = ""
+        """Which budget ended the search, if one did."""
+
+    def ask(self) -> None:
+        """Ask for decisions and begin them, as many as may be under way."""
+        while not self.finished and not self.reason and len(self.waiting) < self._lookahead:
+            jobs = self._next()
             if not jobs:
-                finished = True
-                break
-            run.decide(_record(asked, jobs, search))
-            waiting.append(_Decision(asked, jobs, [_start(evaluator, space, job) for job in jobs]))
-            asked += 1
-        if not waiting:
-            return _complete(trials, space, evaluator)
-        decision = waiting.popleft()
-        # Once the budget has ended, what the decisions behind this one have measured still counts.
-        reason = _wait_for(decision) or reason
-        scores = _scores(decision, run, final=not reason)
-        search.tell(decision.jobs, scores)
-        for job, found in zip(decision.jobs, scores, strict=True):
-            evaluations += len(job.examples)
-            trial = TrialRecord(
-                len(trials) + 1, job.candidate, job.examples, tuple(found), job.reason, evaluations
-            )
-            trials.append(trial)
-            on_trial(trial)
-        if reason and not waiting:
-            return tuple(trials), reason
+                self.finished = True
+                return
+            self._run.decide(_record(self._asked, jobs, self._search, self._round))
+            begun = [_start(self._evaluator, self._space, job) for job in jobs]
+            self.waiting.append(_Decision(self._asked, jobs, begun, self._round))
+            self._asked += 1
 
-
-def _next(search: Search, recorded: Iterator[DecisionRecord]) -> list[Job]:
-    """Return the next decision, recalled where it was made before and need not be made again."""
-    known = next(recorded, None)
-    if known is None or not known.state or not isinstance(search, Recallable):
+    def _next(self) -> list[Job]:
+        """Return the next decision, recalled where it was made before and need not be made again."""
+        self._recorded = self._recorded or next(self._records, None)
+        known, search = self._recorded, self._search
+        if known is not None and known.state and isinstance(search, Recallable):
+            held, state = json.loads(known.state)
+            if held == self._round:
+                self._recorded = None
+                jobs = [
+                    Job(tuple(c), tuple(examples), reason) for c, examples, reason in json.loads(known.jobs)
+                ]
+                search.recall(jobs, state)
+                return jobs
+            # It was made after a round that is still to come, since the search asked for nothing here.
         with one_thread():
             return search.ask()
-    jobs = [Job(tuple(c), tuple(examples), reason) for c, examples, reason in json.loads(known.jobs)]
-    search.recall(jobs, json.loads(known.state))
-    return jobs
+
+    def tell(self) -> list[TrialRecord]:
+        """Wait for the oldest decision, tell the search, and return its trials."""
+        decision = self.waiting.popleft()
+        # Once the budget has ended, what the decisions behind this one have measured still counts.
+        self.reason = _wait_for(decision) or self.reason
+        scores = _scores(decision, self._run, final=not self.reason)
+        self._search.tell(decision.jobs, scores)
+        told = []
+        for job, found in zip(decision.jobs, scores, strict=True):
+            self.evaluations += len(job.examples)
+            number = len(self.trials) + 1
+            trial = TrialRecord(
+                number,
+                job.candidate,
+                job.examples,
+                tuple(found),
+                job.reason,
+                self.evaluations,
+                decision.round,
+            )
+            self.trials.append(trial)
+            told.append(trial)
+        return told
+
+    def learn(self, rounds: Rounds) -> None:
+        """Hold a round; the search may go on with what it adds."""
+        try:
+            rounds.hold(self.trials, self.evaluations)
+        except BudgetExhausted as error:
+            self.reason = f"budget: {error.resource}"
+        self._round = len(rounds.held)
+        self.finished = False
 
 
 def _start(evaluator: Evaluator, space: CandidateSpace, job: Job) -> Measurement:
@@ -158,10 +222,11 @@ def _wait_for(decision: _Decision) -> str:
     return ""
 
 
-def _record(number: int, jobs: list[Job], search: Search) -> DecisionRecord:
+def _record(number: int, jobs: list[Job], search: Search, held: int) -> DecisionRecord:
     listed = [[list(job.candidate), list(job.examples), job.reason] for job in jobs]
-    state = json.dumps(search.state(), separators=(",", ":")) if isinstance(search, Recallable) else ""
-    return DecisionRecord(number, json.dumps(listed, separators=(",", ":")), state)
+    state = [held, search.state()] if isinstance(search, Recallable) else None
+    written = "" if state is None else json.dumps(state, separators=(",", ":"))
+    return DecisionRecord(number, json.dumps(listed, separators=(",", ":")), written)
 
 
 class Scoreboard:

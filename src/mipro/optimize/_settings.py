@@ -42,6 +42,14 @@ MIN_MINIBATCH_VALSET = 50
 """With `auto`, a valset of at most this many examples is always evaluated whole (dspy.MIPROv2)."""
 DEFAULT_MINIBATCH_SIZE = 35
 """dspy.MIPROv2's; section 5 of the paper uses minibatches of the same order."""
+ROUND_EVALUATIONS = 500
+"""Evaluations of a search from which a round of learning is held by default."""
+ROUNDS = "rounds"
+"""Name of the stage that pays for rounds of learning."""
+PROBED = 10
+"""Training examples that the leader is run on in a round, to see its mistakes."""
+NEW_SHARE, LEAST_NEW = 4, 2
+"""A round adds a choice for every so many that there were, and at least so many."""
 MAX_SPLIT_VALSET = 1000
 VALSET_SHARE = 0.8
 """Part of the trainset that becomes the valset where none is given (dspy.MIPROv2)."""
@@ -68,6 +76,8 @@ class Plan:
     max_bootstrapped_demos: int
     max_labeled_demos: int
     seed: int
+    propose_rounds: int
+    """Rounds of learning during the search."""
 
     @property
     def zero_shot(self) -> bool:
@@ -106,6 +116,7 @@ class Sizes:
     minibatch: bool = True
     minibatch_size: int | None = None
     minibatch_full_eval_steps: int = 5
+    propose_rounds: int = 0
 
 
 def make_plan(
@@ -151,7 +162,19 @@ def make_plan(
         max_bootstrapped_demos=sizes.max_bootstrapped_demos,
         max_labeled_demos=sizes.max_labeled_demos,
         seed=sizes.seed,
+        propose_rounds=sizes.propose_rounds,
     )
+
+
+def default_rounds(search: object, plan: Plan) -> int:
+    """Return how many rounds of learning suit a search where the user does not say."""
+    is_worth_it = plan.evaluations >= ROUND_EVALUATIONS and plan.num_instructions > 1
+    return 1 if search == "bayes" and is_worth_it else 0
+
+
+def new_choices(count: int) -> int:
+    """Return how many choices a round of learning adds to `count`."""
+    return max(LEAST_NEW, count // NEW_SHARE)
 
 
 def _check_sizes(sizes: Sizes) -> None:

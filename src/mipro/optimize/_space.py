@@ -28,18 +28,30 @@ class CandidateSpace:
         student: The program as it came; not modified.
         proposals: Instructions by predictor, the original first.
         demo_sets: Demo sets by predictor, the original first.
+
+    Attributes:
+        proposals: The instructions, those of later rounds included.
+        demo_sets: The demo sets, those of later rounds included.
+        space: The numbers of choices; grows with them.
     """
 
     def __init__(self, student: Module, proposals: Proposals, demo_sets: DemoSets) -> None:
         self._student = student
-        self._instructions = [list(texts) for texts in proposals.instructions]
-        self._demos = [list(sets) for sets in demo_sets.sets]
+        self.proposals = proposals
+        self.demo_sets = demo_sets
         self.space = Space(self._sizes())
         self.program = lru_cache(maxsize=PROGRAMS_KEPT)(self.build)
 
+    def grow(self, proposals: Proposals, demo_sets: DemoSets) -> None:
+        """Take new choices on; those that are there already stay where they are."""
+        self.proposals, self.demo_sets = proposals, demo_sets
+        for (name, size), known in zip(self._sizes().items(), self.space.sizes, strict=True):
+            if size > known:
+                self.space.add(name, size - known)
+
     def _sizes(self) -> dict[str, int]:
         sizes = {}
-        for p, (texts, sets) in enumerate(zip(self._instructions, self._demos, strict=True)):
+        for p, (texts, sets) in enumerate(zip(self.proposals.instructions, self.demo_sets.sets, strict=True)):
             sizes[f"{p}.instruction"] = len(texts)
             sizes[f"{p}.demos"] = len(sets)
         return sizes
@@ -49,8 +61,10 @@ class CandidateSpace:
         program = self._student.deepcopy()
         for p, predictor in enumerate(program.predictors()):
             instruction, demos = candidate[2 * p], candidate[2 * p + 1]
-            predictor.signature = predictor.signature.with_instructions(self._instructions[p][instruction])
-            predictor.demos = list(self._demos[p][demos])
+            predictor.signature = predictor.signature.with_instructions(
+                self.proposals.instructions[p][instruction]
+            )
+            predictor.demos = list(self.demo_sets.sets[p][demos])
         return program
 
 

@@ -10,6 +10,7 @@ from mipro.errors import BudgetExhausted
 from mipro.optimize._blas import one_thread
 from mipro.optimize._demos import DemoSets, collect_demos
 from mipro.optimize._result import TestScores, TrialRecord
+from mipro.optimize._rounds import RoundRecord, Rounds
 from mipro.optimize._search import Scoreboard, run_search
 from mipro.optimize._space import CandidateSpace, stratified_order
 from mipro.propose import Proposals, propose_instructions
@@ -35,6 +36,8 @@ class Found:
     recommendation: Recommendation
     trials: tuple[TrialRecord, ...]
     stop_reason: str
+    rounds: tuple[RoundRecord, ...] = ()
+    """Rounds of learning held on the way."""
 
 
 def collect(job: Job, run: Run, report: Reporter, ahead: Ahead) -> DemoSets:
@@ -86,12 +89,13 @@ def search(job: Job, run: Run, report: Reporter, space: CandidateSpace) -> Found
     lookahead = LOOKAHEAD if job.search == "bayes" else 1
     strategy = _strategy(job, space, lookahead)
     board = Scoreboard(job.plan.evaluations, partial(report, "search"))
+    rounds = Rounds(job, run, space, strategy)
     with run.stage("search"), _evaluator(job, run, "val", board) as evaluator:
         trials, stop_reason = run_search(
-            strategy, space, evaluator, run, lookahead=lookahead, on_trial=board.tried
+            strategy, space, evaluator, run, lookahead=lookahead, on_trial=board.tried, rounds=rounds
         )
     with one_thread():
-        return Found(strategy.recommend(), trials, stop_reason)
+        return Found(strategy.recommend(), trials, stop_reason, tuple(rounds.held))
 
 
 def measure_on_testset(job: Job, run: Run, report: Reporter, best: Module) -> TestScores | None:

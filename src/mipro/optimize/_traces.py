@@ -202,13 +202,13 @@ class TeacherRuns:
     def _teacher_for(self, example: Example, round_index: int) -> Module:
         """Return the teacher itself, or a copy where it must differ for this run."""
         predictors = self._teacher.predictors()
-        hides = any(_is_same(demo, example) for predictor in predictors for demo in predictor.demos)
+        hides = any(shows(demo, example) for predictor in predictors for demo in predictor.demos)
         redraws = bool(round_index) and any(predictor.lm is not None for predictor in predictors)
         if not hides and not redraws:
             return self._teacher
         copied = self._teacher.deepcopy()
         for predictor in copied.predictors():
-            predictor.demos = [demo for demo in predictor.demos if not _is_same(demo, example)]
+            predictor.demos = [demo for demo in predictor.demos if not shows(demo, example)]
             if redraws and predictor.lm is not None:
                 predictor.lm = _redrawn(predictor.lm, round_index)
         return copied
@@ -318,8 +318,8 @@ def _redrawn(lm: Any, round_index: int) -> Any:
     return lm.copy(rollout_id=round_index, temperature=_FRESH_TEMPERATURE)
 
 
-def _is_same(demo: Any, example: Example) -> bool:
-    """Whether a demo would give away the answer: it has the inputs of the example."""
+def shows(demo: Any, example: Example) -> bool:
+    """Whether a demo gives away the answer to an example: it has its inputs."""
     inputs = example.inputs()
     return bool(len(inputs)) and all(key in demo and demo[key] == value for key, value in inputs.items())
 

@@ -5,11 +5,20 @@ from mipro.propose._grounding import Grounding
 from mipro.propose._guards import Guard, Verdict
 from mipro.propose._leaks import Corpus, LeakCheck
 from mipro.propose._propose import Groundwork, lay_groundwork, propose_instructions, propose_more
-from mipro.propose._records import Mistake, Proposals, ProposalSettings, ScoredInstruction
+from mipro.propose._records import (
+    COMPONENTS,
+    Lessons,
+    Mistake,
+    Origin,
+    Proposals,
+    ProposalSettings,
+    ScoredInstruction,
+)
 from mipro.propose._text import token_estimate
 from mipro.propose._tips import TIPS
 
 __all__ = [
+    "COMPONENTS",
     "TIPS",
     "Corpus",
     "FieldFacts",
@@ -17,7 +26,9 @@ __all__ = [
     "Groundwork",
     "Guard",
     "LeakCheck",
+    "Lessons",
     "Mistake",
+    "Origin",
     "ProposalSettings",
     "Proposals",
     "ScoredInstruction",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mipro.propose._ask import Answer, Asker, Question
+from mipro.propose._bandit import draw_recipes
 from mipro.propose._guards import Guard
 from mipro.propose._program import fixed_tails
-from mipro.propose._records import ORIGINAL, Mistake, Proposals, ProposalSettings, ScoredInstruction
+from mipro.propose._records import ORIGINAL, Lessons, Origin, Proposals, ProposalSettings
 from mipro.propose._signatures import WORKED_PROPOSALS, ProposeInstruction, assignment
 from mipro.propose._text import clip, show_examples, show_value, token_estimate
-from mipro.propose._tips import LABELS, TIPS, draw_tips, next_tip
+from mipro.propose._tips import TIPS, next_tip
 from mipro.signature import extra_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _MISTAKE_TOKENS = 60
 # Asked, asked again, asked with the next tip.
 _MAX_ASKS = 3
 _COOLING = 0.7
+FIRST_ROUND = Lessons()
 
 
 @dataclass(slots=True)
@@ -42,6 +44,8 @@ class _Slot:
 
     predictor: int
     tip: str
+    left_out: tuple[str, ...]
+    """What is not shown for it."""
     labels: bool
     """Whether the closed set of labels is stated in it."""
     rollouts: tuple[int, ...]
@@ -63,8 +67,7 @@ class Desk:
         grounding: What is known of data and program.
         how: Settings.
         demos: For each predictor good demos to show.
-        history: Instructions tried before.
-        mistakes: What the leading candidate got wrong.
+        lessons: What the search has learned.
     """
 
     def __init__(
@@ -75,15 +78,13 @@ class Desk:
         how: ProposalSettings,
         *,
         demos: Sequence[Sequence[Example]],
-        history: Sequence[ScoredInstruction] = (),
-        mistakes: Sequence[Mistake] = (),
+        lessons: Lessons = FIRST_ROUND,
     ) -> None:
         self._predictors = program.predictors()
         self._grounding = grounding
         self._how = how
         self._demos = demos
-        self._history = history
-        self._mistakes = mistakes
+        self._lessons = lessons
         self._guards = [self._guard(p, corpus) for p in range(len(self._predictors))]
         self._tails = fixed_tails(program)
         self._refusals: Counter[str] = Counter()
@@ -104,19 +105,19 @@ class Desk:
             for slot, answer in zip(waiting, answers, strict=True):
                 self._judge(slot, answer, heard[slot.predictor], number)
         instructions = [list(texts) for texts in taken]
-        tips = [[ORIGINAL] for _ in taken]
+        origins: list[list[Origin]] = [[] for _ in taken]
         for p, texts in enumerate(instructions):
             if self._states_labels_for_free(p, len(texts)):
                 texts.append(self._with_labels(texts[0], p, self._grounding.label_sentence(p)))
-                tips[p].append(f"{ORIGINAL}+{LABELS}")
+                origins[p].append(Origin(ORIGINAL, labels=True, round=self._lessons.round))
         for slot in slots:
-            text, tip = self._finished(slot, instructions[slot.predictor])
+            text, origin = self._finished(slot, instructions[slot.predictor])
             if text:
                 instructions[slot.predictor].append(text)
-                tips[slot.predictor].append(tip)
+                origins[slot.predictor].append(origin)
         return Proposals(
             instructions=tuple(map(tuple, instructions)),
-            tips=tuple(map(tuple, tips)),
+            origins=tuple(map(tuple, origins)),
             refused=sum(self._refusals.values()),
             refusals=dict(self._refusals),
             num_calls=asker.num_calls,
@@ -149,16 +150,17 @@ class Desk:
             return []
         count = max(self._how.count - num_taken - self._states_labels_for_free(p, num_taken), 0)
         stated = bool(self._grounding.label_sentence(p))
-        tips = draw_tips(count, rng, use=self._how.tip_aware)
+        recipes = draw_recipes(count, self._lessons.paid, rng, use_tips=self._how.tip_aware)
         return [
             _Slot(
                 predictor=p,
-                tip=tip,
+                tip=recipe.tip,
+                left_out=recipe.left_out,
                 labels=stated and i % 2 == 0,
                 rollouts=tuple(rng.getrandbits(30) for _ in range(_MAX_ASKS)),
                 demos=self._some_demos(p, i),
             )
-            for i, tip in enumerate(tips)
+            for i, recipe in enumerate(recipes)
         ]
 
     def _states_labels_for_free(self, p: int, num_taken: int) -> bool:
@@ -186,13 +188,14 @@ class Desk:
             "assignment": assignment(signature.input_fields, signature.output_fields, TIPS[slot.tip]),
         }
         if not slot.lean:
-            inputs |= {
-                "dataset_description": self._grounding.data_description(p),
-                "program_description": self._grounding.program_text(p),
-                "previous_instructions": self._shown_history(p),
-                "failures": self._shown_mistakes(fields),
-                "task_demos": show_examples(slot.demos, fields, _DEMO_TOKENS),
+            shown = {
+                "summary": ("dataset_description", self._grounding.data_description(p)),
+                "program": ("program_description", self._grounding.program_text(p)),
+                "history": ("previous_instructions", self._shown_history(p)),
+                "failures": ("failures", self._shown_mistakes()),
+                "traces": ("task_demos", show_examples(slot.demos, fields, _DEMO_TOKENS)),
             }
+            inputs |= {name: text for part, (name, text) in shown.items() if part not in slot.left_out}
         return Question(
             ProposeInstruction,
             {name: text for name, text in inputs.items() if text},
@@ -203,19 +206,21 @@ class Desk:
 
     def _shown_history(self, p: int) -> str:
         best = sorted(
-            (tried for tried in self._history if tried.predictor == p), key=lambda tried: tried.score
+            (tried for tried in self._lessons.history if tried.predictor == p), key=lambda tried: tried.score
         )
         return "\n".join(
             f"{tried.score:.3g}: {show_value(tried.instruction, _INSTRUCTION_TOKENS // _HISTORY_SHOWN)}"
             for tried in best[-_HISTORY_SHOWN:]
         )
 
-    def _shown_mistakes(self, fields: Sequence[str]) -> str:
+    def _shown_mistakes(self) -> str:
         shown = []
-        for mistake in self._mistakes[:_MISTAKES_SHOWN]:
+        for mistake in self._lessons.mistakes[:_MISTAKES_SHOWN]:
             lines = [show_examples([mistake.example.inputs()], list(mistake.example), _MISTAKE_TOKENS)]
-            given = mistake.answer
-            answer = {name: given[name] for name in fields if name in given} if given is not None else None
+            asked = mistake.example.inputs()
+            told = {name: value for name, value in (mistake.answer or {}).items() if name not in asked}
+            # What can be compared comes first, lest long reasoning takes its place.
+            answer = dict(sorted(told.items(), key=lambda pair: pair[0] not in mistake.example))
             lines.append(f"answered: {show_value(answer, _MISTAKE_TOKENS) if answer else 'nothing readable'}")
             lines.append(f"expected: {show_value(mistake.example.labels().toDict(), _MISTAKE_TOKENS)}")
             if mistake.feedback:
@@ -242,17 +247,18 @@ class Desk:
         if number or reason == "duplicate":
             slot.tip = next_tip(slot.tip) if self._how.tip_aware else slot.tip
 
-    def _finished(self, slot: _Slot, taken: Sequence[str]) -> tuple[str, str]:
-        """Return the instruction of a slot and how it came about; "" where there is none."""
+    def _finished(self, slot: _Slot, taken: Sequence[str]) -> tuple[str, Origin]:
+        """Return the instruction of a slot, "" where there is none, and how it came about."""
         sentence = self._grounding.label_sentence(slot.predictor) if slot.labels else ""
         tail = self._tails[slot.predictor]
         proposed = f"{slot.text}\n\n{tail}" if slot.text is not None and tail else slot.text
         text, tip = (proposed, slot.tip) if proposed is not None else (taken[0], ORIGINAL)
+        origin = Origin(tip, left_out=slot.left_out, round=self._lessons.round)
         if sentence:
             stated = self._with_labels(text, slot.predictor, sentence)
             if stated not in taken:
-                return stated, f"{tip}+{LABELS}"
-        return (text, tip) if proposed is not None and text not in taken else ("", "")
+                return stated, replace(origin, labels=True)
+        return (text, origin) if proposed is not None and text not in taken else ("", origin)
 
     def _with_labels(self, text: str, p: int, sentence: str) -> str:
         """Return the instruction with the labels stated, if they are not and there is room."""

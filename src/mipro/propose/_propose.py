@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mipro.propose._ask import Asker, OnProgress
+from mipro.propose._bandit import what_paid
 from mipro.propose._desk import Desk
 from mipro.propose._grounding import Grounding, ground
 from mipro.propose._leaks import Corpus
-from mipro.propose._records import Mistake, Proposals, ProposalSettings, ScoredInstruction
+from mipro.propose._records import Lessons, Origin, Proposals, ProposalSettings, ScoredInstruction
 from mipro.propose._signatures import worked_texts
 
 if TYPE_CHECKING:
@@ -111,9 +112,14 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     )
     asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress, num_calls=groundwork.num_calls)
     demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals.instructions)
-    desk = Desk(program, groundwork.corpus, groundwork.grounding, how, demos=demos, history=history)
+    lessons = Lessons(history=tuple(history))
+    desk = Desk(program, groundwork.corpus, groundwork.grounding, how, demos=demos, lessons=lessons)
     proposals = desk.propose(asker, originals.instructions, rng)
-    return replace(proposals, notes=(*groundwork.grounding.notes, *proposals.notes))
+    return replace(
+        proposals,
+        origins=_joined(originals.origins, proposals.origins),
+        notes=(*groundwork.grounding.notes, *proposals.notes),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +171,8 @@ def propose_more(  # noqa: PLR0913 - the settings of a stage, keyword-only
     prompt_lm: BaseLM,
     settings: ProposalSettings,
     rng: random.Random,
+    lessons: Lessons,
     demos: Sequence[Sequence[Example]] = (),
-    history: Sequence[ScoredInstruction] = (),
-    mistakes: Sequence[Mistake] = (),
     num_threads: int = 1,
     on_progress: OnProgress | None = None,
 ) -> Proposals:
@@ -181,9 +186,9 @@ def propose_more(  # noqa: PLR0913 - the settings of a stage, keyword-only
         prompt_lm: Model that writes the instructions.
         settings: How to propose; `count` is the number per predictor in the end.
         rng: Source of tips and draws; advanced in place.
+        lessons: What the search has learned; the mistakes are of training data only. Tips
+            and what is shown are drawn by how well they paid so far.
         demos: For each predictor good demos to show.
-        history: Instructions tried so far with their scores.
-        mistakes: What the leading candidate got wrong, from training data only.
         num_threads: Calls under way at the same time.
         on_progress: As for `propose_instructions`.
 
@@ -198,15 +203,20 @@ def propose_more(  # noqa: PLR0913 - the settings of a stage, keyword-only
         before.grounding,
         settings,
         demos=demos,
-        history=history,
-        mistakes=mistakes,
+        lessons=replace(lessons, paid=what_paid(before, lessons.history)),
     )
     new = desk.propose(asker, before.instructions, rng)
     return replace(
         new,
-        tips=tuple((*old, *more[1:]) for old, more in zip(before.tips, new.tips, strict=True)),
+        origins=_joined(before.origins, new.origins),
         refused=before.refused + new.refused,
         refusals=dict(Counter(before.refusals) + Counter(new.refusals)),
         num_calls=before.num_calls + new.num_calls,
         notes=(*before.notes, *new.notes),
     )
+
+
+def _joined(
+    old: tuple[tuple[Origin, ...], ...], new: tuple[tuple[Origin, ...], ...]
+) -> tuple[tuple[Origin, ...], ...]:
+    return tuple((*ours, *more) for ours, more in zip(old, new, strict=True))

@@ -42,6 +42,43 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
+class Lessons:
+    """What the search has learned so far."""
+
+    round: int = 0
+    """Number of the round of proposals; 0 is the one before the search."""
+    history: tuple[ScoredInstruction, ...] = ()
+    """Instructions tried, with their scores."""
+    mistakes: tuple[Mistake, ...] = ()
+    """What the leading candidate got wrong."""
+    paid: tuple[tuple[Origin, float], ...] = ()
+    """How each instruction tried came about, and what it is worth beside the others of its
+    predictor, in standard deviations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How an instruction came about."""
+
+    tip: str
+    """Name of the tip, or "original"."""
+    labels: bool = False
+    """Whether a closed set of labels was stated after it."""
+    left_out: tuple[str, ...] = ()
+    """What the proposer was not shown: names of `COMPONENTS`."""
+    round: int = 0
+    """Number of the round of proposals; 0 is the one before the search."""
+
+    def __str__(self) -> str:
+        parts = [self.tip, *(["+labels"] if self.labels else []), *(f"-{name}" for name in self.left_out)]
+        return "".join(parts)
+
+
+COMPONENTS = ("summary", "program", "traces", "history", "failures")
+"""What a proposal can be grounded in."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProposalSettings:
     """How instructions are proposed."""
 
@@ -67,9 +104,8 @@ class Proposals:
 
     instructions: tuple[tuple[str, ...], ...]
     """`instructions[p][i]`: instruction i of predictor p; i = 0 is the original."""
-    tips: tuple[tuple[str, ...], ...]
-    """How each came about: "original", the name of a tip, "+labels" after it where a
-    closed set of labels was stated."""
+    origins: tuple[tuple[Origin, ...], ...]
+    """How each came about."""
     refused: int = 0
     """Answers of the prompt model that could not be used."""
     refusals: Mapping[str, int] = field(default_factory=dict)
@@ -86,7 +122,12 @@ class Proposals:
     def original(cls, program: Module) -> Proposals:
         """Return the instructions that the program came with, and no others."""
         originals = [(predictor.signature.instructions,) for predictor in program.predictors()]
-        return cls(tuple(originals), ((ORIGINAL,),) * len(originals))
+        return cls(tuple(originals), ((Origin(ORIGINAL),),) * len(originals))
+
+    @property
+    def tips(self) -> tuple[tuple[str, ...], ...]:
+        """How each came about, as text: "original" or the name of a tip, then "+labels", "-summary", ..."""
+        return tuple(tuple(map(str, own)) for own in self.origins)
 
     @property
     def summary(self) -> str | None:

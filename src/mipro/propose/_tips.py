@@ -21,9 +21,6 @@ TIPS: dict[str, str] = {
 }
 """What is said to the model, by the name of the tip."""
 
-LABELS = "labels"
-"""Name of the component that states a closed set of labels; needs no words to the model."""
-
 
 def draw_tips(count: int, rng: random.Random, *, use: bool = True) -> list[str]:
     """Return the names of `count` tips; none comes again before all have been drawn.

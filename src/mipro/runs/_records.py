@@ -60,7 +60,7 @@ class EvaluationRecord:
     candidate: str
     """Digest of the program with the candidate's instructions and demos."""
     split: str
-    """Which data set the example is of: "val" or "test"."""
+    """Which data set the example is of: "val", "test", or "train" in rounds of learning."""
     example: int
     """Index of the example in that data set."""
     score: float | None
@@ -83,7 +83,8 @@ class DecisionRecord:
     jobs: str
     """JSON list of [candidate, examples, reason]."""
     state: str = ""
-    """JSON of what the search needs to recall the decision instead of making it again; "" where it can't."""
+    """JSON list of the rounds of learning held before it, and of what the search needs to recall the
+    decision instead of making it again; "" where it can't."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from mipro.search._base import Job, Recallable, Recommendation, Scores
+from mipro.search._beliefs import neighbours
 from mipro.search._design import Design, design_of
 from mipro.search._draw import LIST_LIMIT
 from mipro.search._estimate import Z95
@@ -18,6 +19,7 @@ from mipro.search._hyper import VarianceChain, VariancePrior
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mipro.search._beliefs import Beliefs
     from mipro.search._book import Book, Floats, Ints, Table
     from mipro.search._model import Effects, Fit
     from mipro.search._space import Candidate, Space
@@ -94,7 +96,8 @@ class BayesSearch(Recallable):
         decision = self._book.next_decision
         rng = np.random.default_rng([self._seed, decision])
         if self._design.sizes != self._space.sizes:
-            self._design = design_of(self._space)
+            # The space has grown: what is known of the old choices is no reason to stop.
+            self._design, self._regret = design_of(self._space), 1.0
         if decision == 0:
             self._opening = self._covering(rng)
             return self._measure(self._space.original, "original")
@@ -126,6 +129,8 @@ class BayesSearch(Recallable):
         """See `Recallable.recall`."""
         self._book.advance()
         self._book.record(list(jobs))
+        if self._design.sizes != self._space.sizes:
+            self._design = design_of(self._space)
         self._logs = np.array(state["logs"])
         self._opening = [tuple(candidate) for candidate in state["opening"]]
         self._regret, self._null = state["regret"], state["null"]
@@ -151,6 +156,15 @@ class BayesSearch(Recallable):
             point = VarianceChain(design, data, self._prior, chain.logs)
             fits.append(point.fit())
         return _recommend(fits, data, original, keep=self._nothing_matters)
+
+    def beliefs(self) -> Beliefs:
+        """Return the posterior mean of the leader with each choice in place of its own."""
+        design = design_of(self._space)
+        data = _data(self._book.everything(), design)
+        if data is None:
+            return tuple((math.nan,) * size for size in self._space.sizes)
+        fit = VarianceChain(design, data, self._prior, self._logs).fit()
+        return neighbours(fit, _tuple(data.candidates[int(np.argmax(_seen_means(fit)))]))
 
     def _decide(self, data: Evidence, rng: np.random.Generator) -> list[Job]:
         if len(data.candidates) <= LEARNERS or self._book.next_decision % LEARN_EVERY == 0:
