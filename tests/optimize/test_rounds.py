@@ -88,7 +88,7 @@ class TestRound:
         assert any(origins[trial.candidate[0]].round for trial in best.optimization.trials)
 
     def test_a_search_that_ends_early_has_its_rounds_then(self, optimize):
-        """Where nothing is left to gain there may be with new choices."""
+        """Where nothing is left to gain there may be with new choices; a replay has them there too."""
 
         class Sure(mipro.Module):
             def __init__(self):
@@ -102,6 +102,9 @@ class TestRound:
         story = optimize(Sure(), propose_rounds=1).optimization
         assert len(story.rounds) == 1
         assert story.trials[-1].evaluations_so_far < 440
+        again = optimize(Sure(), propose_rounds=1).optimization
+        assert again.rounds == story.rounds
+        assert again.trials == story.trials
 
     def test_frozen_predictors_get_nothing_new(self, optimize):
         """Neither instructions nor demo sets."""
