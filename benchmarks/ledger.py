@@ -2,28 +2,53 @@
 
     python benchmarks/ledger.py [--evaluations 100000] [--rate 100]
 
-Printed: CPU of one recorded evaluation (gate, two records, threads; the model answers in this process
-and the program is one plain call), seconds to read a finished ledger of so many evaluations back into
-an evaluator, the growth of memory over the number of calls, and the share of a rate limit that is used.
+Printed: seconds until a run with so many evaluations in its ledger is back where it was, the search
+included; CPU of one recorded evaluation (gate, two records, threads; the model answers in this process
+and the program is one plain call); the growth of memory over the number of calls; and the share of a
+rate limit that is used.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
+import json
+import random
 import resource
 import sys
 import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mipro
 from mipro.lm import BaseLM, Completion, LMRequest, LMResponse, Usage, run
-from mipro.runs import Budget, CallRecord, EvaluationRecord, Evaluator, Measurement, Run
+from mipro.optimize._demos import DemoSets
+from mipro.optimize._search import run_search
+from mipro.optimize._space import CandidateSpace
+from mipro.propose import Proposals
+from mipro.runs import (
+    Budget,
+    CallRecord,
+    DecisionRecord,
+    EvaluationRecord,
+    Evaluator,
+    Measurement,
+    Run,
+    Store,
+)
+from mipro.runs._fingerprint import of_candidate
+from mipro.search import Job, Recallable, create
 from mipro.testing.server import OpenAIServer
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 EXAMPLES = 500
+CHOICES = 18
+"""Instructions, and demo sets, of the search that is resumed: those of the heavy preset."""
 LOOKAHEAD = 4
 """Decisions of the search under way at once."""
 
@@ -97,41 +122,93 @@ def overhead(folder: str, evaluations: int, threads: int) -> None:
     )
 
 
-def resume(folder: str, evaluations: int) -> None:
-    """Print the time to open a ledger of so many evaluations and take them all from it."""
-    live = open_run(folder)
-    programs = [Plain(number) for number in range(evaluations // EXAMPLES)]
-    if not live.resumed or live.store.count(EvaluationRecord) < evaluations:
-        from mipro.runs._fingerprint import of_candidate  # noqa: PLC0415 - to fill a ledger quickly
+class Past:
+    """A search of so many evaluations as a ledger holds it, one program with 18 x 18 candidates.
 
-        for program in programs:
-            candidate = of_candidate(program)
-            response = Instant("instant").request("x").key * 8
-            live.store.append(
-                [
-                    record
-                    for i in range(EXAMPLES)
-                    for record in (
-                        EvaluationRecord(
-                            candidate, "val", i, 1.0, prediction='{"sum":"3","reasoning":"..."}'
-                        ),
-                        CallRecord(
-                            f"{program.number} {i}", "search", "instant", response, 100, 5, 0.001, 0.5, 1
-                        ),
-                    )
-                ]
-            )
+    Candidates meet the examples in blocks that grow by a quarter, as "bayes" asks for them, by turns.
+    """
+
+    def __init__(self, evaluations: int) -> None:
+        self.evaluations = evaluations
+        self.examples = examples()
+        student = Plain(0)
+        texts = tuple(f"Add, the {i}th way." for i in range(CHOICES))
+        demos = tuple((self.examples[i],) * bool(i) for i in range(CHOICES))
+        proposals = dataclasses.replace(Proposals.original(student), instructions=(texts,))
+        self.space = CandidateSpace(student, proposals, DemoSets((demos,), ("labelled",) * CHOICES, ((),)))
+
+    def search(self, more: int = 0) -> Recallable:
+        """Make the search as it was at its beginning, with some budget more."""
+        return create(
+            "bayes",
+            self.space.space,
+            num_examples=EXAMPLES,
+            budget=self.evaluations + more,
+            lookahead=LOOKAHEAD,
+        )
+
+    def decisions(self) -> Iterator[Job]:
+        """Yield one job for each decision."""
+        met = dict.fromkeys(((i, d) for i in range(CHOICES) for d in range(CHOICES)), 0)
+        left = self.evaluations
+        while left:
+            for candidate, seen in itertools.islice(met.items(), -(-self.evaluations // EXAMPLES)):
+                size = min(max(8, seen // 4), EXAMPLES - seen, left)
+                if size:
+                    yield Job(candidate, tuple(range(seen, seen + size)), "exploring")
+                    met[candidate] += size
+                    left -= size
+
+    def write(self, store: Store) -> int:
+        """Fill a ledger; returns the number of decisions."""
+        rng = random.Random(0)
+        state = json.dumps({**self.search().state(), "opening": []})
+        number = -1
+        for number, job in enumerate(self.decisions()):
+            jobs = json.dumps([[job.candidate, job.examples, job.reason]])
+            records: list[Any] = [DecisionRecord(number, jobs, state)]
+            candidate = of_candidate(self.space.program(job.candidate))
+            skill = 0.4 + 0.02 * job.candidate[0]
+            for i in job.examples:
+                right_or_not = float(rng.random() < skill)
+                prediction = '{"sum":"3","reasoning":"' + 100 * "x" + '"}'
+                key = f"{number} {i}"
+                records.append(EvaluationRecord(candidate, "val", i, right_or_not, prediction=prediction))
+                records.append(CallRecord(key, "search", "instant", 400 * "x", 100, 5, 0.001, 0.5, 1))
+            store.append(records)
+        return number + 1
+
+
+def resume(folder: str, evaluations: int) -> None:
+    """Print the time that a run needs to come back to where a search of so many evaluations was."""
+    past = Past(evaluations)
+    live = open_run(folder)
+    decisions = past.write(live.store)
     live.close()
+    size_mb = (Path(folder) / "ledger.sqlite").stat().st_size / 1e6
     before_mb, began = _memory_mb(), time.perf_counter()
     live = open_run(folder)
-    found = 0
-    with Evaluator(live, examples(), split="val", metric=right, num_threads=8, max_errors=1) as evaluator:
-        for program in programs:
-            found += len(evaluator.start(program, range(EXAMPLES), stage="search").records())
-    live.spent()
-    seconds = time.perf_counter() - began
+    search, told = past.search(more=100), []
+    with Evaluator(live, past.examples, split="val", metric=right, num_threads=8, max_errors=1) as evaluator:
+        lm = Instant("instant", cache=False)
+        with mipro.context(lm=lm, disable_history=True), live.stage("search"):
+            run_search(
+                search,
+                past.space,
+                evaluator,
+                live,
+                lookahead=LOOKAHEAD,
+                on_trial=lambda _: told.append(time.perf_counter() - began),
+            )
+    search.recommend()
+    seconds, memory_mb = time.perf_counter() - began, _memory_mb() - before_mb
+    back = told[decisions - LOOKAHEAD - 1]
     live.close()
-    print(f"resumed {found} evaluations in {seconds:.2f} s, {_memory_mb() - before_mb:.0f} MB more memory")
+    print(
+        f"ledger of {evaluations} evaluations, {decisions} decisions, {size_mb:.0f} MB: resumed in "
+        f"{back:.2f} s, {memory_mb:.0f} MB more memory; the next {len(told) - decisions} decisions and the "
+        f"recommendation took {seconds - back:.2f} s"
+    )
 
 
 def throttled(folder: str, rate: float, latency_s: float, threads: int) -> None:

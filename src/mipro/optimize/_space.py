@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mipro.runs import canonical
 from mipro.search import Space
@@ -41,6 +41,8 @@ class CandidateSpace:
         self.demo_sets = demo_sets
         self.space = Space(self._sizes())
         self.program = lru_cache(maxsize=PROGRAMS_KEPT)(self.build)
+        # Making a signature is what building a program costs, and there are few of them.
+        self._signature = lru_cache(maxsize=None)(self._make_signature)
 
     def grow(self, proposals: Proposals, demo_sets: DemoSets) -> None:
         """Take new choices on; those that are there already stay where they are."""
@@ -56,14 +58,15 @@ class CandidateSpace:
             sizes[f"{p}.demos"] = len(sets)
         return sizes
 
+    def _make_signature(self, p: int, text: str) -> Any:
+        return self._student.predictors()[p].signature.with_instructions(text)
+
     def build(self, candidate: tuple[int, ...]) -> Module:
         """Return a copy of the student with the candidate's instructions and demos."""
         program = self._student.deepcopy()
         for p, predictor in enumerate(program.predictors()):
             instruction, demos = candidate[2 * p], candidate[2 * p + 1]
-            predictor.signature = predictor.signature.with_instructions(
-                self.proposals.instructions[p][instruction]
-            )
+            predictor.signature = self._signature(p, self.proposals.instructions[p][instruction])
             predictor.demos = list(self.demo_sets.sets[p][demos])
         return program
 

@@ -114,6 +114,13 @@ class StoreContract:
         )
         assert store.find_evaluations("c", "val", [1, 2]) == {1: mine}
 
+    def test_many_cells_are_found_at_once(self, store: Store) -> None:
+        """However many are asked for; of two scores of a cell the first stands."""
+        cells = [EvaluationRecord("c", "val", example, 0.5) for example in range(1200)]
+        store.append([*cells, EvaluationRecord("c", "val", 7, 1.0)])
+        assert store.find_evaluations("c", "val", range(5, 1300)) == {c.example: c for c in cells[5:]}
+        assert store.find_evaluations("c", "val", []) == {}
+
     def test_spending_adds_up_by_stage_and_model(self, store: Store) -> None:
         """Requests, tokens and dollars are summed; a call without a price is counted apart."""
         unpriced = CallRecord("u", "search", "m", "", 1, 1, None, 0.0, 1)
