@@ -122,6 +122,14 @@ def overhead(folder: str, evaluations: int, threads: int) -> None:
     )
 
 
+class NoRounds:
+    """Stands in for the rounds of learning, of which there are none."""
+
+    def is_due(self, *_: Any, **__: Any) -> bool:
+        """Whether to hold one."""
+        return False
+
+
 class Past:
     """A search of so many evaluations as a ledger holds it, one program with 18 x 18 candidates.
 
@@ -162,7 +170,7 @@ class Past:
     def write(self, store: Store) -> int:
         """Fill a ledger; returns the number of decisions."""
         rng = random.Random(0)
-        state = json.dumps({**self.search().state(), "opening": []})
+        state = json.dumps([0, {**self.search().state(), "opening": []}])
         number = -1
         for number, job in enumerate(self.decisions()):
             jobs = json.dumps([[job.candidate, job.examples, job.reason]])
@@ -199,6 +207,7 @@ def resume(folder: str, evaluations: int) -> None:
                 live,
                 lookahead=LOOKAHEAD,
                 on_trial=lambda _: told.append(time.perf_counter() - began),
+                rounds=NoRounds(),  # type: ignore[arg-type] # all that the loop asks it
             )
     search.recommend()
     seconds, memory_mb = time.perf_counter() - began, _memory_mb() - before_mb
