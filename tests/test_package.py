@@ -18,6 +18,11 @@ HEAVY = (
     "plotly",
     "litellm",
     "xllamacpp",
+    "openai",
+    "genai_prices",
+    "jinja2",
+    "pooch",
+    "dspy",
 )
 
 
@@ -41,8 +46,36 @@ def test_unknown_name_is_an_attribute_error():
         _ = mipro.no_such_name
 
 
+def _loaded_by(code, names):
+    """The modules among `names` that a fresh interpreter has loaded after `code`."""
+    code = f"{code}\nimport sys; print([m for m in {names!r} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stderr.strip().splitlines()[-1]
+
+
 def test_import_loads_nothing_heavy():
     """`import mipro` defines names; heavy packages are loaded when they are used."""
-    code = f"import sys, mipro; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert _loaded_by("import mipro", HEAVY) == "[]"
+
+
+def test_help_loads_nothing_heavy_but_what_draws_it():
+    """`mipro --help` is there at once."""
+    code = "import sys\nfrom mipro.cli import app\ntry:\n    app(['--help'])\nexcept SystemExit:\n    pass"
+    assert _loaded_by(code, tuple(name for name in HEAVY if name != "rich")) == "[]"
+
+
+def test_optimizer_loads_only_what_every_run_needs():
+    """Other samplers, drawings, prices and the wire are loaded by those who use them."""
+    code = "import mipro\nmipro.MIPROv2(metric=print)\nmipro.LM('openai/m', api_base='http://x')"
+    seldom = (
+        "optuna",
+        "aiohttp",
+        "genai_prices",
+        "rich",
+        "plotly",
+        "litellm",
+        "xllamacpp",
+        "jinja2",
+        "pooch",
+    )
+    assert _loaded_by(code, seldom) == "[]"

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
-from rich.prompt import Confirm
 from typing_extensions import Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from rich.console import Console
     from rich.progress import TaskID
 
     from mipro.optimize._estimate import Estimate
@@ -45,13 +42,16 @@ class Bars:
     """Shows progress as one bar for each stage, on standard error."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._bars = RichProgress(
-            TextColumn("{task.description:<18}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[message]}"),
-            console=console or Console(stderr=True),
+        import rich.console as terminal  # noqa: PLC0415 - heavy, and only for who looks on
+        from rich import progress  # noqa: PLC0415 - heavy, and only for who looks on
+
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description:<18}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("{task.fields[message]}"),
+            console=console or terminal.Console(stderr=True),
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -98,6 +98,9 @@ class Reporter:
 
 def permitted(cost: Estimate) -> bool:
     """Show what a run will cost, on standard error, and ask whether to go on."""
-    console = Console(stderr=True)
+    import rich.console as terminal  # noqa: PLC0415 - heavy, and only for who is asked
+    from rich.prompt import Confirm  # noqa: PLC0415 - heavy, and only for who is asked
+
+    console = terminal.Console(stderr=True)
     console.print(str(cost))
     return Confirm.ask("Run it?", console=console)
