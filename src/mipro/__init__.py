@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from mipro.example import Example, Prediction
     from mipro.lm import LM, BaseLM, configure_cache, inspect_history, track_usage
     from mipro.modules import (
+        BestOfN,
         ChainOfThought,
         Module,
+        MultiChainComparison,
         Parallel,
         Predict,
         ReAct,
@@ -78,8 +80,10 @@ _ROOMS = {
     "example": ("Example", "Prediction"),
     "lm": ("LM", "BaseLM", "configure_cache", "inspect_history", "track_usage"),
     "modules": (
+        "BestOfN",
         "ChainOfThought",
         "Module",
+        "MultiChainComparison",
         "Parallel",
         "Predict",
         "ReAct",
@@ -103,6 +107,7 @@ __all__ = [
     "AdapterParseError",
     "Audio",
     "BaseLM",
+    "BestOfN",
     "BootstrapFewShot",
     "BootstrapFewShotWithRandomSearch",
     "Budget",
@@ -120,6 +125,7 @@ __all__ = [
     "MIPROv2",
     "MiproError",
     "Module",
+    "MultiChainComparison",
     "OutputField",
     "Parallel",
     "Predict",

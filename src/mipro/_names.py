@@ -48,9 +48,7 @@ _ABSENT = {
         "SIMBA",
     ): f"the optimizers are {_OPTIMIZERS}",
     ("BAMLAdapter", "TwoStepAdapter"): "the adapters are ChatAdapter, JSONAdapter and XMLAdapter",
-    ("BestOfN", "MultiChainComparison", "Refine"): (
-        "ask for several completions (`Predict(signature, n=5)`) and choose with `mipro.majority`"
-    ),
+    ("Refine",): "use `mipro.BestOfN`, which draws again without advice",
     ("CodeAct", "ProgramOfThought", "PythonInterpreter", "RLM"): (
         "give `mipro.ReAct` a tool that runs code where you want it run"
     ),

@@ -2,13 +2,17 @@
 
 from mipro._paths import lend
 from mipro.modules import (
+    BestOfN,
     ChainOfThought,
+    MultiChainComparison,
     Parallel,
     Parameter,
     Predict,
     ReAct,
     Tool,
+    _best_of_n,
     _chain_of_thought,
+    _comparison,
     _majority,
     _parallel,
     _predict,
@@ -17,12 +21,24 @@ from mipro.modules import (
     majority,
 )
 
-__all__ = ["ChainOfThought", "Parallel", "Parameter", "Predict", "ReAct", "Tool", "majority"]
+__all__ = [
+    "BestOfN",
+    "ChainOfThought",
+    "MultiChainComparison",
+    "Parallel",
+    "Parameter",
+    "Predict",
+    "ReAct",
+    "Tool",
+    "majority",
+]
 
 __path__ = lend(
     __name__,
     aggregation=_majority,
+    best_of_n=_best_of_n,
     chain_of_thought=_chain_of_thought,
+    multi_chain_comparison=_comparison,
     parallel=_parallel,
     parameter=_tree,
     predict=_predict,

@@ -85,7 +85,10 @@ def test_an_image_is_downloaded_when_asked_for():
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert Image.from_url(f"http://127.0.0.1:{server.server_port}/x").url == PNG_URI
+        address = f"http://127.0.0.1:{server.server_port}/x"
+        assert Image.from_url(address).url == PNG_URI
+        assert Image(address, download=True).url == PNG_URI
+        assert Image(url=address, download=False, verify=False).url == address
         server.shutdown()
     with pytest.raises(UserError, match="requires an HTTP"):
         Image.from_url("file:///etc/passwd")

@@ -29,6 +29,8 @@ class Image(Type):
     Args:
         source: An http(s) or gs address, a data URI, the bytes of an image file, a PIL
             image, or a dict `{"url": ...}`.
+        data: `download=True` fetches an address at once, as `from_url` does, `verify`
+            whether the server's certificate is checked.
 
     Raises:
         UserError: `source` is none of these.
@@ -50,8 +52,11 @@ class Image(Type):
             if "url" in data:
                 raise TypeError("Image received both `source` and `url`; provide only one image source")
             data["url"] = source
+        download, verify = data.pop("download", False), data.pop("verify", True)
         if "url" in data:
             data["url"] = encode_image(data["url"])
+            if download and not data["url"].startswith("data:"):
+                data["url"] = self.from_url(data["url"], verify=verify).url
         super().__init__(**data)
 
     @classmethod
