@@ -15,11 +15,17 @@ HERE = pathlib.Path(__file__).parent
 
 def load_programs():
     """Return the module of programs."""
-    spec = importlib.util.spec_from_file_location("compat_programs", HERE / "_programs.py")
-    module = sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
-    if not hasattr(module, "PROGRAMS"):
-        spec.loader.exec_module(module)
-    return module
+    programs = _loaded("compat_programs", "_programs.py")
+    _loaded("compat_more_programs", "_more_programs.py")  # registers its own there
+    return programs
+
+
+def _loaded(name, file):
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, HERE / file)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 def run(library, name):
