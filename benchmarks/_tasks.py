@@ -30,9 +30,11 @@ class Task:
     output: str
     """Name of the output field and of the label."""
     max_tokens: int
-    """Enough for the longest label; a longer answer is wrong anyway."""
+    """Enough to tell the labels apart; where any text may be answered, enough for the longest label."""
     instructions: tuple[str, ...]
     """Besides the signature's own one, which comes first."""
+    labels: tuple[str, ...] = ()
+    """What may be answered; any text if there are none."""
 
     @property
     def slug(self) -> str:
@@ -73,7 +75,7 @@ _INTENT = Task(
     name="intent_recognition",
     signature="utterance -> intent",
     output="intent",
-    max_tokens=16,
+    max_tokens=8,
     instructions=(
         (
             "Classify the utterance. The intent is one of: add_to_playlist, book_restaurant, get_weather, "
@@ -105,9 +107,10 @@ _INTENT = Task(
 
 _SPORTS = Task(
     name="sports_understanding",
-    signature="question -> answer",
+    signature="question -> answer: Literal['plausible', 'implausible']",
     output="answer",
-    max_tokens=11,
+    labels=("plausible", "implausible"),
+    max_tokens=1,
     instructions=(
         "Say whether the sentence about sports is plausible or implausible.",
         "Is it true?",
@@ -130,7 +133,8 @@ _ENTAILED = Task(
     name="entailed_polarity",
     signature="question -> answer: Literal['yes', 'no']",
     output="answer",
-    max_tokens=10,
+    labels=("yes", "no"),
+    max_tokens=1,
     instructions=(
         "Answer the question by the fact before it, with yes or no.",
         "Yes or no?",
@@ -146,5 +150,5 @@ _ENTAILED = Task(
     ),
 )
 
-TASKS = {task.name: task for task in (_SPORTS, _INTENT, _ENTAILED)}
+TASKS = {task.name: task for task in (_ENTAILED, _INTENT, _SPORTS)}
 """Tasks by name, in the order in which they are recorded."""

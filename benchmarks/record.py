@@ -33,7 +33,7 @@ import numpy as np
 
 import mipro
 from _tables import MISSING, TABLES
-from _tasks import SEED, TASKS, Plan, plan
+from _tasks import SEED, TASKS, Plan, Task, plan
 from mipro.adapters import JSONAdapter
 from mipro.evaluate import Evaluate, normalize_text
 from mipro.fetch import MODELS, cache_dir
@@ -50,11 +50,46 @@ CONSTANT = 0.95
 """A candidate that gives one answer to more than this share of the examples counts as constant."""
 
 
-class TerseAdapter(JSONAdapter):
-    """JSON without the reminder after each input: half as many tokens for each cell of a table."""
+class LabelAdapter(JSONAdapter):
+    """JSON of which the model only writes what is not known beforehand, at a half of the time.
+
+    There is no reminder after the inputs, the answer begins where the label begins, and it ends as soon
+    as it is clear which label it is. By schema, token by token, the same labels come out.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self._task = task
 
     def user_message_output_requirements(self, signature: type[mipro.Signature]) -> None:
         """Return nothing: the first message has the layout."""
+
+    def format(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """Return the prompt, and the answer up to the label."""
+        beginning = json.dumps({self._task.output: ""})[:-2]
+        return [*super().format(*args, **kwargs), {"role": "assistant", "content": beginning}]
+
+    def parse(self, signature: type[mipro.Signature], completion: str) -> dict[str, Any]:
+        """Return the label that begins as the answer, or what was answered instead."""
+        del signature
+        text = completion.split('"', maxsplit=1)[0]
+        labels = [label for label in self._task.labels if text and label.startswith(text)]
+        return {self._task.output: labels[0] if len(labels) == 1 else text}
+
+
+def model_of(task: Task, model: str, threads: int) -> mipro.LM:
+    """Return the model, held to the labels of the task."""
+    choices = " | ".join(json.dumps(label) for label in task.labels)
+    held = {"grammar": f"root ::= {choices}"} if choices else {"stop": ['"']}
+    return mipro.LM(
+        f"local/{model}",
+        threads=threads,
+        parallel=1,
+        max_tokens=task.max_tokens,
+        temperature=0.0,
+        cache=False,
+        **held,
+    )
 
 
 @dataclass(frozen=True)
@@ -125,7 +160,7 @@ def measure(plan: Plan, lm: BaseLM, instruction: int, demos: int, first: int, st
     evaluate = Evaluate(
         devset=list(plan.examples[first:stop]), metric=lambda *_: 0.0, num_threads=1, max_errors=stop + 1
     )
-    with mipro.context(lm=lm, adapter=TerseAdapter()):
+    with mipro.context(lm=lm, adapter=LabelAdapter(plan.task)):
         results = evaluate(program).results
     if any(score is None for _, _, score in results):
         raise SystemExit("the model could not be asked; nothing of this candidate was recorded.")
@@ -187,7 +222,7 @@ def describe(plan: Plan, model: str, arms: tuple[int, int]) -> dict[str, Any]:
         "demo_sets": plan.demo_sets[: arms[1]],
         "train": [[str(value) for value in example.toDict().values()] for example in plan.train],
         "labels": sorted({str(example[plan.task.output]) for example in plan.examples}),
-        "adapter": "JSONAdapter without the reminder, answers held to the schema",
+        "adapter": "LabelAdapter of record.py: JSONAdapter without the reminder, the answer begun",
         "temperature": 0,
         "max_tokens": plan.task.max_tokens,
         "metric": "normalize_text(answer) == normalize_text(label)",
@@ -243,14 +278,7 @@ def main() -> None:
             arms = (given.arms[0], given.arms[-1])
             file = f"{found.task.slug}-{model}"
             journal = Journal(work / f"{file}.jsonl", found, model)
-            lm = mipro.LM(
-                f"local/{model}",
-                threads=given.threads,
-                parallel=1,
-                max_tokens=found.task.max_tokens,
-                temperature=0.0,
-                cache=False,
-            )
+            lm = model_of(found.task, model, given.threads)
             record(found, lm, journal, arms, examples)
             path = given.out / f"{file}.npz"
             write(path, arrays(found, journal.rows(), arms, examples), describe(found, model, arms))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mipro
 from mipro import Example
 from mipro.testing.lms import ScriptedLM
 
@@ -34,9 +35,9 @@ def plan():
 
 def knows_when_told(messages, **_):
     """Answer "even", and rightly where the instruction says what to look for."""
-    number = int(messages[-1]["content"].split()[-1])
+    number = int(messages[-2]["content"].split()[-1])
     told = "Even or odd?" in messages[0]["content"]
-    return {"parity": "odd" if told and number % 2 else "Even."}
+    return 'odd"}' if told and number % 2 else 'Even."}'
 
 
 def recorded(plan, lm, path):
@@ -53,6 +54,24 @@ def test_a_cell_is_one_where_the_answer_is_the_label(plan, tmp_path):
     assert data["scores"][1].all()
     assert (data["scores"][0] == (data["labels"] == 0)).all()
     assert (data["answers"][0] == 0).all()
+
+
+def test_an_answer_may_end_once_the_label_is_clear():
+    """The beginning of one label stands for it; what may be several labels, or none, is left as it is."""
+    adapter = record.LabelAdapter(
+        _tasks.Task("t", "a -> b", "b", 1, (), ("plausible", "implausible", "pluvial"))
+    )
+    signature = mipro.Signature("a -> b")
+    read = [adapter.parse(signature, text)["b"] for text in ("pla", "im", "pl", "", 'implausible"}', "no")]
+    assert read == ["plausible", "implausible", "pl", "", "implausible", "no"]
+
+
+def test_the_answer_is_begun(plan):
+    """The model goes on where the label begins."""
+    messages = record.LabelAdapter(plan.task).format(
+        mipro.Signature(plan.task.signature), [], {"number": "3"}
+    )
+    assert messages[-1] == {"role": "assistant", "content": '{"parity": "'}
 
 
 def test_demos_come_from_examples_that_are_not_measured(plan):
