@@ -5,7 +5,7 @@
     python benchmarks/record.py --task intent_recognition --model qwen2.5-coder-0.5b-instruct --arms 6
 
 A candidate is an instruction and a demo set of `_tasks.py`; its scores are 1 where the answer is the label.
-Every candidate goes to the work folder as one line once it is measured, and a recording that was stopped
+Each block of answers goes to the work folder as one line once it is there, and a recording that was stopped
 goes on behind the last line. Candidates come in the order that completes the small squares of the table
 first; all examples of a candidate come together, so that the model evaluates instruction and demos once.
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 RECORDED_MODELS = ("smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct")
 ARMS = 8
 EXAMPLES = 120
+BLOCK = 25
+"""Examples that a kill may lose."""
 CONSTANT = 0.95
 """A candidate that gives one answer to more than this share of the examples counts as constant."""
 
@@ -177,9 +179,10 @@ def record(plan: Plan, lm: BaseLM, journal: Journal, arms: tuple[int, int], exam
     todo = [pair for pair in candidates(*arms) if done[pair] < examples]
     started, cells = time.perf_counter(), 0
     for number, pair in enumerate(todo, 1):
-        row = measure(plan, lm, *pair, done[pair], examples)
-        journal.append(row)
-        cells += len(row.answers)
+        for first in range(done[pair], examples, BLOCK):
+            row = measure(plan, lm, *pair, first, min(first + BLOCK, examples))
+            journal.append(row)
+            cells += len(row.answers)
         rate = (time.perf_counter() - started) / cells
         print(f"{plan.task.name} {pair} {number}/{len(todo)}: {rate:.3f} s a cell", flush=True)
 

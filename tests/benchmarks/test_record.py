@@ -82,15 +82,16 @@ def test_demos_come_from_examples_that_are_not_measured(plan):
 
 
 @pytest.mark.parametrize("torn", ["", '{"instruction": 1, "dem'])
-def test_a_killed_recording_goes_on(plan, tmp_path, torn):
+def test_a_killed_recording_goes_on(plan, tmp_path, torn, monkeypatch):
     """Only what has no whole line is asked again, and the table is that of one go."""
+    monkeypatch.setattr(record, "BLOCK", 4)
     whole = recorded(plan, ScriptedLM(knows_when_told), tmp_path / "whole.jsonl")
     lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
     killed = tmp_path / "killed.jsonl"
-    killed.write_text("".join(lines[:3]) + torn)
+    killed.write_text("".join(lines[:4]) + torn)  # one candidate, and the first block of the next
     lm = ScriptedLM(knows_when_told)
     resumed = recorded(plan, lm, killed)
-    assert len(lm.calls) == (ARMS[0] * ARMS[1] - 2) * EXAMPLES
+    assert len(lm.calls) == ARMS[0] * ARMS[1] * EXAMPLES - EXAMPLES - 4
     assert all((resumed[name] == whole[name]).all() for name in whole)
 
 
