@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 STAGES = {
@@ -26,7 +27,7 @@ STAGES = {
 
 
 def build(lib: Any, stages: int) -> Any:
-    """Return the program: one predictor, or three in a row."""
+    """Return the program: one predictor, or several in a row."""
 
     class One(lib.Module):
         """One call."""
@@ -54,7 +55,21 @@ def build(lib: Any, stages: int) -> Any:
             notes = self.notes(question=question, plan=plan).notes
             return self.solve(question=question, notes=notes)
 
-    return One() if stages == 1 else Three()
+    class Chain(lib.Module):
+        """Any number of calls, the last with the answer of the one before."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = [lib.ChainOfThought("question -> notes") for _ in range(stages - 1)]
+            self.solve = lib.ChainOfThought("question, notes -> answer")
+
+        def forward(self, question: str) -> Any:
+            """Take notes again and again, then answer."""
+            for step in self.steps:
+                notes = step(question=question).notes
+            return self.solve(question=question, notes=notes)
+
+    return {1: One, 3: Three}.get(stages, Chain)()
 
 
 def examples(lib: Any, count: int, first: int, chars: int) -> list[Any]:
@@ -80,11 +95,15 @@ def run(orders: dict[str, Any]) -> dict[str, Any]:
     """Optimize as ordered and return what was measured."""
     began = time.perf_counter()
     lib = importlib.import_module(orders["lib"])
+    for name in ("LM", "MIPROv2", "ChainOfThought", "Example"):
+        getattr(lib, name)  # loaded on first use by one library, at once by the other
     import_s = time.perf_counter() - began
     ours = orders["lib"] == "mipro"
     lm = lib.LM("openai/latency", api_base=orders["url"], api_key="none", num_retries=8)
     lib.configure(lm=lm)
     data = examples(lib, orders["train"] + orders["val"], 1, orders["chars"])
+    if "lm_calls" in orders:
+        orders["options"]["budget"] = lib.Budget(lm_calls=orders["lm_calls"])
     options: dict[str, Any] = {
         "metric": right,
         "num_threads": orders["threads"],
@@ -96,7 +115,7 @@ def run(orders: dict[str, Any]) -> dict[str, Any]:
     if not ours:
         for method, stage in STAGES.items():
             setattr(optimizer, method, _timed(getattr(optimizer, method), stage, seconds))
-    peak_threads = _Watch()
+    watch = _Watch()
     cpu, wall = time.process_time(), time.perf_counter()
     best = optimizer.compile(
         build(lib, orders["stages"]),
@@ -119,7 +138,7 @@ def run(orders: dict[str, Any]) -> dict[str, Any]:
         "cpu_s": cpu,
         "seconds": seconds,
         "memory_mb": _memory_mb(),
-        "threads": peak_threads.stop(),
+        **watch.stop(),
         **found,
     }
 
@@ -137,10 +156,11 @@ def _timed(method: Any, stage: str, seconds: dict[str, float]) -> Any:
 
 
 class _Watch:
-    """Looks now and then how many threads there are."""
+    """Looks now and then how many threads there are and how much memory they take."""
 
     def __init__(self) -> None:
         self._most = 0
+        self._resident_mb: list[float] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -148,12 +168,17 @@ class _Watch:
     def _look(self) -> None:
         while not self._ended.wait(0.25):
             self._most = max(self._most, threading.active_count())
+            if sys.platform == "linux":
+                pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+                self._resident_mb.append(pages * resource.getpagesize() / 2**20)
 
-    def stop(self) -> int:
-        """Return the most threads seen."""
+    def stop(self) -> dict[str, Any]:
+        """Return the most threads seen, and the memory at each quarter of the time."""
         self._ended.set()
         self._thread.join()
-        return self._most
+        last = len(self._resident_mb) - 1
+        quarters = [self._resident_mb[last * part // 4] for part in range(5)] if last >= 0 else []
+        return {"threads": self._most, "quarters_mb": quarters}
 
 
 def _memory_mb() -> float:

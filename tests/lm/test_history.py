@@ -2,6 +2,7 @@
 
 import io
 
+import mipro
 from mipro.lm import inspect_history
 from mipro.testing.lms import ScriptedLM
 
@@ -71,3 +72,20 @@ def test_more_completions_are_counted():
     lm = ScriptedLM([["a", "b", "c"]])
     lm("hi", n=3)
     assert "2 other completions" in shown(lm)
+
+
+def test_modules_remember_their_calls_but_not_in_a_run():
+    """A run has candidates by the hundred, whose memories together would grow with every call."""
+
+    class Straight:
+        async def call(self, lm, request):
+            return await lm.answer(request)
+
+    lm = ScriptedLM(lambda _: {"answer": "x"})
+    predict = mipro.Predict("question -> answer")
+    with mipro.context(lm=lm):
+        predict(question="1")
+        with mipro.context(gate=Straight()):
+            predict(question="2")
+    assert len(predict.history) == 1
+    assert len(lm.history) == 2

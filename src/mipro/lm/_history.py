@@ -60,11 +60,16 @@ def entry_of(
 
 
 def record(entry: dict[str, Any], *owners: list[dict[str, Any]]) -> None:
-    """Append `entry` to the history of all models and to those of `owners`, each bounded."""
+    """Append `entry` to the history of all models and to those of `owners`, each bounded.
+
+    The modules that made the call get it too, but not in a run: there they are candidates by the
+    hundred, each with calls of its own to remember, and the ledger has them all.
+    """
     if settings.disable_history:
         return
     limit = settings.max_history_size
-    modules = (module.history for module in settings.get("caller_modules") or ())
+    callers = settings.get("caller_modules") if settings.gate is None else ()
+    modules = (module.history for module in callers or ())
     for history in (_of_all, *owners, *modules):
         history.append(entry)
         # A slice, since other threads shorten the same list.
