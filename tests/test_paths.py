@@ -20,7 +20,7 @@ PATHS = {
     "adapters.utils": ("parse_value", "serialize_for_json"),
     "adapters.xml_adapter": ("XMLAdapter",),
     "clients": ("LM", "BaseLM"),
-    "clients.base_lm": ("BaseLM",),
+    "clients.base_lm": ("BaseLM", "GLOBAL_HISTORY"),
     "clients.lm": ("LM",),
     "datasets": ("HotPotQA", "DataLoader"),
     "datasets.dataset": ("Dataset",),
@@ -58,6 +58,7 @@ PATHS = {
     "utils.callback": ("BaseCallback", "ACTIVE_CALL_ID"),
     "utils.dummies": ("DummyLM",),
     "utils.exceptions": ("AdapterParseError", "ContextWindowExceededError"),
+    "utils.inspect_history": ("pretty_print_history",),
     "utils.usage_tracker": ("track_usage", "UsageTracker"),
 }
 

@@ -9,6 +9,7 @@ from mipro._paths import lend
 from mipro.callback import BaseCallback, with_callbacks
 from mipro.context import settings
 from mipro.lm import _history, _usage
+from mipro.lm._history import pretty_print_history
 from mipro.modules import _asyncify
 from mipro.testing import lms
 from mipro.testing.lms import DummyLM
@@ -16,7 +17,15 @@ from mipro.testing.lms import DummyLM
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-__all__ = ["BaseCallback", "DummyLM", "deduplicate", "dotdict", "settings", "with_callbacks"]
+__all__ = [
+    "BaseCallback",
+    "DummyLM",
+    "deduplicate",
+    "dotdict",
+    "pretty_print_history",
+    "settings",
+    "with_callbacks",
+]
 
 HashableT = TypeVar("HashableT", bound="Hashable")
 

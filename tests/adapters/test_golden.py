@@ -9,12 +9,12 @@ from typing import Literal
 import pydantic
 import pytest
 
-from mipro.adapters import ChatAdapter, History, Image, JSONAdapter, Tool, ToolCalls
+from mipro.adapters import ChatAdapter, History, Image, JSONAdapter, Tool, ToolCalls, XMLAdapter
 from mipro.modules import ChainOfThought, ReAct
 from mipro.signature import InputField, OutputField, Signature
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-ADAPTERS = {"chat": ChatAdapter(), "json": JSONAdapter()}
+ADAPTERS = {"chat": ChatAdapter(), "json": JSONAdapter(), "xml": XMLAdapter()}
 
 
 class Colour(enum.Enum):

@@ -1,4 +1,4 @@
-"""Properties of both adapters, over types, values and answers that nobody thought of."""
+"""Properties of the adapters, over types, values and answers that nobody thought of."""
 
 import datetime as dt
 import enum
@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipro.adapters import ChatAdapter, JSONAdapter
+from mipro.adapters import ChatAdapter, JSONAdapter, XMLAdapter
 from mipro.errors import AdapterParseError
 from mipro.signature import InputField, OutputField, Signature
 
-ADAPTERS = [ChatAdapter(), JSONAdapter()]
+ADAPTERS = [ChatAdapter(), JSONAdapter(), XMLAdapter()]
 
 
 class Colour(enum.Enum):
@@ -94,7 +94,7 @@ def signature_of(annotation):
     return Signature({"question": InputField(), "out": (annotation, OutputField())})
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=["chat", "json"])
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["chat", "json", "xml"])
 @pytest.mark.parametrize("typed", TYPED, ids=[str(annotation) for annotation, _ in TYPED])
 def test_a_typed_value_that_is_formatted_is_parsed_back(adapter, typed):
     """What an adapter shows as an answer is read as the same value."""
@@ -171,7 +171,7 @@ def outcome(adapter, signature, text):
         return error
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=["chat", "json"])
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["chat", "json", "xml"])
 @pytest.mark.parametrize("annotation", ODD_TYPES, ids=str)
 def test_any_answer_gives_a_value_or_a_parse_error(adapter, annotation):
     """No answer, however odd, gives anything else."""
@@ -180,7 +180,13 @@ def test_any_answer_gives_a_value_or_a_parse_error(adapter, annotation):
     @settings(max_examples=12, deadline=None)
     @given(ODD_ANSWERS)
     def check(odd):
-        for text in (odd, f"[[ ## out ## ]]\n{odd}", '{"out": ' + odd + "}", json.dumps({"out": odd})):
+        for text in (
+            odd,
+            f"[[ ## out ## ]]\n{odd}",
+            f"<out>{odd}</out>",
+            '{"out": ' + odd + "}",
+            json.dumps({"out": odd}),
+        ):
             found = outcome(adapter, signature, text)
             assert list(found) == ["out"] if isinstance(found, dict) else found.lm_response == text
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.callback import notified
 from mipro.context import settings
 from mipro.errors import LMError, LMRequestError, UserError
-from mipro.lm._history import entry_of, record, show
+from mipro.lm._history import GLOBAL_HISTORY, entry_of, pretty_print_history, record
 from mipro.lm._loop import run, submit
 from mipro.lm._outputs import lm_response, openai_response, outputs_of, usage_dict
 from mipro.lm._retry import delay_s
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mipro.lm._types import LMResponse, Usage
+
+__all__ = ["GLOBAL_HISTORY", "LM_CLASS_STATE_KEY", "BaseLM"]
 
 _log = logging.getLogger("mipro.lm")
 _jitter = Random()  # noqa: S311 - spreads retries in time, decides nothing
@@ -309,7 +311,7 @@ class BaseLM:
 
     def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
         """Show the last `n` calls of this model; see `mipro.inspect_history`."""
-        show(self.history, n, file=file)
+        pretty_print_history(self.history, n, file=file)
 
     def update_history(self, entry: dict[str, Any]) -> None:
         """Append `entry` to the histories, unless the setting `disable_history` is on."""

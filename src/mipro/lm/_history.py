@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _RED, _GREEN, _BLUE, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[34m", "\x1b[0m"
 
 # The last calls of all models; bounded by the setting `max_history_size`.
-_of_all: list[dict[str, Any]] = []
+GLOBAL_HISTORY: list[dict[str, Any]] = []
 
 
 def entry_of(
@@ -70,7 +70,7 @@ def record(entry: dict[str, Any], *owners: list[dict[str, Any]]) -> None:
     limit = settings.max_history_size
     callers = settings.get("caller_modules") if settings.gate is None else ()
     modules = (module.history for module in callers or ())
-    for history in (_of_all, *owners, *modules):
+    for history in (GLOBAL_HISTORY, *owners, *modules):
         history.append(entry)
         # A slice, since other threads shorten the same list.
         del history[: max(0, len(history) - limit)]
@@ -83,10 +83,10 @@ def inspect_history(n: int = 1, file: TextIO | None = None) -> None:
         n: How many calls.
         file: Written to without colours; the terminal, with colours, by default.
     """
-    show(_of_all, n, file=file)
+    pretty_print_history(GLOBAL_HISTORY, n, file=file)
 
 
-def show(history: list[dict[str, Any]], n: int, *, file: TextIO | None) -> None:
+def pretty_print_history(history: list[dict[str, Any]], n: int = 1, file: TextIO | None = None) -> None:
     """Show the last `n` entries of `history`; see `inspect_history`."""
     colour = file is None
     out = sys.stdout if file is None else file

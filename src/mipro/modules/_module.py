@@ -299,9 +299,9 @@ class Module(metaclass=ModuleMeta):
 
     def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
         """Show the last `n` calls to models made by this module."""
-        from mipro.lm._history import show  # noqa: PLC0415 - it is rarely needed
+        from mipro.lm._history import pretty_print_history  # noqa: PLC0415 - it is rarely needed
 
-        show(self.history, n, file=file)
+        pretty_print_history(self.history, n, file=file)
 
     def __repr__(self) -> str:
         return "\n".join(f"{name} = {predictor}" for name, predictor in self.named_predictors())
