@@ -372,6 +372,20 @@ def test_one_set_wanted_is_the_original():
     assert lm.calls == []
 
 
+def test_a_predictor_that_is_never_called_is_said():
+    """Nothing proposed for it would change anything; a frozen one gets no proposals anyway."""
+    lm = ScriptedLM(
+        lambda messages: (
+            {"query": "what"}
+            if "`[[ ## query ## ]]`" in str(messages[-1]["content"])
+            else {"answer": f"a{_number_asked(messages)}"}
+        )
+    )
+    notes = _collect(_TwoSteps(), lm).notes
+    assert any("`never` was called on none of the" in note for note in notes)
+    assert not any("`never`" in note for note in _collect(_TwoSteps(), lm, frozen=[2]).notes)
+
+
 class TestRecombine:
     """New sets of the demos whose sets did well."""
 

@@ -360,6 +360,19 @@ def test_an_agent_keeps_its_tools():
     assert not any("look_up" in text for text in proposals.instructions[1])
 
 
+def test_parts_to_keep_of_a_fixed_end_are_not_said_twice():
+    """What stands in the end that stays anyway is not put before it once more."""
+
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        return word
+
+    agent = mipro.ReAct("question -> answer", tools=[look_up])
+    part = "Look a word up"
+    proposals = _propose(_Prompter(), agent, keep=[part])
+    assert [text.count(part) for text in proposals.instructions[0]] == [1, 1, 1, 1]
+
+
 def test_a_prompt_too_long_for_the_model_is_made_lean():
     """Where the context is too small the long parts are left out."""
 

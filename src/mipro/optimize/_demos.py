@@ -171,6 +171,7 @@ class _Collector:
         self._runs = runs
         self._limits = limits
         self._rng = rng
+        self._names = [name for name, _ in program.named_predictors()]
         self._own = [tuple(predictor.demos) for predictor in program.predictors()]
         self._usable = [
             [is_labelled_demo(example, predictor) for example in trainset]
@@ -266,6 +267,15 @@ class _Collector:
             for p in range(len(self._own))
         )
 
+    def _idle(self) -> list[str]:
+        """Return the names of the predictors that no success called, frozen ones aside."""
+        successes = self._runs.successes()
+        return [
+            name
+            for p, name in enumerate(self._names)
+            if p not in self._frozen and successes and not any(self._bootstrapped(i, p) for i in successes)
+        ]
+
     def _notes(self, made: int, count: int, *, zero_shot: bool) -> list[str]:
         notes = []
         if self._runs.num_unanswered:
@@ -278,6 +288,11 @@ class _Collector:
                 f"no demo could be bootstrapped: the teacher succeeded on none of {len(self._runs)} training "
                 "examples; labelled examples are used alone."
             )
+        notes += [
+            f"`{name}` was called on none of the {self._runs.num_succeeded} training examples that the "
+            "teacher succeeded on, so that what is proposed for it may change nothing."
+            for name in self._idle()
+        ]
         if made < count and not zero_shot:
             notes.append(
                 f"{made} demo sets instead of {count}: the training data do not give more different ones."

@@ -85,8 +85,13 @@ class Desk:
         self._how = how
         self._demos = demos
         self._lessons = lessons
-        self._guards = [self._guard(p, corpus) for p in range(len(self._predictors))]
         self._tails = fixed_tails(program)
+        # What stands in the fixed end of an instruction stays anyway.
+        self._kept = [
+            [part for part in how.keep if part in self._own_part(predictor.signature.instructions, p)]
+            for p, predictor in enumerate(self._predictors)
+        ]
+        self._guards = [self._guard(p, corpus) for p in range(len(self._predictors))]
         self._refusals: Counter[str] = Counter()
 
     def propose(self, asker: Asker, taken: Sequence[Sequence[str]], rng: random.Random) -> Proposals:
@@ -141,7 +146,7 @@ class Desk:
                 assignment(signature.input_fields, signature.output_fields, ""),
                 *TIPS.values(),
             ],
-            keep=self._how.keep,
+            keep=self._kept[p],
             max_tokens=self._how.max_instruction_tokens,
         )
 
@@ -184,7 +189,7 @@ class Desk:
         fields = list(signature.fields)
         inputs = {
             "basic_instruction": clip(self._own_part(signature.instructions, p), _INSTRUCTION_TOKENS),
-            "must_contain": "\n".join(part for part in self._how.keep if part in signature.instructions),
+            "must_contain": "\n".join(self._kept[p]),
             "assignment": assignment(signature.input_fields, signature.output_fields, TIPS[slot.tip]),
         }
         if not slot.lean:
