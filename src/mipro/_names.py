@@ -52,8 +52,9 @@ _ABSENT = {
     ("CodeAct", "ProgramOfThought", "PythonInterpreter", "RLM"): (
         "give `mipro.ReAct` a tool that runs code where you want it run"
     ),
-    ("ColBERTv2", "Embedder", "Embeddings", "KNN", "Retrieve"): (
-        "call your retriever from `forward`; any function will do, and `mipro.ReAct` takes it as a tool"
+    ("ColBERTv2", "Embedder", "Embeddings", "KNN"): (
+        "any function can be the retriever: call it in `forward`, give it to `mipro.ReAct` as a tool, or to "
+        "`configure(rm=...)` for `mipro.Retrieve`"
     ),
     ("ReActV2",): "use `mipro.ReAct`",
     ("Provider", "TrainingJob"): "mipro improves prompts and trains no models",

@@ -144,3 +144,23 @@ def set_by_name(d, lm, asked):
     program_.hops = [d.Predict("a -> b")]
     module(d, "primitives.module").set_attribute_by_name(program_, "hops[0]", d.Predict("a -> c"))
     return [predictor.signature.signature for predictor in program_.predictors()]
+
+
+@program({"answer": "A"})
+def retriever(d, lm, asked):
+    """Passages from the configured function."""
+
+    class Hop(d.Module):
+        def __init__(self):
+            super().__init__()
+            self.retrieve = d.Retrieve(k=2)
+            self.answer = d.Predict("passages: list[str], question -> answer")
+
+        def forward(self, question):
+            found = self.retrieve(question).passages
+            answer = self.answer(passages=found, question=question).answer
+            return d.Prediction(passages=found, answer=answer)
+
+    passage = module(d, "dsp.utils").dotdict
+    with d.context(rm=lambda query, k: [passage(long_text=f"{query} {n}") for n in range(k)]):
+        return Hop()(question="Q").toDict()

@@ -10,6 +10,7 @@ from mipro.modules._module import Module
 from mipro.modules._parallel import Parallel
 from mipro.modules._predict import Predict
 from mipro.modules._react import ReAct
+from mipro.modules._retrieve import Retrieve
 from mipro.modules._tree import Parameter
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Parameter",
     "Predict",
     "ReAct",
+    "Retrieve",
     "Tool",
     "asyncify",
     "majority",
