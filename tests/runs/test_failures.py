@@ -13,12 +13,13 @@ from mipro.testing.server import Fault, OpenAIServer
 from mipro.testing.sums import answer, right
 
 
-def test_failing_server_gives_the_same_program(optimize):
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 32])
+def test_failing_server_gives_the_same_program(optimize, threads):
     """With 30 % of the calls failing, the best program is the healthy server's, and no failure a score."""
     with OpenAIServer(answer) as server:
         healthy, expected = optimize(server, "healthy")
     with OpenAIServer(answer, error_rate=0.3, retry_after_s=0.01) as server:
-        best, saved = optimize(server, "failing", lm={"num_retries": 1}, threads=32)
+        best, saved = optimize(server, "failing", lm={"num_retries": 1}, threads=threads)
         statuses = server.stats["statuses"]
     assert sum(n for status, n in statuses.items() if status != 200) > 40
     assert saved == expected
@@ -163,11 +164,17 @@ def test_outage_in_the_first_stages_changes_nothing(optimize, stage):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "error"), [({"api_key": "right"}, LMAuthError), ({"models": ["other"]}, LMNotFoundError)]
+    ("said", "behaviour", "error"),
+    [
+        (answer, {"api_key": "right"}, LMAuthError),
+        (lambda _: Fault(403), {}, LMAuthError),
+        (answer, {"models": ["other"]}, LMNotFoundError),
+    ],
+    ids=["401", "403", "404"],
 )
-def test_refused_for_good_stops_at_once(optimize, behaviour, error):
-    """401 and 404 end the run with no more than the calls in flight."""
-    with OpenAIServer(answer, **behaviour) as server:
+def test_refused_for_good_stops_at_once(optimize, said, behaviour, error):
+    """401, 403 and 404 end the run with no more than the calls in flight."""
+    with OpenAIServer(said, **behaviour) as server:
         with pytest.raises(error):
             optimize(server, threads=4)
         assert server.count <= 4

@@ -1,5 +1,6 @@
 """Where a run is kept, who may use it, and what is refused."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -7,10 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 import mipro
 from mipro.errors import RunMismatchError, StateError, UserError
 from mipro.runs import Budget, EvaluationRecord, EventRecord, Run, choose_run_dir
+from mipro.runs._place import _lock_database
 from mipro.testing.server import OpenAIServer
 from mipro.testing.stores import call
 from mipro.testing.sums import answer, right, sums
@@ -41,6 +44,31 @@ def test_second_process_is_refused(tmp_path):
         assert holder.poll() is None
         holder.kill()
     start(tmp_path / "run").close()
+
+
+def test_database_without_a_lock_is_said(caplog):
+    """Where two processes can't be kept apart the user is told to, without the password."""
+    _lock_database(sa.make_url("mysql+pymysql://me:secret@host/runs"))()
+    assert "one process at a time" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes the rights to do so")
+def test_folder_on_a_read_only_disk(tmp_path):
+    """A new run there, and one that is there already, are one clear error each; reading is no trouble."""
+    start(tmp_path / "disk" / "run").close()
+    mount = ["mount", "--bind", "-o", "ro", str(tmp_path / "disk"), str(tmp_path / "disk")]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no mounts here")
+    try:
+        with pytest.raises(StateError, match="folder that can be written"):
+            start(tmp_path / "disk" / "new")
+        with pytest.raises(StateError, match="folder that can be written"):
+            start(tmp_path / "disk" / "run")
+        with mipro.runs.open(str(tmp_path / "disk" / "run")) as run:
+            assert run.facts()["seed"] == "1"
+    finally:
+        subprocess.run(["umount", str(tmp_path / "disk")], check=True)
 
 
 @pytest.mark.parametrize("place", ["file/run", "file"])
@@ -96,6 +124,38 @@ def test_full_disk_is_one_clear_error(tmp_path):
     with mipro.runs.open(str(tmp_path / "run")) as run:
         assert len(list(run.calls())) == int(filled.stdout.split()[-1]) > 10
     start(tmp_path / "run").close()
+
+
+LIMIT = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on files' size")
+def test_optimization_on_a_full_disk_goes_on_when_there_is_room(script, tmp_path):
+    """The error at the end says what is wrong, nothing is scored for it, and no kept call is paid again."""
+    with OpenAIServer(answer) as server:
+        saved = [tmp_path / "whole.json", tmp_path / "filled.json"]
+        whole, filled = (
+            [script, server.url, str(path.with_suffix("")), str(path), "8", "random"] for path in saved
+        )
+        subprocess.run([sys.executable, *whole], check=True, capture_output=True, timeout=100)
+        paid = server.count
+        server.reset()
+        command = [sys.executable, "-c", LIMIT, "150000", *filled]
+        stopped = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        assert stopped.returncode == 1
+        assert "has room" in stopped.stderr.splitlines()[-1]
+        assert server.count < paid
+        subprocess.run([sys.executable, *filled], check=True, capture_output=True, timeout=100)
+        assert server.count <= paid + 8
+    assert saved[0].read_bytes() == saved[1].read_bytes()
 
 
 class TestRefused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from mipro.runs._store import Store
+
+logger = logging.getLogger("mipro")
 
 LEDGER = "ledger.sqlite"
 LOCK = "run.lock"
@@ -67,14 +70,24 @@ def _open_database(url: str) -> tuple[Store, Callable[[], None]]:
     store = SQLStore(url)
     parsed = sa.make_url(url)
     try:
-        if parsed.get_backend_name() == "postgresql":
-            return store, _lock_postgres(parsed)
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            return store, _lock_file(Path(f"{parsed.database}.lock"), shown(url))
+        return store, _lock_database(parsed)
     except BaseException:
         store.close()
         raise
-    return store, lambda: None
+
+
+def _lock_database(url: sa.URL) -> Callable[[], None]:
+    backend, where = url.get_backend_name(), url.render_as_string(hide_password=True)
+    if backend == "postgresql":
+        return _lock_postgres(url)
+    if backend == "sqlite":
+        return _lock_file(Path(f"{url.database}.lock"), where) if url.database else lambda: None
+    logger.warning(
+        "nothing keeps a second process out of the run in %s: there are locks for folders, SQLite and "
+        "PostgreSQL only; see to it that one process at a time uses it.",
+        where,
+    )
+    return lambda: None
 
 
 def _lock_file(path: Path, where: str) -> Callable[[], None]:
