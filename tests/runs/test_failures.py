@@ -230,6 +230,19 @@ def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):
         assert next(run.evaluations())
 
 
+def test_metric_that_raises_in_stage_1_is_reported(optimize):
+    """So is a metric that can't judge the teacher's runs: example, count and line."""
+
+    def broken(example, prediction, trace=None):
+        raise KeyError("no such thing")
+
+    with OpenAIServer(answer) as server, pytest.raises(ProgramError, match="no such thing") as caught:
+        optimize(server, metric=broken, max_errors=3)
+    assert caught.value.count == 3
+    assert "'a': '0'" in str(caught.value)
+    assert 'raise KeyError("no such thing")' in str(caught.value)
+
+
 @pytest.fixture
 def start(script, tmp_path):
     """Return a function that starts the script; every process is gone afterwards."""

@@ -59,6 +59,8 @@ class Attempt:
     """False where the answer of the model could not be read, which is no error of the program."""
     answered: bool = True
     """False where the model never answered a call, but others: nothing is known, nobody is to blame."""
+    traceback: str = ""
+    """Where the program or the metric raised, as text."""
 
     @property
     def succeeded(self) -> bool:
@@ -137,7 +139,7 @@ class TeacherRuns:
 
         def done(index: int, attempt: Attempt) -> list[int]:
             self._attempts[index] = attempt
-            self._count_error(attempt)
+            self._count_error(attempt, index)
             todo = fresh(more())
             if self._on_progress is not None:
                 self._on_progress(len(self._attempts), len(begun))
@@ -145,7 +147,7 @@ class TeacherRuns:
 
         parallel_grow(self._attempt, fresh(indices), num_threads=self._how.num_threads, on_done=done)
 
-    def _count_error(self, attempt: Attempt) -> None:
+    def _count_error(self, attempt: Attempt, index: int) -> None:
         if attempt.error is None or not attempt.parsed or not attempt.answered:
             return
         self._num_errors += 1
@@ -156,8 +158,9 @@ class TeacherRuns:
         raise ProgramError(
             f"the teacher must run on the training examples, but it or the metric raised on "
             f"{self._num_errors} of {len(self._attempts)} (`max_errors={self._how.max_errors}`), last: "
-            f"{type(attempt.error).__name__}: {attempt.error}. Repair the program or the metric, or pass "
-            "a larger `max_errors`.",
+            f"{type(attempt.error).__name__}: {attempt.error}, on example {index} of the trainset: "
+            f"{dict(self._trainset[index])!r}. Repair the program or the metric, or pass a larger "
+            f"`max_errors`.\n{attempt.traceback}",
             count=self._num_errors,
         ) from attempt.error
 
@@ -186,7 +189,12 @@ class TeacherRuns:
         if isinstance(failure, LMUnansweredError):
             return Attempt(None, error=failure, answered=False)
         if outcome.failure:
-            return Attempt(None, error=outcome.error, parsed=outcome.failure != "parse")
+            return Attempt(
+                None,
+                error=outcome.error,
+                parsed=outcome.failure != "parse",
+                traceback=outcome.traceback,
+            )
         if not self._passes(outcome):
             return Attempt(None)
         return Attempt(self._demos(teacher, trace, index))
