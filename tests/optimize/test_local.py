@@ -62,7 +62,7 @@ def optimize(tmp_path):
             same_mood,
             num_candidates=2,
             max_bootstrapped_demos=1,
-            max_labeled_demos=1,
+            max_labeled_demos=0,
             max_errors=100,
             seed=0,
             run_dir=str(tmp_path / "run"),
