@@ -10,7 +10,7 @@ from _plot import line, svg, text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PANEL, HEIGHT, LEFT = 210, 150, 46
+PANEL, WIDTH, HEIGHT, LEFT = 270, 200, 150, 46
 TIME, MEMORY = "#0b6e4f", "#2b6cb0"
 
 
@@ -21,7 +21,7 @@ def plot(points: Sequence[dict[str, Any]]) -> str:
     for column, dimension in enumerate(dimensions):
         chosen = [point for point in points if point["dimension"] == dimension]
         left = LEFT + column * PANEL
-        parts.append(text(left + 75, 18, dimension, kind="t"))
+        parts.append(text(left + WIDTH / 2, 18, dimension, kind="t"))
         parts += _panel(left, 30, chosen, "cpu_s", TIME, "s")
         parts += _panel(left, 60 + HEIGHT, chosen, "memory_mb", MEMORY, "MB")
     parts.append(
@@ -37,11 +37,11 @@ def _panel(
     width = max(sizes[-1] - sizes[0], 1e-9)
     most = 1.15 * max(point[field] for point in points)
     places = [
-        (left + 150 * (size - sizes[0]) / width, top + HEIGHT - HEIGHT * point[field] / most)
+        (left + WIDTH * (size - sizes[0]) / width, top + HEIGHT - HEIGHT * point[field] / most)
         for size, point in zip(sizes, points, strict=True)
     ]
     bottom = top + HEIGHT
-    parts = [line([(left, top), (left, bottom), (left + 150, bottom)], "#999", 1), line(places, color)]
+    parts = [line([(left, top), (left, bottom), (left + WIDTH, bottom)], "#999", 1), line(places, color)]
     for (x, y), point in zip(places, points, strict=True):
         parts.append(text(x, bottom + 14, f"{point['size']:,}", kind="s"))
         parts.append(text(x, y - 6, f"{point[field]:.3g} {unit}", kind="s"))

@@ -10,17 +10,22 @@ the search that DSPy has, so that both make about the same number of calls; "bay
 Printed, as the median of the repetitions with their range: seconds, calls, the ideal (the sum of the
 latencies of all calls over the threads), seconds over ideal, CPU of the client for a call, peak memory
 of the client, most requests at once, seconds of the three stages; then DSPy's seconds over mipro's, as
-they are and for the same number of calls. `--capacity` shows what the servers and the wire can do.
+they are and for the same number of calls. `--capacity` shows what servers and wire can do, `--steady` what an
+evaluation costs when nothing else happens: prompts with demos, wire, parsing, metric, threads and ledger.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +151,60 @@ def capacity(servers: LatencyServers, threads: int, calls: int) -> None:
     )
 
 
+def steady(servers: LatencyServers, threads: int, calls: int) -> None:
+    """Print how many evaluations a second one process makes, and their CPU by thread."""
+    import mipro  # noqa: PLC0415 - only here, the parent needs no library
+    from _speed_worker import build, examples, right  # noqa: PLC0415 - as above
+    from mipro.runs import Budget, Evaluator, Run  # noqa: PLC0415 - as above
+
+    data = examples(mipro, 500, 1, 200)
+    demos = [mipro.Example(reasoning="One adds the numbers.", **dict(example)) for example in data[:4]]
+
+    def program(number: int) -> Any:
+        made = build(mipro, 1)
+        predictor = made.predictors()[0]
+        predictor.demos = demos
+        predictor.signature = predictor.signature.with_instructions(f"Add up, the {number}th way.")
+        return made
+
+    lm = mipro.LM("openai/latency", api_base=servers.url, api_key="none")
+    with tempfile.TemporaryDirectory() as folder, mipro.context(lm=lm):
+        run = Run(f"{folder}/run", {"benchmark": "speed"}, budget=Budget(), seed=0)
+        evaluator = Evaluator(run, data, split="val", metric=right, num_threads=threads, max_errors=1)
+        with evaluator, run.stage("search"):
+            evaluator.start(program(-1), range(threads), stage="search").records()
+            servers.read()
+            before, began, cpu = _cpu_by_thread(), time.perf_counter(), time.process_time()
+            begun = [
+                evaluator.start(program(number), range(500), stage="search") for number in range(calls // 500)
+            ]
+            for measurement in begun:
+                measurement.records()
+            wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+            after = _cpu_by_thread()
+        run.close()
+    load = servers.read()
+    shares = {name: 1000 * (after[name] - before[name]) / load.calls for name in after}
+    told = ", ".join(f"{name} {share:.2f}" for name, share in sorted(shares.items()) if share > 0.005)
+    print(
+        f"{load.calls / wall:.0f} evaluations/s with {threads} threads, the ideal "
+        f"{threads * load.calls / load.latency_s:.0f}; CPU {1000 * cpu / load.calls:.2f} ms each ({told})"
+    )
+
+
+def _cpu_by_thread() -> Counter[str]:
+    """Return the CPU seconds of this process' threads by the first part of their names; Linux only."""
+    seconds: Counter[str] = Counter()
+    for thread in threading.enumerate():
+        stat = Path(f"/proc/self/task/{thread.native_id}/stat")
+        if stat.exists():
+            fields = stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()
+            seconds[thread.name.split("_")[0]] += (int(fields[11]) + int(fields[12])) / os.sysconf(
+                "SC_CLK_TCK"
+            )
+    return seconds
+
+
 def main() -> None:
     """Race as asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -162,14 +221,18 @@ def main() -> None:
     parser.add_argument("--servers", type=int, default=2, help="server processes")
     parser.add_argument("--chars", type=int, default=200, help="characters of an example's question")
     parser.add_argument("--capacity", action="store_true")
+    parser.add_argument("--steady", action="store_true")
     options = parser.parse_args()
     if options.quick:
         options.threads, options.stages, options.sizes, options.repeat = [32], [1], ["light"], 1
     plan = Plan(options.latency, options.sigma, options.error_rate, options.rate_limit)
     with LatencyServers(plan, processes=options.servers) as servers:
-        if options.capacity:
+        if options.capacity or options.steady:
             for threads in options.threads:
-                capacity(servers, threads, 40 * threads)
+                if options.capacity:
+                    capacity(servers, threads, 40 * threads)
+                else:
+                    steady(servers, threads, 4000)
             return
         titles = [title for title, _, _ in COLUMNS]
         print(f"{'':27}" + "".join(f"{t:>{w}}" for t, w in zip(titles, WIDTHS, strict=True)))
