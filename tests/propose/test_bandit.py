@@ -38,6 +38,15 @@ def test_a_component_that_harms_is_left_out():
     assert all(set(recipe.left_out) <= set(COMPONENTS) for recipe in drawn(harmful))
 
 
+def test_labels_are_stated_where_that_paid():
+    """Instructions with the labels stated that did better lead to more of them, and the other way round."""
+    better = [(Origin("none", labels=True), 1.5)] * 4 + [(Origin("none"), -1.5)] * 4
+    worse = [(origin, -worth) for origin, worth in better]
+    assert sum(recipe.labels for recipe in drawn(better)) > 270
+    assert sum(recipe.labels for recipe in drawn(worse)) < 30
+    assert drawn([])[0].labels is None
+
+
 def test_without_experience_all_is_shown():
     """The first round is as if there were no bandit, and without tips there are none."""
     assert all(recipe.left_out == () for recipe in drawn([], count=3))

@@ -471,3 +471,22 @@ def test_one_more_round_learns_from_scores_and_mistakes():
     assert prompt.index("0.25: ") < prompt.index("0.75: A good one.")
     assert "not even close" in prompt
     assert "nonsense" in prompt
+
+
+def test_a_later_round_does_not_repeat_what_had_the_labels_after_it():
+    """A proposal is the same with and without the labels that were stated after it."""
+    text = "Tell how the writer of the text feels."
+    program = mipro.Predict("text -> mood")
+    first = _propose(_Prompter(lambda *_: {"proposed_instruction": text}), program, LABELLED, count=3)
+    assert first.tips[0][2].endswith("+labels")
+    second = propose_more(
+        program,
+        LABELLED,
+        first,
+        prompt_lm=_Prompter(lambda *_: {"proposed_instruction": text}).lm,
+        settings=ProposalSettings(count=4),
+        rng=random.Random(0),
+        lessons=Lessons(round=1),
+    )
+    assert not any(text in more for more in second.instructions[0][3:])
+    assert second.refusals["duplicate"] == 3

@@ -23,6 +23,8 @@ class Recipe:
 
     tip: str
     left_out: tuple[str, ...] = ()
+    labels: bool | None = None
+    """Whether to state a closed set of labels after it; None while nothing speaks for or against it."""
 
 
 def what_paid(before: Proposals, history: Iterable[ScoredInstruction]) -> tuple[tuple[Origin, float], ...]:
@@ -76,7 +78,10 @@ def draw_recipes(
         worth = {tip: _draw([w for origin, w in paid if origin.tip == tip], rng) for tip in waiting}
         tip = max(waiting, key=lambda tip: worth[tip]) if use_tips else "none"
         waiting = [other for other in waiting if other != tip]
-        recipes.append(Recipe(tip, tuple(c for c in COMPONENTS if not _is_shown(c, paid, rng))))
+        left_out = tuple(c for c in COMPONENTS if not _is_shown(c, paid, rng))
+        with_labels = _draw([worth for origin, worth in paid if origin.labels], rng)
+        without = _draw([worth for origin, worth in paid if not origin.labels], rng)
+        recipes.append(Recipe(tip, left_out, with_labels >= without))
     return recipes
 
 

@@ -102,7 +102,7 @@ class Desk:
             taken: For each predictor the instructions that are there already.
             rng: Source of tips and draws; advanced in place.
         """
-        heard = [[self._own_part(text, p) for text in texts] for p, texts in enumerate(taken)]
+        heard = [[self._proposed_part(text, p) for text in texts] for p, texts in enumerate(taken)]
         slots = [slot for p, texts in enumerate(taken) for slot in self._slots(p, len(texts), rng)]
         for number in range(_MAX_ASKS):
             waiting = [slot for slot in slots if slot.text is None]
@@ -134,6 +134,11 @@ class Desk:
         """Return an instruction of predictor `p` without the end that is fixed."""
         return text.removesuffix(self._tails[p]).rstrip() if self._tails[p] else text
 
+    def _proposed_part(self, text: str, p: int) -> str:
+        """Return what a model wrote of an instruction, without fixed end and labels stated after it."""
+        text = self._own_part(text.removesuffix(self._grounding.label_sentence(p)).rstrip(), p)
+        return text or self._own_part(self._predictors[p].signature.instructions, p)
+
     def _guard(self, p: int, corpus: Corpus) -> Guard:
         signature = self._predictors[p].signature
         fields = [f"{name} {extra_of(field)['desc']}" for name, field in signature.fields.items()]
@@ -161,7 +166,7 @@ class Desk:
                 predictor=p,
                 tip=recipe.tip,
                 left_out=recipe.left_out,
-                labels=stated and i % 2 == 0,
+                labels=stated and (i % 2 == 0 if recipe.labels is None else recipe.labels),
                 rollouts=tuple(rng.getrandbits(30) for _ in range(_MAX_ASKS)),
                 demos=self._some_demos(p, i),
             )
