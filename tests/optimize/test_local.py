@@ -12,7 +12,7 @@ SMALL = "smollm2-135m-instruct"
 pytestmark = [
     pytest.mark.local_lm,
     pytest.mark.skipif(not is_cached(SMALL), reason=f"run `mipro pull {SMALL}` first"),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
 ]
 
 Mood = Literal["glad", "sad"]
@@ -72,9 +72,9 @@ def optimize(tmp_path):
             # The descriptions that the proposer may ask for take minutes here, and have tests of their own.
             best = optimizer.compile(
                 Moods(),
-                trainset=ROWS[:4],
-                valset=ROWS[4:7],
-                num_trials=3,
+                trainset=ROWS[:2],
+                valset=ROWS[4:6],
+                num_trials=2,
                 program_aware_proposer=False,
                 data_aware_proposer=False,
             )
