@@ -36,9 +36,8 @@ class Counted(mipro.LM):
 
     usages: list[Any]
 
-    async def send(self, request: Any) -> Any:
-        """Answer, and note what it took."""
-        response = await super().send(request)
+    async def _send(self, request: Any) -> Any:
+        response = await super()._send(request)
         self.usages.append(response.usage)
         return response
 
