@@ -77,7 +77,6 @@ def _filled(space: Space, seen: int) -> BayesSearch:
         count = ladder[min(len(ladder) - 1, int(rng.exponential(1.5)))]
         book.advance()
         _answer(search, book.record([Job(candidate, tuple(range(count)))]))
-    search._opening = []  # noqa: SLF001 - the opening is over
     return search
 
 
@@ -89,12 +88,13 @@ def draw_run(path: Path, setting: str = "medium", seed: int = 3) -> None:
     )
     if not isinstance(search, BayesSearch):
         raise TypeError(search)
-    ((_, recommendation, spent),) = run_search(table, search)
+    spent = run_search(table, search)
+    recommendation = search.recommend()
     design = design_of(table.space)
     data = _data(search._book.table, design)  # noqa: SLF001 - a look inside
     if data is None:
         return
-    fit = VarianceChain(design, data, search._prior, search._logs).fit()  # noqa: SLF001 - a look inside
+    fit = VarianceChain(design, data, search._prior, search._logs, tails=False).fit()  # noqa: SLF001 - a look inside
     draws = fit.sample(np.random.default_rng(0), 2000)
     effects = [
         (data.scale * term.mean(axis=1), data.scale * term.std(axis=1))

@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 
 from mipro.search import Space
 from mipro.search._design import design_of
-from mipro.search._evidence import condense
+from mipro.search._evidence import MAX_GROUPS, condense
 from mipro.search._hyper import VariancePrior, slice_step
 from mipro.search._model import MEAN_VARIANCE, Fit, Scales
 
@@ -108,7 +108,7 @@ def test_constant_scores_give_a_finite_model():
     space = Space({"0.instruction": 2})
     evidence = condense(design_of(space), np.array([[0], [1]]), np.ones((2, 4)))
     assert evidence.scale == 1.0
-    assert evidence.squares == 0.0
+    assert not any(group.scatter.any() for group in evidence.groups)
 
 
 def test_slice_steps_follow_the_density():
@@ -127,3 +127,27 @@ def test_prior_is_bounded():
     prior = VariancePrior(2)
     assert np.isfinite(prior.log_density(prior.center))
     assert prior.log_density(prior.center - 100.0) == -np.inf
+
+
+def test_joint_covariance_equals_that_of_the_candidates_seen():
+    """Beliefs on a pool agree with those on its members, and an unseen candidate is less sure."""
+    space, candidates, values, scales = make_case()
+    design = design_of(space)
+    local = np.array([1.0, 2.0, 0.5, 1.0, 3.0])
+    fit = Fit(design, condense(design, candidates, values), scales, local=local)
+    pool = np.concatenate([candidates, [[0, 1, 1, 0]]])
+    joint = fit.joint(pool, np.array([0, 1, 2, 3, 4, -1]), np.ones(6))
+    np.testing.assert_allclose(joint[:5, :5], fit.covariance(np.arange(5)), atol=1e-9)
+    assert joint[5, 5] > joint[0, 0]
+
+
+def test_scattered_missing_scores_leave_few_groups():
+    """Holes anywhere in a table neither break the model nor make it slow."""
+    rng = np.random.default_rng(0)
+    space = Space({"0.instruction": 6, "0.demos": 5})
+    candidates = np.array([(i, d) for i in range(6) for d in range(5)])
+    values = rng.normal(size=(30, 200))
+    values[rng.random(values.shape) < 0.05] = np.nan
+    evidence = condense(design_of(space), candidates, values)
+    assert len(evidence.groups) <= MAX_GROUPS
+    assert np.isfinite(Fit(design_of(space), evidence, make_case()[3]).log_likelihood)

@@ -1,4 +1,4 @@
-"""Structured Bayesian search: a crossed random-effects model and top-two Thompson sampling."""
+"""Structured Bayesian search: a crossed random-effects model and the knowledge gradient."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 from scipy.special import ndtr
 
 from mipro.search._base import Job, Recallable, Recommendation, Scores
+from mipro.search._batch import Batch
 from mipro.search._beliefs import neighbours
 from mipro.search._design import Design, design_of
 from mipro.search._draw import LIST_LIMIT
 from mipro.search._estimate import Z95
 from mipro.search._evidence import Evidence, condense
-from mipro.search._hyper import VarianceChain, VariancePrior
+from mipro.search._gradient import Outlook
+from mipro.search._hyper import VarianceChain, VariancePrior, tail_factors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,30 +28,44 @@ if TYPE_CHECKING:
 
 DRAWS = 48
 """Posterior draws for each decision."""
-REGRET = 0.01
+PACE, IN_FLIGHT = 0.03, 0.12
+"""Least size of a decision, and most that all decisions under way should hold together, as shares of the
+evaluations spent: each learns from so much more than the last, and there are some hundred decisions in a run
+whatever its size."""
+POOL = 96
+"""Candidates whose next blocks are compared, when there are more."""
+TAIL_BUDGET = 12
+"""Evaluations for each candidate of the space from which the search looks for surprises: combinations that
+are much better than their parts. With fewer it can't look at all."""
+DIFFICULTY_LEFT = 0.3
+"""Share of the variance of examples' common difficulty that counts as noise of a candidate's next block. Part
+of it is known already from the other candidates that have met the examples."""
+RECENT = 8
+"""Decisions whose findings are averaged before the search stops."""
+WORTHLESS = 1e-9
+"""Worth of an evaluation, in standard deviations of a score, that is lost in rounding."""
+REGRET = 0.005
 """Stop when the best candidate is known up to this, in standard deviations of a score."""
-MEMORY = 0.08
-"""Weight of the newest decision in the running average of nothing mattering; twice that for the gain."""
 NULL_BOUND = math.log(0.15)
 """Log of the standard deviation of all effects together, relative to the prior medians, that counts as
 nothing mattering."""
-NULL_LEAST, NULL_SUSPECTED = 0.35, 0.6
-"""Share of the budget to spend, and running share of such levels, before that is looked into."""
-NULL_CHAIN, NULL_SURE = 40, 0.85
-"""Draws of the variances that look into it, and the share of them that must agree to stop."""
-ORIGINAL_LEAST = 64
-"""Examples that the original must have met, if another candidate has met so many, before nothing matters."""
-CONVINCED, WORTHWHILE = 0.6, 0.04
-"""Least probability of being better, and least expected gain in standard deviations of a score, at which
-the original program is replaced."""
-GROWTH = 0.25
-"""How much more of a candidate is asked for, as a share of what it has met."""
-CONFIRMING = 0.25
-"""Share of decisions that measure the leader, whoever the challenger is."""
+NULL_LEAST, NULL_EVIDENCE, NULL_CHOICE = 0.35, 700, 40
+"""Share of the budget, evaluations, and evaluations for each choice of the space, to spend before nothing may
+seem to matter. With fewer, effects worth
+having can't be told from none; measured on the tables of benchmarks/search.py."""
+NULL_SUSPECTED, NULL_SURE, NULL_LIKELY = 0.6, 0.75, 0.6
+"""Share of recent levels below the bound at which it is looked into, share of a long chain's at which the
+search stops, and share at which the original is kept when the budget is used up."""
+WORTHWHILE = 0.01
+"""Expected gain, in standard deviations of a score, below which the original is kept where nothing seems to
+matter, however little was measured."""
+NULL_CHAIN = 40
+"""Draws of the variances that look into it."""
+DOUBT, DOUBT_EXAMPLES = 2.0, 64
+"""Before nothing matters, candidates whose plain mean is so many standard errors above the mean of all, and
+the original, must have met so many examples, or all."""
 LEARNERS = 96
 """Candidates whose scores the variances are learned from, when there are more."""
-LEARN_EVERY = 4
-"""Decisions between steps of learning the variances, when there are more candidates than that."""
 MIXTURE = 12
 """Settings of the variances that a recommendation averages over."""
 INFLATION = 1.15
@@ -76,12 +92,11 @@ class BayesSearch(Recallable):
         self._seed = seed
         self._block = block_size
         self._patience = patience
-        self._design = design_of(space)
-        self._prior = VariancePrior(self._design.kinds)
+        self._known_design = design_of(space)
+        self._sizes = space.sizes
+        self._prior = VariancePrior(self._known_design.kinds)
         self._logs = self._prior.center.copy()
-        self._opening: list[Candidate] = []
-        self._regret = 1.0
-        self._null = 0.0
+        self._recent: list[tuple[float, bool]] = []
         self._nothing_matters = False
         self._stopped_at: tuple[int, ...] | None = None
 
@@ -92,23 +107,16 @@ class BayesSearch(Recallable):
             return []
         if self._nothing_matters:
             # The space has grown since: new choices may matter.
-            self._nothing_matters, self._regret = False, 1.0
+            self._nothing_matters, self._recent = False, []
         decision = self._book.next_decision
         rng = np.random.default_rng([self._seed, decision])
-        if self._design.sizes != self._space.sizes:
+        if self._sizes != self._space.sizes:
             # The space has grown: what is known of the old choices is no reason to stop.
-            self._design, self._regret = design_of(self._space), 1.0
+            self._sizes, self._recent = self._space.sizes, []
         if decision == 0:
-            self._opening = self._covering(rng)
-            return self._measure(self._space.original, "original")
-        while self._opening:
-            candidate = self._opening.pop(0)
-            if len(self._book.free(candidate)):
-                return self._measure(candidate, "exploring")
+            return self._open(rng)
         data = _data(self._book.table, self._design)
-        if data is None:
-            return self._measure_any(rng)
-        return self._decide(data, rng)
+        return self._explore(rng) if data is None else self._decide(data, rng)
 
     def tell(self, jobs: Sequence[Job], scores: Scores) -> None:
         """See `Search.tell`."""
@@ -118,9 +126,7 @@ class BayesSearch(Recallable):
         """See `Recallable.state`."""
         return {
             "logs": self._logs.tolist(),
-            "opening": self._opening,
-            "regret": self._regret,
-            "null": self._null,
+            "recent": self._recent,
             "nothing_matters": self._nothing_matters,
             "stopped_at": self._stopped_at,
         }
@@ -129,11 +135,9 @@ class BayesSearch(Recallable):
         """See `Recallable.recall`."""
         self._book.advance()
         self._book.record(list(jobs))
-        if self._design.sizes != self._space.sizes:
-            self._design = design_of(self._space)
+        self._sizes = self._space.sizes
         self._logs = np.array(state["logs"])
-        self._opening = [tuple(candidate) for candidate in state["opening"]]
-        self._regret, self._null = state["regret"], state["null"]
+        self._recent = [(regret, null) for regret, null in state["recent"]]
         self._nothing_matters = state["nothing_matters"]
         stopped_at = state["stopped_at"]
         self._stopped_at = None if stopped_at is None else tuple(stopped_at)
@@ -141,117 +145,169 @@ class BayesSearch(Recallable):
     def recommend(self) -> Recommendation:
         """Return the best posterior mean among the candidates met, averaged over the variances."""
         original = self._space.original
-        design = design_of(self._space)
-        data = _data(self._book.everything(), design)
+        table = self._book.everything()
+        data = _data(table, self._design)
         if data is None:
             return Recommendation(original, math.nan, (-math.inf, math.inf), 0.0)
         rng = np.random.default_rng([self._seed, self._book.next_decision, 1])
-        sample = data
-        if len(data.candidates) > LEARNERS:
-            sample = _data(self._book.everything(), design, limit=LEARNERS) or data
-        chain = VarianceChain(design, sample, self._prior, self._logs)
-        fits = []
+        chain = self._chain(data, table)
+        chain.loosen(rng)
+        fits, nulls = [], []
         for _ in range(MIXTURE):
             chain.advance(rng)
-            point = VarianceChain(design, data, self._prior, chain.logs)
-            fits.append(point.fit())
-        return _recommend(fits, data, original, keep=self._nothing_matters)
+            chain.advance(rng)
+            nulls.append(chain.level() < NULL_BOUND)
+            fits.append(self._fit(chain, data, rng))
+        least = math.inf if self._nothing_matters else 0.0
+        if np.mean(nulls) >= NULL_LIKELY and self._null_share(data, table, rng) >= NULL_LIKELY:
+            least = math.inf if self._is_evidence_enough() else WORTHWHILE
+        return _recommend(fits, data, original, least=least)
 
     def beliefs(self) -> Beliefs:
         """Return the posterior mean of the leader with each choice in place of its own."""
-        design = design_of(self._space)
-        data = _data(self._book.everything(), design)
+        data = _data(self._book.everything(), self._design)
         if data is None:
             return tuple((math.nan,) * size for size in self._space.sizes)
-        fit = VarianceChain(design, data, self._prior, self._logs).fit()
+        fit = VarianceChain(self._design, data, self._prior, self._logs, tails=False).fit()
         return neighbours(fit, _tuple(data.candidates[int(np.argmax(_seen_means(fit)))]))
 
+    def _open(self, rng: np.random.Generator) -> list[Job]:
+        """The original, then candidates in which every choice appears: nothing need be known for them."""
+        batch = Batch(self._book, self._block)
+        batch.add(self._space.original, "original")
+        for candidate in self._covering(rng):
+            batch.add(candidate, "exploring")
+        return self._book.record(batch.jobs())
+
+    def _explore(self, rng: np.random.Generator) -> list[Job]:
+        """Meet some candidate while nothing is known yet."""
+        for _ in range(1000):
+            batch = Batch(self._book, self._block)
+            batch.add(tuple(int(rng.integers(size)) for size in self._space.sizes), "exploring")
+            if batch.cells:
+                return self._book.record(batch.jobs())
+        return self._stop()
+
     def _decide(self, data: Evidence, rng: np.random.Generator) -> list[Job]:
-        if len(data.candidates) <= LEARNERS or self._book.next_decision % LEARN_EVERY == 0:
-            self._logs = self._learn(data, rng)
-        fit = VarianceChain(self._design, data, self._prior, self._logs).fit()
-        draws = fit.sample(rng, DRAWS)
-        pool, seen = self._pool(data, fit.effects(), draws)
-        means = _values(self._design, fit.effects(), pool, seen, None, 0.0)[:, 0]
-        values = _values(self._design, draws, pool, seen, rng, fit.scales.rest)
-        leader = int(np.argmax(means))
-        regret = float(values.max(axis=0).mean() - means[leader])
-        self._regret += 2 * MEMORY * (regret - self._regret)
-        self._null += MEMORY * (float(self._prior.level(self._logs) < NULL_BOUND) - self._null)
-        if self._nothing_to_gain(data, rng):
-            if self._nothing_matters and self._original_is_behind():
-                self._nothing_matters = False
-                return self._measure(self._space.original, "confirming the original")
-            return self._stop()
-        winners = np.argmax(values, axis=0)
-        others = winners[winners != leader]
-        challenger = int(others[0]) if len(others) else leader
-        pair = (leader, leader) if rng.random() < CONFIRMING else (leader, challenger)
-        chosen = self._choose(pool, values, pair, fit.scales.noise)
-        if chosen is None:
-            return self._stop()
-        if chosen == leader:
-            reason = "confirming the leader"
-        else:
-            reason = "exploring" if seen[chosen] < 0 else "challenging the leader"
-        return self._measure(_tuple(pool[chosen]), reason)
-
-    def _learn(self, data: Evidence, rng: np.random.Generator) -> Floats:
-        """Move the variances on."""
-        chain = VarianceChain(self._design, self._sample(data), self._prior, self._logs)
+        chain = self._chain(data, self._book.table)
+        chain.loosen(rng)
         chain.advance(rng)
-        return chain.logs
+        self._logs = chain.logs
+        fit = self._fit(chain, data, rng)
+        effects, draws = fit.effects(), fit.sample(rng, DRAWS)
+        pool, seen = self._pool(data, effects, draws)
+        fresh = tail_factors(rng, len(pool)) if self._tails else np.ones(len(pool))
+        means = _values(self._design, effects, pool, seen)[:, 0]
+        values = _values(self._design, draws, pool, seen)
+        unseen = seen < 0
+        spread = fit.scales.rest * np.sqrt(fresh[unseen])[:, None]
+        values[unseen] += rng.normal(size=(unseen.sum(), DRAWS)) * spread
+        regret = float(values.max(axis=0).mean() - means.max())
+        null = bool(chain.level() < NULL_BOUND)
+        self._recent = [*self._recent, (regret, null)][-RECENT:]
+        if self._nothing_to_gain(data, rng):
+            jobs = self._last_doubts(data) if self._nothing_matters else []
+            self._nothing_matters = self._nothing_matters and not jobs
+            return self._book.record(jobs) if jobs else self._stop()
+        keep = _promising(means, values)
+        outlook = Outlook(means[keep], fit.joint(pool[keep], seen[keep], fresh[keep]), self._noise(fit))
+        return self._measure(outlook, [_tuple(row) for row in pool[keep]], means[keep], seen[keep])
 
-    def _sample(self, data: Evidence) -> Evidence:
-        """Data to learn the variances from; of many candidates a sample is enough."""
-        if len(data.candidates) <= LEARNERS:
-            return data
-        return _data(self._book.table, self._design, limit=LEARNERS) or data
+    def _measure(self, outlook: Outlook, pool: list[Candidate], means: Floats, seen: Ints) -> list[Job]:
+        """Plan block after block, each where it is worth most given those before it."""
+        batch = Batch(self._book, self._block)
+        pace = min(PACE, IN_FLIGHT / self._book.lookahead)
+        wanted = max(self._block, int(pace * self._book.spent))
+        leader = int(np.argmax(means))
+        chosen = leader if seen[leader] < 0 else None
+        while batch.cells < wanted:
+            blocks = np.array([batch.block(candidate) for candidate in pool])
+            if not blocks.any():
+                break
+            if chosen is None or not blocks[chosen]:
+                free = np.array([batch.free(candidate) for candidate in pool])
+                worth = outlook.gradient(blocks, free)
+                # Where nothing seems worth anything: the best that can be asked.
+                chosen = int(
+                    np.argmax(np.where(blocks > 0, worth if worth.max() > WORTHLESS else means, -np.inf))
+                )
+            outlook.plan(chosen, int(blocks[chosen]))
+            reason = "confirming the leader" if chosen == leader else "challenging the leader"
+            batch.add(pool[chosen], "exploring" if seen[chosen] < 0 else reason)
+            chosen = None
+        return self._book.record(batch.jobs()) if batch.cells else self._stop()
 
-    def _choose(self, pool: Ints, values: Floats, pair: tuple[int, int], noise: float) -> int | None:
-        """Of leader and challenger, the one whose next block tells most about their difference."""
-        leader, challenger = pair
-        gap = values[leader] - values[challenger]
-        best, most = None, -1.0
-        for index in dict.fromkeys(pair):
-            size = self._block_of(_tuple(pool[index]))
-            if not size:
-                continue
-            spread = np.cov(values[index], gap)
-            told = spread[0, 1] ** 2 / (spread[0, 0] + noise**2 / size) / size
-            if told > most:
-                best, most = index, told
-        if best is not None:
-            return best
-        for index in np.argsort(-values[:, 0]):
-            if self._block_of(_tuple(pool[index])):
-                return int(index)
-        return None
+    @property
+    def _design(self) -> Design:
+        """The terms of the space as it is now."""
+        if self._known_design.sizes != self._space.sizes:
+            self._known_design = design_of(self._space)
+        return self._known_design
+
+    @property
+    def _tails(self) -> bool:
+        return self._book.budget >= TAIL_BUDGET * self._space.size
+
+    def _noise(self, fit: Fit) -> float:
+        """Variance of one more score of a candidate about its expected score."""
+        scales = fit.scales
+        paired = sum(scales.paired[term.kind] ** 2 for term in self._design.mains)
+        return float(scales.noise**2 + paired + DIFFICULTY_LEFT * scales.common**2)
+
+    def _chain(self, data: Evidence, table: Table) -> VarianceChain:
+        """A chain over the variances, at where they are; of many candidates it learns from a sample."""
+        if len(data.candidates) > LEARNERS:
+            data = _data(table, self._design, limit=LEARNERS) or data
+        return VarianceChain(self._design, data, self._prior, self._logs, tails=self._tails)
+
+    def _fit(self, chain: VarianceChain, data: Evidence, rng: np.random.Generator) -> Fit:
+        """Posterior of all the data at the point that a chain has come to."""
+        if len(data.candidates) > LEARNERS:
+            chain = VarianceChain(self._design, data, self._prior, chain.logs, tails=self._tails)
+            chain.loosen(rng)
+        return chain.fit()
 
     def _nothing_to_gain(self, data: Evidence, rng: np.random.Generator) -> bool:
         """Whether the best is known, or nothing matters; the latter is confirmed by a long chain."""
-        if self._regret < REGRET / self._patience:
-            return True
-        tried = self._book.spent >= NULL_LEAST * self._patience * self._book.budget
-        if not tried or self._null < NULL_SUSPECTED:
+        if len(self._recent) < RECENT:
             return False
-        chain = VarianceChain(self._design, self._sample(data), self._prior, self._logs)
-        votes = 0
-        for _ in range(NULL_CHAIN):
-            chain.advance(rng)
-            votes += self._prior.level(chain.logs) < NULL_BOUND
-        if votes >= NULL_SURE * NULL_CHAIN:
+        regret, null = np.mean(self._recent, axis=0)
+        if not self._is_evidence_enough():
+            return False
+        if null < NULL_SUSPECTED:
+            return bool(regret < REGRET / self._patience)
+        if self._null_share(data, self._book.table, rng) >= NULL_SURE:
             self._nothing_matters = True
             return True
         # Not so: it takes a while until it is suspected again.
-        self._null = 0.0
+        self._recent = self._recent[RECENT // 2 :]
         return False
 
-    def _original_is_behind(self) -> bool:
-        """Whether the original has met too few examples to be kept as no worse than all others."""
-        free = len(self._book.free(self._space.original))
-        most = int(self._book.table.counts.max())
-        return free > 0 and self._book.num_examples - free < min(most, ORIGINAL_LEAST)
+    def _null_share(self, data: Evidence, table: Table, rng: np.random.Generator) -> float:
+        """Probability that nothing matters, by a long chain."""
+        chain = self._chain(data, table)
+        chain.loosen(rng)
+        votes = 0
+        for _ in range(NULL_CHAIN):
+            chain.advance(rng)
+            votes += chain.level() < NULL_BOUND
+        return votes / NULL_CHAIN
+
+    def _is_evidence_enough(self) -> bool:
+        """Whether so much was measured that nothing can seem to matter for no other reason."""
+        share = NULL_LEAST * self._patience * self._book.budget
+        return self._book.spent >= max(share, NULL_EVIDENCE, NULL_CHOICE * sum(self._space.sizes))
+
+    def _last_doubts(self, data: Evidence) -> list[Job]:
+        """What must be measured before nothing matters: the original, and whatever seems an exception."""
+        table, batch = self._book.table, Batch(self._book, self._block)
+        least = min(DOUBT_EXAMPLES, self._book.num_examples)
+        z = (table.sums / np.maximum(table.counts, 1.0) - data.center) / data.scale * np.sqrt(table.counts)
+        for candidate, row in table.rows.items():
+            is_original = candidate == self._space.original
+            if table.counts[row] < least and (is_original or z[row] > DOUBT):
+                batch.add(candidate, "confirming the original" if is_original else "confirming a surprise")
+        return batch.jobs()
 
     def _stop(self) -> list[Job]:
         self._stopped_at = self._space.sizes
@@ -283,25 +339,6 @@ class BayesSearch(Recallable):
         rows.pop(self._space.original, None)
         return list(rows)
 
-    def _block_of(self, candidate: Candidate) -> int:
-        """How many examples the next block of a candidate holds; 0 when all are met."""
-        free = len(self._book.free(candidate))
-        met = self._book.num_examples - free
-        return min(max(self._block, int(met * GROWTH)), self._book.left, free)
-
-    def _measure(self, candidate: Candidate, reason: str) -> list[Job]:
-        examples = self._book.free(candidate)[: self._block_of(candidate)]
-        return self._book.record([Job(candidate, tuple(int(e) for e in examples), reason)])
-
-    def _measure_any(self, rng: np.random.Generator) -> list[Job]:
-        """Explore while nothing is known yet."""
-        for _ in range(1000):
-            candidate = tuple(int(rng.integers(size)) for size in self._space.sizes)
-            if len(self._book.free(candidate)):
-                return self._measure(candidate, "exploring")
-        self._stopped_at = self._space.sizes
-        return []
-
 
 def _tuple(row: Ints) -> Candidate:
     return tuple(int(choice) for choice in row)
@@ -329,21 +366,21 @@ def _data(table: Table, design: Design, limit: int = 320) -> Evidence | None:
     return condense(design, candidates, table.values[rows])
 
 
-def _values(
-    design: Design,
-    effects: Effects,
-    pool: Ints,
-    seen: Ints,
-    rng: np.random.Generator | None,
-    rest: float,
-) -> Floats:
-    """Expected scores of a pool `[p, s]`; what is particular to unseen candidates is drawn afresh."""
+def _values(design: Design, effects: Effects, pool: Ints, seen: Ints) -> Floats:
+    """Expected scores of a pool `[p, s]`, without what is particular to candidates not seen yet."""
     values = effects.additive(design, pool)
     old = seen >= 0
     values[old] += effects.rest[seen[old]]
-    if rng is not None:
-        values[~old] += rng.normal(scale=rest, size=values[~old].shape)
     return values
+
+
+def _promising(means: Floats, values: Floats) -> Ints:
+    """Places of the candidates worth comparing: the best means, and the winners and best of the draws."""
+    if len(means) <= POOL:
+        return np.arange(len(means))
+    best = np.argsort(-means, kind="stable")[: POOL // 2]
+    lucky = np.argsort(-values.max(axis=1), kind="stable")[: POOL // 2]
+    return np.unique(np.concatenate([best, lucky, np.argmax(values, axis=0)]))
 
 
 def _greedy(design: Design, draws: Effects) -> Ints:
@@ -368,7 +405,7 @@ def _greedy(design: Design, draws: Effects) -> Ints:
     return best
 
 
-def _recommend(fits: list[Fit], data: Evidence, original: Candidate, *, keep: bool) -> Recommendation:
+def _recommend(fits: list[Fit], data: Evidence, original: Candidate, *, least: float) -> Recommendation:
     means = np.array([_seen_means(fit) for fit in fits])
     best = int(np.argmax(means.mean(axis=0)))
     is_original = (data.candidates == np.array(original)).all(axis=1)
@@ -379,8 +416,7 @@ def _recommend(fits: list[Fit], data: Evidence, original: Candidate, *, keep: bo
         for mean, cov in zip(means, covariances, strict=True)
     ]
     p_better = float(np.mean(ndtr(gaps))) if best != base else 0.0
-    gain = float((means[:, best] - means[:, base]).mean())
-    if keep or p_better < CONVINCED or gain < WORTHWHILE:
+    if means[:, best].mean() - means[:, base].mean() < least:
         best, p_better, which = base, 0.0, 1
     else:
         which = 0

@@ -24,6 +24,13 @@ EFFECT_SPREAD, LEVEL_SPREAD, SCORE_SPREAD = 0.7, 0.6, 0.5
 """Prior standard deviations of the logarithms."""
 NULL_SHARE, NULL_LEVEL, NULL_SPREAD = 0.25, 0.03, 0.7
 """Prior probability that nothing matters, and the common level of all effects then."""
+TAILS = 3.0
+"""Degrees of freedom of the rest of a combination: most combinations are what their parts make them, a few
+are something else (a prompt after which the model gives one answer whatever it is asked)."""
+REST_PLACE = -2
+"""Place of the rest among the scales of effects."""
+TAIL_RANGE = (0.05, 100.0)
+"""Bounds of the factors on the variances of single rests."""
 LOW, HIGH = math.log(1e-3), math.log(10.0)
 """Bounds of the logarithms; they keep the linear algebra well conditioned."""
 NOISE_FLOOR = math.log(0.2)
@@ -53,9 +60,16 @@ class VariancePrior:
         self.center: Floats = np.log(medians)
         self.spread: Floats = np.array(spreads)
 
-    def level(self, logs: Floats) -> float:
-        """Log of the standard deviation of all effects together, relative to that at the prior medians."""
+    def level(self, logs: Floats, local: Floats) -> float:
+        """Log of the standard deviation of all effects together, relative to that at the prior medians.
+
+        Args:
+            logs: Logarithms of the standard deviations.
+            local: Factors on the variances of the candidates' rests.
+        """
         scales = logs[1 : self.effects] + logs[0]
+        # A single exception matters, whatever the others are.
+        scales[REST_PLACE] += 0.5 * math.log(float(local.max()))
         medians = self.center[1 : self.effects]
         return 0.5 * float(np.logaddexp.reduce(2 * scales) - np.logaddexp.reduce(2 * medians))
 
@@ -78,13 +92,18 @@ class VarianceChain:
         evidence: The condensed table.
         prior: Prior of the variances.
         logs: Where the chain starts.
+        tails: Whether the rests have heavy tails (Student's t, `TAILS` degrees of freedom).
     """
 
-    def __init__(self, design: Design, evidence: Evidence, prior: VariancePrior, logs: Floats) -> None:
+    def __init__(
+        self, design: Design, evidence: Evidence, prior: VariancePrior, logs: Floats, *, tails: bool
+    ) -> None:
         self._design = design
         self._evidence = evidence
         self._prior = prior
+        self._tails = tails
         self.logs = logs
+        self.local: Floats = np.ones(len(evidence.candidates))
         self._marginal: tuple[bytes, Marginal] | None = None
 
     def fit(self, logs: Floats | None = None) -> Fit:
@@ -94,7 +113,18 @@ class VarianceChain:
         key = logs[self._prior.effects :].tobytes()
         if self._marginal is None or self._marginal[0] != key:
             self._marginal = (key, Marginal(self._evidence, scales))
-        return Fit(self._design, self._evidence, scales, self._marginal[1])
+        return Fit(self._design, self._evidence, scales, self._marginal[1], self.local)
+
+    def level(self) -> float:
+        """See `VariancePrior.level`, at the current point."""
+        return self._prior.level(self.logs, self.local)
+
+    def loosen(self, rng: np.random.Generator) -> None:
+        """Draw the factors on the rests' variances, given a draw of the rests (a step of Gibbs sampling)."""
+        if self._tails:
+            fit = self.fit()
+            rest = fit.sample(rng, 1).rest[:, 0] / fit.scales.rest
+            self.local = tail_factors(rng, len(rest), rest**2)
 
     def advance(self, rng: np.random.Generator, *, effect_steps: int = 2, score_steps: int = 1) -> None:
         """Move on: some steps in the scales of single scores, more of the cheap ones in those of effects."""
@@ -112,9 +142,24 @@ class VarianceChain:
                 direction[np.arange(len(direction)) != rng.integers(1, self._prior.effects)] = 0.0
             self.logs = slice_step(self.logs, self._density, direction, rng)
 
+        self.loosen(rng)
+
     def _density(self, logs: Floats) -> float:
         prior = self._prior.log_density(logs)
         return prior if math.isinf(prior) else prior + self.fit(logs).log_likelihood
+
+
+def tail_factors(rng: np.random.Generator, count: int, squares: Floats | None = None) -> Floats:
+    """Draw factors on variances that make normals Student's t, `[count]`.
+
+    Args:
+        rng: Source of randomness, advanced in place.
+        count: How many to draw.
+        squares: Squares of the normals' values where they are known, in units of their common variance.
+    """
+    if squares is None:
+        return np.clip(TAILS / rng.chisquare(TAILS, size=count), *TAIL_RANGE)
+    return np.clip((TAILS + squares) / rng.chisquare(TAILS + 1.0, size=count), *TAIL_RANGE)
 
 
 def slice_step(

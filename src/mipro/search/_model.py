@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from mipro.search._linalg import cholesky, invert, log_det, solve_both, solve_lower
 
 if TYPE_CHECKING:
     from mipro.search._book import Floats, Ints
@@ -64,8 +65,8 @@ class Marginal:
 
     def __init__(self, evidence: Evidence, scales: Scales) -> None:
         precision, information, self.unexplained = _integrate_examples(evidence, scales)
-        self.chol = cholesky(precision, lower=True, check_finite=False)
-        self.white = solve_triangular(self.chol, information, lower=True, check_finite=False)
+        self.chol = cholesky(precision)
+        self.white = solve_lower(self.chol, information)
 
 
 class Fit:
@@ -80,28 +81,34 @@ class Fit:
         evidence: The condensed table.
         scales: Standard deviations.
         marginal: Example effects integrated out for these scales, if known already.
+        local: Factor on the variance of each candidate's rest, `[n]`; ones where left out.
     """
 
     def __init__(
-        self, design: Design, evidence: Evidence, scales: Scales, marginal: Marginal | None = None
+        self,
+        design: Design,
+        evidence: Evidence,
+        scales: Scales,
+        marginal: Marginal | None = None,
+        local: Floats | None = None,
     ) -> None:
         self.design = design
         self.evidence = evidence
         self.scales = scales
-        marginal = marginal or Marginal(evidence, scales)
         self._ids = evidence.ids
         self._variances = np.append(scales.mains, [scales.interaction, scales.change]) ** 2
+        self._rests = scales.rest**2 * (np.ones(len(evidence.candidates)) if local is None else local)
+        marginal = marginal or Marginal(evidence, scales)
         self.prior = self._prior_covariance()
         self._chol = marginal.chol
-        inner = self._chol.T @ self.prior @ self._chol
+        self._upper = np.asfortranarray(self._chol.T)
+        inner = self._upper @ self.prior @ self._chol
         inner[np.diag_indices_from(inner)] += 1.0
-        self._inner = cholesky(inner, lower=True, check_finite=False)
+        self._inner = cholesky(inner)
         self._white = marginal.white
-        solved = solve_triangular(self._inner, self._white, lower=True, check_finite=False)
-        log_det = 2.0 * float(np.log(np.diag(self._inner)).sum())
+        solved = solve_lower(self._inner, self._white)
         explained = float(self._white @ self._white - solved @ solved)
-        self.log_likelihood = -0.5 * (marginal.unexplained + log_det - explained)
-        self.weights = self._chol @ cho_solve((self._inner, True), self._white, check_finite=False)
+        self.log_likelihood = -0.5 * (marginal.unexplained + log_det(self._inner) - explained)
 
     def term_variance(self, index: int) -> float:
         """Prior variance of the effects of one term."""
@@ -110,7 +117,7 @@ class Fit:
 
     def effects(self) -> Effects:
         """Posterior means of all effects."""
-        return self._effects_of(self.weights[:, None], None)
+        return self._effects_of(self._weights(self._white[:, None]), None)
 
     def sample(self, rng: np.random.Generator, count: int) -> Effects:
         """Draw effects from the posterior (Matheron's rule: a prior draw, corrected by the data)."""
@@ -120,26 +127,49 @@ class Fit:
             rng.normal(scale=self.term_variance(index) ** 0.5, size=(term.count, count))
             for index, term in enumerate(self.design.terms)
         ]
-        rest = rng.normal(scale=self.scales.rest, size=(n, count))
+        rest = rng.normal(size=(n, count)) * np.sqrt(self._rests)[:, None]
         theta = mean + rest
         for ids, draws in zip(self._ids, mains, strict=True):
             theta += draws[ids]
         noise = rng.normal(size=(n, count))
-        white = self._white[:, None] - self._chol.T @ theta - noise
-        weights = self._chol @ cho_solve((self._inner, True), white, check_finite=False)
-        return self._effects_of(weights, Effects(mean, mains, rest))
+        white = self._white[:, None] - self._upper @ theta - noise
+        return self._effects_of(self._weights(white), Effects(mean, mains, rest))
 
     def covariance(self, rows: Ints) -> Floats:
         """Posterior covariance of the expected scores of some seen candidates, `[r, r]`."""
-        half = solve_triangular(
-            self._inner, self._chol.T @ self.prior[:, rows], lower=True, check_finite=False
-        )
+        half = solve_lower(self._inner, self._upper @ self.prior[:, rows])
         return np.asarray(self.prior[np.ix_(rows, rows)] - half.T @ half)
+
+    def joint(self, pool: Ints, seen: Ints, fresh: Floats) -> Floats:
+        """Posterior covariance of the expected scores of any candidates, `[p, p]`.
+
+        Args:
+            pool: Candidates `[p, variables]`.
+            seen: Their rows in the evidence, -1 for those without a score, `[p]`.
+            fresh: Factor on the variance of the rest of those without a score, `[p]`.
+        """
+        among = np.full((len(pool), len(pool)), MEAN_VARIANCE)
+        across = np.full((len(self.evidence.candidates), len(pool)), MEAN_VARIANCE)
+        for index, term in enumerate(self.design.terms):
+            ids = term.ids(pool)
+            among += self.term_variance(index) * (ids[:, None] == ids[None, :])
+            across += self.term_variance(index) * (self._ids[index][:, None] == ids[None, :])
+        old = np.flatnonzero(seen >= 0)
+        rests = self.scales.rest**2 * fresh
+        rests[old] = self._rests[seen[old]]
+        among[np.diag_indices_from(among)] += rests
+        across[seen[old], old] += rests[old]
+        half = solve_lower(self._inner, self._upper @ across)
+        return np.asarray(among - half.T @ half)
+
+    def _weights(self, white: Floats) -> Floats:
+        """What the data pull at each candidate's expected score, `[n, s]`."""
+        return self._chol @ solve_both(self._inner, white)
 
     def _effects_of(self, weights: Floats, start: Effects | None) -> Effects:
         count = weights.shape[1]
         mean = MEAN_VARIANCE * weights.sum(axis=0, keepdims=True)
-        rest = self.scales.rest**2 * weights
+        rest = self._rests[:, None] * weights
         terms = []
         for index, term in enumerate(self.design.terms):
             sums = np.zeros((term.count, count))
@@ -151,8 +181,9 @@ class Fit:
         return Effects(mean + start.mean, summed, rest + start.rest)
 
     def _prior_covariance(self) -> Floats:
-        prior = np.tensordot(self._variances, self.evidence.shared, axes=1) + MEAN_VARIANCE
-        prior[np.diag_indices(len(prior))] += self.scales.rest**2
+        prior = _mix(self._variances, self.evidence.shared)
+        prior += MEAN_VARIANCE
+        prior[np.diag_indices_from(prior)] += self._rests
         return prior
 
 
@@ -182,25 +213,25 @@ def _integrate_examples(evidence: Evidence, scales: Scales) -> tuple[Floats, Flo
         Precision `[n, n]` and information `[n]` on the expected scores, and -2 times the log likelihood
         that does not depend on them.
     """
-    noise = scales.noise**2
-    by_kind = np.concatenate([[scales.common], scales.paired])
-    loads = by_kind[evidence.column_kinds]
-    k = len(loads)
-    middle = loads[None, :, None] * evidence.grams * loads[None, None, :]
-    middle[:, np.arange(k), np.arange(k)] += noise
-    inverse = np.linalg.inv(middle)
-    weighted = loads[None, :, None] * inverse * loads[None, None, :]
-    log_dets = np.linalg.slogdet(middle)[1]
-    counts = np.array([group.count for group in evidence.groups], dtype=float)
-    sizes = np.array([len(group.rows) for group in evidence.groups], dtype=float)
-    log_det = float((counts * (log_dets + (sizes - k) * np.log(noise))).sum())
-    quadratic = (evidence.squares - float(np.einsum("gij,gij->", weighted, evidence.scatters))) / noise
-    precision = np.diag(evidence.counts)
-    information = np.zeros(len(evidence.counts))
-    for group, inner in zip(evidence.groups, weighted, strict=True):
-        rows = group.rows
-        columns = evidence.columns[rows]
-        shrunk = columns @ inner
-        precision[np.ix_(rows, rows)] -= group.count * (shrunk @ columns.T)
-        information[rows] += group.sums - shrunk @ (columns.T @ group.sums)
-    return precision / noise, information / noise, log_det + quadratic
+    count = len(evidence.candidates)
+    covariance = _mix(scales.paired**2, evidence.shared[: len(scales.paired)])
+    covariance += scales.common**2
+    covariance[np.diag_indices_from(covariance)] += scales.noise**2
+    precision, information, unexplained = np.zeros((count, count)), np.zeros(count), 0.0
+    for group in evidence.groups:
+        cells = np.ix_(group.rows, group.rows)
+        factor = cholesky(covariance[cells])
+        inverse = invert(factor)
+        precision[cells] += group.count * inverse
+        information[group.rows] += inverse @ group.sums
+        unexplained += group.count * log_det(factor) + float(np.vdot(inverse, group.scatter))
+    # Only missing scores that no group could take leave a candidate without any.
+    diagonal = precision.diagonal()
+    precision[np.diag_indices_from(precision)] = np.where(diagonal > 0.0, diagonal, 1e-9)
+    return precision, information, unexplained
+
+
+def _mix(variances: Floats, shared: Floats) -> Floats:
+    """Sum of `variances[k] * shared[k]`, `[n, n]`."""
+    count = shared.shape[1]
+    return np.asarray((variances @ shared.reshape(len(variances), -1)).reshape(count, count))
