@@ -51,16 +51,20 @@ NULL_BOUND = math.log(0.15)
 nothing mattering."""
 NULL_LEAST, NULL_EVIDENCE, NULL_CHOICE = 0.35, 700, 40
 """Share of the budget, evaluations, and evaluations for each choice of the space, to spend before nothing may
-seem to matter. With fewer, effects worth
-having can't be told from none; measured on the tables of benchmarks/search.py."""
-NULL_SUSPECTED, NULL_SURE, NULL_LIKELY = 0.6, 0.75, 0.6
-"""Share of recent levels below the bound at which it is looked into, share of a long chain's at which the
-search stops, and share at which the original is kept when the budget is used up."""
+seem to matter. With fewer, effects worth having can't be told from none; measured on the tables of
+benchmarks/search.py."""
+NULL_EXCLUDED, NULL_SUSPECTED, NULL_SURE, NULL_LIKELY = 0.2, 0.6, 0.75, 0.6
+"""Share of recent levels below the bound up to which something does matter, share at which that is looked
+into, share of a long chain's at which the search stops, and share at which the original is kept when the
+budget is used up."""
 WORTHWHILE = 0.01
 """Expected gain, in standard deviations of a score, below which the original is kept where nothing seems to
 matter, however little was measured."""
 NULL_CHAIN = 40
 """Draws of the variances that look into it."""
+ORIGINAL_SHARE = 4
+"""How many times more examples than the original the leader may have met: what is reported is their
+difference, however little it is worth to the choice."""
 DOUBT, DOUBT_EXAMPLES = 2.0, 64
 """Before nothing matters, candidates whose plain mean is so many standard errors above the mean of all, and
 the original, must have met so many examples, or all."""
@@ -220,6 +224,8 @@ class BayesSearch(Recallable):
         wanted = max(self._block, int(pace * self._book.spent))
         leader = int(np.argmax(means))
         chosen = leader if seen[leader] < 0 else None
+        if self._met(pool[leader]) > ORIGINAL_SHARE * self._met(self._space.original):
+            batch.add(self._space.original, "confirming the original")
         while batch.cells < wanted:
             blocks = np.array([batch.block(candidate) for candidate in pool])
             if not blocks.any():
@@ -248,6 +254,10 @@ class BayesSearch(Recallable):
     def _tails(self) -> bool:
         return self._book.budget >= TAIL_BUDGET * self._space.size
 
+    def _met(self, candidate: Candidate) -> int:
+        """Examples that a candidate was asked for."""
+        return self._book.num_examples - len(self._book.free(candidate))
+
     def _noise(self, fit: Fit) -> float:
         """Variance of one more score of a candidate about its expected score."""
         scales = fit.scales
@@ -272,10 +282,10 @@ class BayesSearch(Recallable):
         if len(self._recent) < RECENT:
             return False
         regret, null = np.mean(self._recent, axis=0)
-        if not self._is_evidence_enough():
-            return False
-        if null < NULL_SUSPECTED:
+        if null < NULL_EXCLUDED:
             return bool(regret < REGRET / self._patience)
+        if null < NULL_SUSPECTED or not self._is_evidence_enough():
+            return False
         if self._null_share(data, self._book.table, rng) >= NULL_SURE:
             self._nothing_matters = True
             return True
