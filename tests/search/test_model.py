@@ -27,6 +27,7 @@ def make_case(seed=0):
         change=0.35,
         common=0.5,
         paired=np.array([0.3, 0.2]),
+        alike=0.45,
         noise=0.7,
     )
     return space, candidates, values, scales
@@ -45,7 +46,9 @@ def dense(space, candidates, values, scales):
     for variable, kind in enumerate(kinds):
         theta += scales.mains[kind] ** 2 * same[..., variable]
         changed = candidates[:, variable] > 0
-        theta += scales.change**2 * (changed[:, None] == changed[None, :])
+        alike = changed[:, None] == changed[None, :]
+        theta += scales.change**2 * alike
+        single += scales.alike**2 * alike
         single += scales.paired[kind] ** 2 * same[..., variable]
     for a, b in ((0, 1), (2, 3)):
         theta += scales.interaction**2 * (same[..., a] & same[..., b])
@@ -81,6 +84,7 @@ def test_likelihood_differences_equal_the_dense_ones():
         change=0.15,
         common=0.3,
         paired=scales.paired * 1.5,
+        alike=0.1,
         noise=0.9,
     )
     found, expected = [], []

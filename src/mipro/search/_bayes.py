@@ -53,7 +53,7 @@ NULL_LEAST, NULL_EVIDENCE, NULL_CHOICE = 0.35, 700, 40
 """Share of the budget, evaluations, and evaluations for each choice of the space, to spend before nothing may
 seem to matter. With fewer, effects worth having can't be told from none; measured on the tables of
 benchmarks/search.py."""
-NULL_EXCLUDED, NULL_SUSPECTED, NULL_SURE, NULL_LIKELY = 0.2, 0.6, 0.75, 0.6
+NULL_EXCLUDED, NULL_SUSPECTED, NULL_SURE, NULL_LIKELY = 0.2, 0.5, 0.65, 0.5
 """Share of recent levels below the bound up to which something does matter, share at which that is looked
 into, share of a long chain's at which the search stops, and share at which the original is kept when the
 budget is used up."""
@@ -262,6 +262,7 @@ class BayesSearch(Recallable):
         """Variance of one more score of a candidate about its expected score."""
         scales = fit.scales
         paired = sum(scales.paired[term.kind] ** 2 for term in self._design.mains)
+        paired += len(self._design.mains) * scales.alike**2
         return float(scales.noise**2 + paired + DIFFICULTY_LEFT * scales.common**2)
 
     def _chain(self, data: Evidence, table: Table) -> VarianceChain:
@@ -305,8 +306,8 @@ class BayesSearch(Recallable):
 
     def _is_evidence_enough(self) -> bool:
         """Whether so much was measured that nothing can seem to matter for no other reason."""
-        share = NULL_LEAST * self._patience * self._book.budget
-        return self._book.spent >= max(share, NULL_EVIDENCE, NULL_CHOICE * sum(self._space.sizes))
+        least = max(NULL_LEAST * self._book.budget, NULL_EVIDENCE, NULL_CHOICE * sum(self._space.sizes))
+        return self._book.spent >= least * self._patience
 
     def _last_doubts(self, data: Evidence) -> list[Job]:
         """What must be measured before nothing matters: the original, and whatever seems an exception."""

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 MAIN, INTERACTION, REST, CHANGE = 0.2, 0.1, 0.12, 0.3
 """Prior medians of the standard deviations of effects on expected scores, in units of the scores' own."""
-COMMON, PAIRED, NOISE = 0.4, 0.2, 0.8
+COMMON, PAIRED, ALIKE, NOISE = 0.4, 0.2, 0.2, 0.8
 """Prior medians of the standard deviations of single scores."""
 EFFECT_SPREAD, LEVEL_SPREAD, SCORE_SPREAD = 0.7, 0.6, 0.5
 """Prior standard deviations of the logarithms."""
 NULL_SHARE, NULL_LEVEL, NULL_SPREAD = 0.25, 0.03, 0.7
-"""Prior probability that nothing matters, and the common level of all effects then."""
+"""Prior probability that choices don't matter, and the common level of their effects then."""
+ALIKE_SHARE, ALIKE_CHANGE, CHANGE_SPREAD = 0.6, 0.02, 0.5
+"""Prior probability that changing at all does not matter, the effect of it then, and the spread of either."""
 TAILS = 3.0
 """Degrees of freedom of the rest of a combination: most combinations are what their parts make them, a few
 are something else (a prompt after which the model gives one answer whatever it is asked)."""
-REST_PLACE = -2
-"""Place of the rest among the scales of effects."""
+REST_PLACE, CHANGE_PLACE = -2, -1
+"""Places of the rest and of the change among the scales of effects."""
 TAIL_RANGE = (0.05, 100.0)
 """Bounds of the factors on the variances of single rests."""
 LOW, HIGH = math.log(1e-3), math.log(10.0)
@@ -42,10 +44,10 @@ class VariancePrior:
     """Prior on the logarithms of the standard deviations.
 
     The vector holds: the level common to all effects; effects of choices for each kind of variable,
-    interaction, rest, change (all relative to the level); common difficulty, paired effects for each kind,
-    noise.
-    All are independent normals, but for the level, which is a mixture: with probability `NULL_SHARE`
-    nothing matters.
+    interaction, rest (relative to the level); change; common difficulty, paired effects for each kind,
+    those alike, noise.
+    All are independent normals, but for two mixtures: with probability `NULL_SHARE` no choice matters, and
+    with `ALIKE_SHARE` it does not matter whether anything is changed at all.
 
     Args:
         kinds: Number of kinds of variables.
@@ -53,8 +55,13 @@ class VariancePrior:
 
     def __init__(self, kinds: int) -> None:
         medians = [1.0] + [MAIN] * kinds + [INTERACTION, REST, CHANGE]
-        medians += [COMMON] + [PAIRED] * kinds + [NOISE]
-        spreads = [LEVEL_SPREAD] + [EFFECT_SPREAD] * (kinds + 3) + [SCORE_SPREAD] * (kinds + 2)
+        medians += [COMMON] + [PAIRED] * kinds + [ALIKE, NOISE]
+        spreads = (
+            [LEVEL_SPREAD]
+            + [EFFECT_SPREAD] * (kinds + 2)
+            + [2 * CHANGE_SPREAD]
+            + [SCORE_SPREAD] * (kinds + 3)
+        )
         self.effects = kinds + 4
         """How many of the leading entries concern effects on expected scores."""
         self.center: Floats = np.log(medians)
@@ -68,6 +75,7 @@ class VariancePrior:
             local: Factors on the variances of the candidates' rests.
         """
         scales = logs[1 : self.effects] + logs[0]
+        scales[CHANGE_PLACE] -= logs[0]
         # A single exception matters, whatever the others are.
         scales[REST_PLACE] += 0.5 * math.log(float(local.max()))
         medians = self.center[1 : self.effects]
@@ -77,11 +85,17 @@ class VariancePrior:
         """Log prior density up to a constant; minus infinity out of bounds."""
         if (logs < LOW).any() or (logs > HIGH).any() or logs[-1] < NOISE_FLOOR:
             return -math.inf
-        normal = -0.5 * float((((logs - self.center) / self.spread)[1:] ** 2).sum())
-        level = float(logs[0])
+        z = (logs - self.center) / self.spread
+        z[0] = z[self.effects - 1] = 0.0
+        normal = -0.5 * float((z**2).sum())
+        level, change = float(logs[0]), float(logs[self.effects - 1])
         null = NULL_SHARE / NULL_SPREAD * math.exp(-0.5 * ((level - math.log(NULL_LEVEL)) / NULL_SPREAD) ** 2)
         some = (1 - NULL_SHARE) / LEVEL_SPREAD * math.exp(-0.5 * (level / LEVEL_SPREAD) ** 2)
-        return normal + math.log(null + some + 1e-300)
+        small, large = (
+            share * math.exp(-0.5 * ((change - math.log(median)) / CHANGE_SPREAD) ** 2)
+            for share, median in ((ALIKE_SHARE, ALIKE_CHANGE), (1 - ALIKE_SHARE, CHANGE))
+        )
+        return normal + math.log(null + some + 1e-300) + math.log(small + large + 1e-300)
 
 
 class VarianceChain:

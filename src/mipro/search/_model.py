@@ -34,22 +34,25 @@ class Scales:
     """Difficulty of an example, common to all candidates."""
     paired: Floats
     """Effects of choices on single examples, one for each kind of variable."""
+    alike: float
+    """Effects on single examples that a variable's original choice has, and all its others have in common."""
     noise: float
     """What remains in a single score."""
 
     @classmethod
     def from_vector(cls, logs: Floats, kinds: int) -> Scales:
-        """Read them off a vector of logarithms `[2 * kinds + 6]`; see `VariancePrior`."""
+        """Read them off a vector of logarithms `[2 * kinds + 7]`; see `VariancePrior`."""
         values = np.exp(logs)
         level = values[0]
         return cls(
             mains=level * values[1 : kinds + 1],
             interaction=float(level * values[kinds + 1]),
             rest=float(level * values[kinds + 2]),
-            change=float(level * values[kinds + 3]),
+            change=float(values[kinds + 3]),
             common=float(values[kinds + 4]),
             paired=values[kinds + 5 : 2 * kinds + 5],
-            noise=float(values[2 * kinds + 5]),
+            alike=float(values[2 * kinds + 5]),
+            noise=float(values[2 * kinds + 6]),
         )
 
 
@@ -214,7 +217,7 @@ def _integrate_examples(evidence: Evidence, scales: Scales) -> tuple[Floats, Flo
         that does not depend on them.
     """
     count = len(evidence.candidates)
-    covariance = _mix(scales.paired**2, evidence.shared[: len(scales.paired)])
+    covariance = _mix(np.append(scales.paired, [0.0, scales.alike]) ** 2, evidence.shared)
     covariance += scales.common**2
     covariance[np.diag_indices_from(covariance)] += scales.noise**2
     precision, information, unexplained = np.zeros((count, count)), np.zeros(count), 0.0
