@@ -93,6 +93,15 @@ def test_items_under_way_are_waited_for():
     assert finished == [1]
 
 
+@pytest.fixture
+def _heeded():
+    """Heed interrupts, also where the tests run in the background of a shell, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeded")
 def test_ctrl_c_in_the_caller_does_not_wait():
     """An interrupt of the waiting thread is raised while an item hangs, and no other begins."""
     release, begun = threading.Event(), []
@@ -143,15 +152,15 @@ def test_calls_may_be_nested():
 
 
 def test_threads_are_used_again():
-    """A second call finds the threads of the first."""
+    """Later calls find the threads of earlier ones, but for those that are not quite free yet."""
     barrier = threading.Barrier(3)
 
     def item(_):
         barrier.wait(10)
         return threading.get_ident()
 
-    first = parallel_map(item, range(3), num_threads=3)
-    assert set(parallel_map(item, range(3), num_threads=3)) == set(first)
+    used = {ident for _ in range(20) for ident in parallel_map(item, range(3), num_threads=3)}
+    assert len(used) <= 9
 
 
 def test_setting_decides_where_no_number_is_given():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.lm import Usage
+from mipro.optimize._data import without_shared
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
 from mipro.propose import token_estimate
 
@@ -124,8 +125,10 @@ def estimate(job: Job) -> Estimate:
     ]
     stages += _rounds(job, task, run)
     if plan.testset:
-        # Where nothing better is found the original is measured once and its scores are known.
-        stages.append(_task_stage("test", task, Range(len(plan.testset), 2 * len(plan.testset)), run))
+        # Where nothing better is found the original is measured once and its scores are known; answers to
+        # inputs that an earlier stage has met may be known too.
+        least = len(without_shared(plan.testset, plan.trainset, plan.valset))
+        stages.append(_task_stage("test", task, Range(least, 2 * len(plan.testset)), run))
     return Estimate(tuple(stages))
 
 

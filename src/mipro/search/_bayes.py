@@ -32,6 +32,8 @@ PACE, IN_FLIGHT = 0.03, 0.12
 """Least size of a decision, and most that all decisions under way should hold together, as shares of the
 evaluations spent: each learns from so much more than the last, and there are some hundred decisions in a run
 whatever its size."""
+MOST_BLOCKS = 12
+"""Most blocks of a decision, so that what it costs does not grow with the run."""
 POOL = 96
 """Candidates whose next blocks are compared, when there are more."""
 TAIL_BUDGET = 12
@@ -226,20 +228,21 @@ class BayesSearch(Recallable):
         chosen = leader if seen[leader] < 0 else None
         if self._met(pool[leader]) > ORIGINAL_SHARE * self._met(self._space.original):
             batch.add(self._space.original, "confirming the original")
-        while batch.cells < wanted:
-            blocks = np.array([batch.block(candidate) for candidate in pool])
-            if not blocks.any():
+        blocks = np.array([batch.block(candidate) for candidate in pool])
+        free = np.array([batch.free(candidate) for candidate in pool])
+        for _ in range(MOST_BLOCKS):
+            if batch.cells >= wanted or not blocks.any():
                 break
             if chosen is None or not blocks[chosen]:
-                free = np.array([batch.free(candidate) for candidate in pool])
                 worth = outlook.gradient(blocks, free)
                 # Where nothing seems worth anything: the best that can be asked.
-                chosen = int(
-                    np.argmax(np.where(blocks > 0, worth if worth.max() > WORTHLESS else means, -np.inf))
-                )
+                merit = worth if worth.max() > WORTHLESS else means
+                chosen = int(np.argmax(np.where(blocks > 0, merit, -np.inf)))
             outlook.plan(chosen, int(blocks[chosen]))
             reason = "confirming the leader" if chosen == leader else "challenging the leader"
             batch.add(pool[chosen], "exploring" if seen[chosen] < 0 else reason)
+            blocks[chosen], free[chosen] = batch.block(pool[chosen]), batch.free(pool[chosen])
+            blocks = np.minimum(blocks, self._book.left - batch.cells)
             chosen = None
         return self._book.record(batch.jobs()) if batch.cells else self._stop()
 
@@ -355,7 +358,7 @@ def _tuple(row: Ints) -> Candidate:
     return tuple(int(choice) for choice in row)
 
 
-def _data(table: Table, design: Design, limit: int = 320) -> Evidence | None:
+def _data(table: Table, design: Design, limit: int = 192) -> Evidence | None:
     """Condense a table; of more than `limit` candidates, those that matter and a sample of the rest."""
     counts = table.counts
     rows = np.flatnonzero(counts)
