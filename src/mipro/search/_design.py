@@ -56,8 +56,6 @@ class Design:
     the original to be the odd one out, which effects of single choices alone would call luck."""
     kinds: int
     """Number of kinds of variables ("instruction", "demos"): main variances, learned apart."""
-    groups: tuple[tuple[int, ...], ...]
-    """Positions of the variables of each predictor."""
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -88,4 +86,4 @@ def design_of(space: Space) -> Design:
         if 1 < len(group) < len(space) and math.prod(sizes) <= JOINT_LIMIT:
             interactions.append(Term(group, sizes, len(kinds)))
     changes = tuple(Term((v,), (size,), len(kinds) + 1, is_change=True) for v, size in enumerate(space.sizes))
-    return Design(mains, tuple(interactions), changes, len(kinds), groups)
+    return Design(mains, tuple(interactions), changes, len(kinds))
