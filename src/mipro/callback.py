@@ -41,8 +41,9 @@ class BaseCallback:
     """
 
 
-@contextlib.contextmanager
-def notified(kind: Kind, instance: Any, inputs: Mapping[str, Any]) -> Iterator[Callable[[T], T]]:
+def notified(
+    kind: Kind, instance: Any, inputs: Mapping[str, Any]
+) -> contextlib.AbstractContextManager[Callable[[T], T]]:
     """Tell all callbacks before a block that a call starts, and after it that it has ended.
 
     Args:
@@ -50,13 +51,22 @@ def notified(kind: Kind, instance: Any, inputs: Mapping[str, Any]) -> Iterator[C
         instance: What is called; its own `callbacks` are told too.
         inputs: Arguments of the call.
 
-    Yields:
-        A function that notes what the call returns, and returns it.
+    Returns:
+        A block that gives a function that notes what the call returns, and returns it.
     """
-    callbacks = (*settings.callbacks, *(getattr(instance, "callbacks", None) or ()))
-    if not callbacks:
-        yield _as_it_is
-        return
+    callbacks = callbacks_of(instance)
+    return _told(callbacks, kind, instance, inputs) if callbacks else _UNTOLD
+
+
+def callbacks_of(instance: Any) -> tuple[Any, ...]:
+    """Return the callbacks that are told of calls of `instance`: those configured and its own."""
+    return (*settings.callbacks, *(getattr(instance, "callbacks", None) or ()))
+
+
+@contextlib.contextmanager
+def _told(
+    callbacks: tuple[Any, ...], kind: Kind, instance: Any, inputs: Mapping[str, Any]
+) -> Iterator[Callable[[T], T]]:
     call_id = uuid.uuid4().hex
     noted: list[Any] = []
 
@@ -109,6 +119,10 @@ def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _as_it_is(outputs: T) -> T:
     return outputs
+
+
+# One for all: there is nothing to remember, and a call passes six of them.
+_UNTOLD = contextlib.nullcontext(_as_it_is)
 
 
 def _tell(callbacks: tuple[Any, ...], event: str, **details: Any) -> None:

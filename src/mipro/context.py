@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextvars import Token
 
     from mipro.lm import BaseLM, LMRequest, LMResponse
 
@@ -162,8 +163,7 @@ def configure(**values: Any) -> None:
     _process_wide = MappingProxyType({**_process_wide, **values})
 
 
-@contextlib.contextmanager
-def context(**values: Any) -> Iterator[None]:
+def context(**values: Any) -> Override:
     """Set values for a `with` block, in this thread or task only.
 
     Threads that mipro starts (`Evaluate`, `Parallel`, optimizers) copy the context
@@ -172,8 +172,24 @@ def context(**values: Any) -> Iterator[None]:
     Args:
         values: Settings by name.
     """
-    token = _overrides.set({**(_overrides.get() or {}), **values})
-    try:
-        yield
-    finally:
-        _overrides.reset(token)
+    return Override(values)
+
+
+class Override(contextlib.ContextDecorator):
+    """Settings for one `with` block or, as a decorator, for every call of a function."""
+
+    # Not a generator: three blocks for each call of a program make that a part of what a call costs.
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self._token: Token[Mapping[str, Any] | None] | None = None
+
+    def _recreate_cm(self) -> Override:  # what a decorated function enters, once for each call
+        return Override(self._values)
+
+    def __enter__(self) -> None:
+        self._token = _overrides.set({**(_overrides.get() or {}), **self._values})
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _overrides.reset(self._token)

@@ -34,7 +34,7 @@ def test_spending_never_exceeds_the_limit(limit, calls):
             return
         await asyncio.sleep(0)
         assert account.spent.tokens + account._reserved.tokens <= limit
-        await account.settle(wanted, Amounts(1, min(used, reserved)))
+        account.settle(wanted, Amounts(1, min(used, reserved)))
 
     async def all_calls():
         account = Account(Budget(tokens=limit), Amounts())
@@ -53,7 +53,7 @@ def test_reservation_waits_for_cheaper_calls():
         second = asyncio.ensure_future(account.reserve(Amounts(1, 8)))
         await asyncio.sleep(0)
         waited = not second.done()
-        await account.settle(Amounts(1, 8), Amounts(1, 2))
+        account.settle(Amounts(1, 8), Amounts(1, 2))
         await second
         return waited
 

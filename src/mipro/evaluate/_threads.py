@@ -102,16 +102,14 @@ def parallel_grow(
 
 def _carry_out(work: _Work, threads: int, on_done: Callable[[int, Any], None] | None) -> None:
     pool = _borrow(threads)
-    for _ in range(threads):
-        pool.submit(work.drain)
     try:
-        work.wait(threads, on_done)
+        work.carry_out(pool, threads, on_done)
     except KeyboardInterrupt:
-        work.stop(threads)
+        work.stop()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     except BaseException:
-        work.stop(threads)
+        work.stop()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     _give_back(pool, threads)
@@ -151,6 +149,7 @@ class _Work:
         self._todo: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
         self._news: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._added = 0
+        self._running = 0
         self._stopped = False
         self.add(items)
 
@@ -174,32 +173,42 @@ class _Work:
         finally:
             self._news.put(None)
 
-    def wait(self, threads: int, on_done: Callable[[int, Any], None] | None) -> None:
-        """Pass results on until all threads are through."""
-        done, running = 0, threads
-        while running:
+    def carry_out(
+        self, pool: ThreadPoolExecutor, threads: int, on_done: Callable[[int, Any], None] | None
+    ) -> None:
+        """Pass results on until all threads are through; no more of them begin than there are items."""
+        done = 0
+        self._begin(pool, min(threads, self._added))
+        while self._running:
             try:
                 index = self._news.get(timeout=SIGNAL_CHECK_S)
             except queue.Empty:
                 continue
             if index is None:
-                running -= 1
+                self._running -= 1
                 if self._stopped:
-                    self.stop(threads)
+                    self.stop()
                 continue
             done += 1
             if on_done is not None:
                 on_done(index, self.results[index])
             if done == self._added:
-                self._end(threads)
+                self._end()
+            elif not self._stopped:
+                self._begin(pool, min(threads, self._added - done) - self._running)
 
-    def stop(self, threads: int) -> None:
+    def _begin(self, pool: ThreadPoolExecutor, more: int) -> None:
+        for _ in range(more):
+            pool.submit(self.drain)
+            self._running += 1
+
+    def stop(self) -> None:
         """Begin no further item."""
         self._stopped = True
-        self._end(threads)
+        self._end()
 
-    def _end(self, threads: int) -> None:
-        for _ in range(threads):
+    def _end(self) -> None:
+        for _ in range(self._running):
             self._todo.put(None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -93,7 +93,12 @@ class LMResponse:
 
     def to_json(self) -> str:
         """Return the response as one JSON text, for a cache or a ledger."""
-        return json.dumps(asdict(self), separators=(",", ":"), default=str)
+        # Not `asdict`: it copies everything and costs more than all else about keeping a call.
+        completions = [{name: getattr(c, name) for name in _OF_COMPLETION} for c in self.completions]
+        usage = {name: getattr(self.usage, name) for name in _OF_USAGE}
+        values = {name: getattr(self, name) for name in _OF_RESPONSE}
+        values |= {"completions": completions, "usage": usage}
+        return json.dumps(values, separators=(",", ":"), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> LMResponse:
@@ -116,3 +121,8 @@ class LMResponse:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a recorded response: {text[:80]!r}") from error
+
+
+_OF_COMPLETION, _OF_RESPONSE, _OF_USAGE = (
+    tuple(one.name for one in fields(kind)) for kind in (Completion, LMResponse, Usage)
+)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from mipro.callback import notified
+from mipro.callback import callbacks_of, notified
 from mipro.context import context, settings
 from mipro.example import Prediction
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mipro.modules")
 
 
-@contextlib.contextmanager
-def call_scope(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Callable[[Any], Any]]:
+def call_scope(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> contextlib.AbstractContextManager[Callable[[Any], Any]]:
     """Make `module` the innermost caller for a block.
 
     The calls to models made in the block go into its `history`. With `track_usage`
@@ -28,12 +29,40 @@ def call_scope(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> It
         args: Its positional arguments, for callbacks.
         kwargs: Its arguments by name, for callbacks.
 
-    Yields:
-        A function that notes what the module returned, and returns it.
+    Returns:
+        A block that gives a function that notes what the module returned, and returns it.
     """
-    callers = settings.get("caller_modules") or ()
+    if callbacks_of(module) or (settings.track_usage and settings.usage_tracker is None):
+        return _watched(module, args, kwargs)
+    return _Caller(module)
+
+
+class _Caller:
+    """The scope of a call that nobody is told of."""
+
+    __slots__ = ("_module", "_override")
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __enter__(self) -> Callable[[Any], Any]:
+        callers = settings.get("caller_modules") or ()
+        self._override = context(caller_modules=(*callers, self._module))
+        self._override.__enter__()
+        return _as_it_is
+
+    def __exit__(self, *_: object) -> None:
+        self._override.__exit__()
+
+
+def _as_it_is(output: Any) -> Any:
+    return output
+
+
+@contextlib.contextmanager
+def _watched(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Callable[[Any], Any]]:
     with contextlib.ExitStack() as stack:
-        stack.enter_context(context(caller_modules=(*callers, module)))
+        stack.enter_context(_Caller(module))
         tracker = None
         if settings.track_usage and settings.usage_tracker is None:
             from mipro.lm import track_usage  # noqa: PLC0415 - only where it is asked for

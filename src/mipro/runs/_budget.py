@@ -81,7 +81,7 @@ class Account:
         """Whether calls, tokens or cost are limited."""
         self._reserved = Amounts()
         self._in_flight = 0
-        self._changed = asyncio.Condition()
+        self._waiting: list[asyncio.Future[None]] = []
         self._clock = clock
         self._started = clock() - seconds_before
 
@@ -101,26 +101,33 @@ class Account:
         Raises:
             BudgetExhausted: The call would exceed the budget even so.
         """
-        async with self._changed:
-            while short := self._short_of(wanted):
-                if short == "seconds" or not self._in_flight:
-                    raise BudgetExhausted(
-                        f"the budget of {self._limits[short]:g} {short} is used up: "
-                        f"{self._used(short):g} spent, and the next call may need "
-                        f"{getattr(wanted, short, 0):g}.",
-                        resource=short,
-                    )
-                await self._changed.wait()
-            self._in_flight += 1
-            self._add(self._reserved, wanted, 1)
+        while short := self._short_of(wanted):
+            if short == "seconds" or not self._in_flight:
+                raise BudgetExhausted(
+                    f"the budget of {self._limits[short]:g} {short} is used up: "
+                    f"{self._used(short):g} spent, and the next call may need "
+                    f"{getattr(wanted, short, 0):g}.",
+                    resource=short,
+                )
+            await self._change()
+        self._in_flight += 1
+        self._add(self._reserved, wanted, 1)
 
-    async def settle(self, wanted: Amounts, used: Amounts) -> None:
+    async def _change(self) -> None:
+        """Wait until a call in flight is settled."""
+        change = asyncio.get_running_loop().create_future()
+        self._waiting.append(change)
+        await change
+
+    def settle(self, wanted: Amounts, used: Amounts) -> None:
         """Replace a reservation by what the call really used."""
-        async with self._changed:
-            self._in_flight -= 1
-            self._add(self._reserved, wanted, -1)
-            self._add(self.spent, used, 1)
-            self._changed.notify_all()
+        self._in_flight -= 1
+        self._add(self._reserved, wanted, -1)
+        self._add(self.spent, used, 1)
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            if not change.done():  # the one who waited may have gone
+                change.set_result(None)
 
     def _used(self, name: str) -> float:
         return self.seconds if name == "seconds" else float(getattr(self.spent, name))

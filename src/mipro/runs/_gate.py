@@ -274,7 +274,7 @@ class GateCore:
                 self._writer.put(FailureRecord(request.key, stage, request.model, kind, str(error)))
                 raise
             finally:
-                await self._account.settle(wanted, used)
+                self._account.settle(wanted, used)
             return response
 
     async def _reserve(self, wanted: Amounts, key: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
 DEAD_AFTER = 3
 """Different things asked in vain, with no answer between them, after which a model counts as down.
@@ -30,6 +31,7 @@ GROWTH = 1.05
 MIN_RATE = 0.1
 CREDIT_S = 0.1
 """Seconds of pace that a late call may make up for: a busy machine wakes nobody on time."""
+_AT_ONCE = nullcontext(False)
 
 
 class Line:
@@ -63,21 +65,23 @@ class Line:
         self._sent = 0
         self._refused = 0
 
-    @asynccontextmanager
-    async def turn(self, sleep: Callable[[float], Awaitable[None]]) -> AsyncIterator[bool]:
+    def turn(self, sleep: Callable[[float], Awaitable[None]]) -> AbstractAsyncContextManager[bool]:
         """Wait until a call may be sent.
 
         Args:
             sleep: Waits for some seconds; raises where the run stops meanwhile.
 
-        Yields:
-            Whether the call is the one that finds out if the model is alive again; the
-            others wait until it is back.
+        Returns:
+            A block that gives whether the call is the one that finds out if the model is alive
+            again; the others wait until it is back.
         """
         if self.rate == float("inf") and not self.paused and self._clock() >= self._held_until:
             self._sent += 1
-            yield False
-            return
+            return _AT_ONCE
+        return self._in_turn(sleep)
+
+    @asynccontextmanager
+    async def _in_turn(self, sleep: Callable[[float], Awaitable[None]]) -> AsyncIterator[bool]:
         async with self._queue:
             while (wait_s := max(self._held_until, self._paced_until) - self._clock()) > 0:
                 await sleep(wait_s)

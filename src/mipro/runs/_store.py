@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -179,6 +181,9 @@ class SQLStore(Store):
             sa_event.listen(self._engine, "connect", _tune_sqlite)
         self._auto = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._driver_error: type[Exception] = getattr(self._engine.dialect.dbapi, "Error", sa.exc.DBAPIError)
+        is_file = self._engine.dialect.name == "sqlite" and isinstance(self._engine.pool, sa.QueuePool)
+        self._keeps_connections = is_file
+        self._idle: deque[Any] = deque()
         self._inserts: dict[type[Record], _Statement] = {}
         by_key = sa.select(*_columns(CallRecord)).where(_tables[CallRecord].c.key == sa.bindparam("wanted"))
         self._find_evaluations: dict[int, _Statement] = {}
@@ -233,20 +238,42 @@ class SQLStore(Store):
             kind = type(record)
             row = [_storable(getattr(record, name)) for name in _fields[kind]]
             by_kind.setdefault(kind, []).append(row)
-        # Straight to the driver: SQLAlchemy's own way costs more than the rest of an evaluation.
+        with self._driver() as connection:
+            cursor = connection.cursor()
+            for kind, rows in by_kind.items():
+                statement = self._statement(kind)
+                cursor.executemany(statement.sql, [statement.arguments(row) for row in rows])
+            cursor.close()
+            connection.commit()
+
+    @contextlib.contextmanager
+    def _driver(self) -> Iterator[Any]:
+        """Give a connection of the driver's: SQLAlchemy's own way costs more than the rest of an evaluation.
+
+        Those of a file go back to no pool, which would take as long as what is done with them.
+
+        Raises:
+            StateError: What was done with it failed; the connection is used no more.
+        """
         try:
-            connection = self._engine.raw_connection()
+            connection = self._connection()
             try:
-                cursor = connection.cursor()
-                for kind, rows in by_kind.items():
-                    statement = self._statement(kind)
-                    cursor.executemany(statement.sql, [statement.arguments(row) for row in rows])
-                cursor.close()
-                connection.commit()
-            finally:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            if self._keeps_connections:
+                self._idle.append(connection)
+            else:
                 connection.close()
         except (sa.exc.SQLAlchemyError, self._driver_error) as error:
             raise self._unusable(error) from error
+
+    def _connection(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._engine.raw_connection()
 
     def _statement(self, kind: type[Record]) -> _Statement:
         if kind not in self._inserts:
@@ -306,18 +333,12 @@ class SQLStore(Store):
     def _look_up(self, queries: Sequence[tuple[_Statement, list[Any]]]) -> list[Any]:
         """Return the rows that the driver finds, for all queries together."""
         rows: list[Any] = []
-        try:
-            connection = self._engine.raw_connection()
-            try:
-                cursor = connection.cursor()
-                for statement, values in queries:
-                    cursor.execute(statement.sql, statement.arguments(values))
-                    rows += cursor.fetchall()
-                cursor.close()
-            finally:
-                connection.close()
-        except (sa.exc.SQLAlchemyError, self._driver_error) as error:
-            raise self._unusable(error) from error
+        with self._driver() as connection:
+            cursor = connection.cursor()
+            for statement, values in queries:
+                cursor.execute(statement.sql, statement.arguments(values))
+                rows += cursor.fetchall()
+            cursor.close()
         return rows
 
     def read(self, kind: type[R]) -> Iterator[R]:
@@ -418,6 +439,8 @@ class SQLStore(Store):
             raise self._unusable(error) from error
 
     def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
         self._engine.dispose()
 
 
@@ -433,7 +456,7 @@ def _parsed(url: str) -> sa.URL:
 
 def _storable(value: Any) -> Any:
     """Return `value`, a text without what databases refuse: NUL and lone surrogates."""
-    if isinstance(value, str):
+    if isinstance(value, str) and ("\x00" in value or not value.isascii()):
         value = value.replace("\x00", "\\x00")
         try:
             value.encode()
