@@ -77,5 +77,7 @@ def test_optimizer_loads_only_what_every_run_needs():
         "xllamacpp",
         "jinja2",
         "pooch",
+        "scipy.linalg",
+        "scipy.special",
     )
     assert _loaded_by(code, seldom) == "[]"

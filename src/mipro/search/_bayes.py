@@ -6,14 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr
 
 from mipro.search._base import Job, Recallable, Recommendation, Scores
 from mipro.search._batch import Batch
 from mipro.search._beliefs import neighbours
 from mipro.search._design import Design, design_of
 from mipro.search._draw import LIST_LIMIT
-from mipro.search._estimate import Z95
+from mipro.search._estimate import Z95, normal_cdf
 from mipro.search._evidence import Evidence, condense
 from mipro.search._gradient import Outlook
 from mipro.search._hyper import VarianceChain, VariancePrior, tail_factors
@@ -429,7 +428,7 @@ def _recommend(fits: list[Fit], data: Evidence, original: Candidate, *, least: f
         (mean[best] - mean[base]) / INFLATION / math.sqrt(max(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1], 1e-18))
         for mean, cov in zip(means, covariances, strict=True)
     ]
-    p_better = float(np.mean(ndtr(gaps))) if best != base else 0.0
+    p_better = sum(map(normal_cdf, gaps)) / len(gaps) if best != base else 0.0
     if means[:, best].mean() - means[:, base].mean() < least:
         best, p_better, which = base, 0.0, 1
     else:

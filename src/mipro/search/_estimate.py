@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr
 
 from mipro.search._base import Recommendation
 
@@ -16,6 +15,11 @@ if TYPE_CHECKING:
 
 Z95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
+
+
+def normal_cdf(z: float) -> float:
+    """Probability that a standard normal is below `z`."""
+    return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
 def mean_known(scores: Floats) -> float:
@@ -52,7 +56,7 @@ def describe(table: Table, candidate: Candidate) -> Recommendation:
     elif gain_error == 0.0 or math.isinf(gain_error):
         p_better = 0.5 if gain == 0.0 or math.isinf(gain_error) else float(gain > 0.0)
     else:
-        p_better = float(ndtr(gain / gain_error))
+        p_better = normal_cdf(gain / gain_error)
     return Recommendation(candidate, mean, interval, p_better)
 
 

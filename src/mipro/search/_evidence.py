@@ -22,6 +22,8 @@ class Group:
 
     rows: Ints
     """Rows of those candidates, `[s]`."""
+    cells: tuple[Ints, ...]
+    """The same as an index of their part of a square matrix over all candidates."""
     count: int
     """Number of examples, m."""
     sums: Floats
@@ -82,7 +84,7 @@ def condense(design: Design, candidates: Ints, values: Floats) -> Evidence:
 def _group(scores: Floats, pattern: npt.NDArray[np.bool_], examples: Ints) -> Group:
     rows = np.flatnonzero(pattern)
     part = scores[np.ix_(rows, examples)]
-    return Group(rows, len(examples), part.sum(axis=1), part @ part.T)
+    return Group(rows, np.ix_(rows, rows), len(examples), part.sum(axis=1), part @ part.T)
 
 
 def _patterns(known: npt.NDArray[np.bool_]) -> list[tuple[npt.NDArray[np.bool_], Ints]]:

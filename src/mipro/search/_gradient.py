@@ -5,12 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
 
 if TYPE_CHECKING:
     from mipro.search._book import Floats, Ints
 
-NODES: Floats = ndtri((np.arange(12) + 0.5) / 12)
+NODES: Floats = np.array(
+    (
+        -1.731664396122245,
+        -1.1503493803760079,
+        -0.8122178014999129,
+        -0.5485222826980979,
+        -0.31863936396437514,
+        -0.1046334556140754,
+        0.10463345561407526,
+        0.31863936396437514,
+        0.5485222826980981,
+        0.8122178014999129,
+        1.1503493803760079,
+        1.7316643961222453,
+    )
+)
 """Equally likely outcomes of a block, in standard deviations of its mean."""
 HORIZONS = (1, 4, 16)
 """How many blocks the worth of measuring a candidate is looked at. One block alone is often too little to

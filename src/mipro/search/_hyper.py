@@ -35,6 +35,8 @@ TAIL_RANGE = (0.05, 100.0)
 """Bounds of the factors on the variances of single rests."""
 LOW, HIGH = math.log(1e-3), math.log(10.0)
 """Bounds of the logarithms; they keep the linear algebra well conditioned."""
+FITS_KEPT = 8
+"""Points of a chain whose posteriors are kept: those of one step, which the next one begins at."""
 NOISE_FLOOR = math.log(0.2)
 """Lower bound of that of the noise. Models that answer alike to like prompts leave hardly any noise in a
 table, and its likelihood then rewards an exact account of every single score above everything else."""
@@ -119,10 +121,20 @@ class VarianceChain:
         self.logs = logs
         self.local: Floats = np.ones(len(evidence.candidates))
         self._marginal: tuple[bytes, Marginal] | None = None
+        self._fits: dict[bytes, Fit] = {}
 
     def fit(self, logs: Floats | None = None) -> Fit:
         """Posterior of the effects at a point of the chain, the current one by default."""
         logs = self.logs if logs is None else logs
+        point = logs.tobytes()
+        fit = self._fits.get(point)
+        if fit is None:
+            if len(self._fits) == FITS_KEPT:
+                del self._fits[next(iter(self._fits))]
+            fit = self._fits[point] = self._fit(logs)
+        return fit
+
+    def _fit(self, logs: Floats) -> Fit:
         scales = Scales.from_vector(logs, self._design.kinds)
         key = logs[self._prior.effects :].tobytes()
         if self._marginal is None or self._marginal[0] != key:
@@ -139,6 +151,7 @@ class VarianceChain:
             fit = self.fit()
             rest = fit.sample(rng, 1).rest[:, 0] / fit.scales.rest
             self.local = tail_factors(rng, len(rest), rest**2)
+            self._fits.clear()
 
     def advance(self, rng: np.random.Generator, *, effect_steps: int = 2, score_steps: int = 1) -> None:
         """Move on: some steps in the scales of single scores, more of the cheap ones in those of effects."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mipro.search._linalg import cholesky, invert, log_det, solve_both, solve_lower
+from mipro.search._linalg import cholesky, diagonal, invert, log_det, solve_both, solve_lower
 
 if TYPE_CHECKING:
     from mipro.search._book import Floats, Ints
@@ -69,6 +69,7 @@ class Marginal:
     def __init__(self, evidence: Evidence, scales: Scales) -> None:
         precision, information, self.unexplained = _integrate_examples(evidence, scales)
         self.chol = cholesky(precision)
+        self.upper = np.asfortranarray(self.chol.T)
         self.white = solve_lower(self.chol, information)
 
 
@@ -104,9 +105,9 @@ class Fit:
         marginal = marginal or Marginal(evidence, scales)
         self.prior = self._prior_covariance()
         self._chol = marginal.chol
-        self._upper = np.asfortranarray(self._chol.T)
+        self._upper = marginal.upper
         inner = self._upper @ self.prior @ self._chol
-        inner[np.diag_indices_from(inner)] += 1.0
+        diagonal(inner)[:] += 1.0
         self._inner = cholesky(inner)
         self._white = marginal.white
         solved = solve_lower(self._inner, self._white)
@@ -160,7 +161,7 @@ class Fit:
         old = np.flatnonzero(seen >= 0)
         rests = self.scales.rest**2 * fresh
         rests[old] = self._rests[seen[old]]
-        among[np.diag_indices_from(among)] += rests
+        diagonal(among)[:] += rests
         across[seen[old], old] += rests[old]
         half = solve_lower(self._inner, self._upper @ across)
         return np.asarray(among - half.T @ half)
@@ -186,7 +187,7 @@ class Fit:
     def _prior_covariance(self) -> Floats:
         prior = _mix(self._variances, self.evidence.shared)
         prior += MEAN_VARIANCE
-        prior[np.diag_indices_from(prior)] += self._rests
+        diagonal(prior)[:] += self._rests
         return prior
 
 
@@ -219,18 +220,17 @@ def _integrate_examples(evidence: Evidence, scales: Scales) -> tuple[Floats, Flo
     count = len(evidence.candidates)
     covariance = _mix(np.append(scales.paired, [0.0, scales.alike]) ** 2, evidence.shared)
     covariance += scales.common**2
-    covariance[np.diag_indices_from(covariance)] += scales.noise**2
+    diagonal(covariance)[:] += scales.noise**2
     precision, information, unexplained = np.zeros((count, count)), np.zeros(count), 0.0
     for group in evidence.groups:
-        cells = np.ix_(group.rows, group.rows)
-        factor = cholesky(covariance[cells])
+        factor = cholesky(covariance[group.cells])
         inverse = invert(factor)
-        precision[cells] += group.count * inverse
+        precision[group.cells] += group.count * inverse
         information[group.rows] += inverse @ group.sums
         unexplained += group.count * log_det(factor) + float(np.vdot(inverse, group.scatter))
     # Only missing scores that no group could take leave a candidate without any.
-    diagonal = precision.diagonal()
-    precision[np.diag_indices_from(precision)] = np.where(diagonal > 0.0, diagonal, 1e-9)
+    held = diagonal(precision)
+    held[:] = np.where(held > 0.0, held, 1e-9)
     return precision, information, unexplained
 
 
