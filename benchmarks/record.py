@@ -34,7 +34,7 @@ import numpy as np
 import mipro
 from _tables import MISSING, TABLES
 from _tasks import SEED, TASKS, Plan, Task, plan
-from mipro.adapters import JSONAdapter
+from mipro.adapters import Adapter, JSONAdapter
 from mipro.evaluate import Evaluate, normalize_text
 from mipro.fetch import MODELS, cache_dir
 
@@ -63,6 +63,10 @@ class LabelAdapter(JSONAdapter):
     def __init__(self, task: Task) -> None:
         super().__init__()
         self._task = task
+
+    def exchange(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask without a schema, which the rest of an answer cannot fulfil."""
+        return Adapter.exchange(self, *args, **kwargs)
 
     def user_message_output_requirements(self, signature: type[mipro.Signature]) -> None:
         """Return nothing: the first message has the layout."""
@@ -179,13 +183,16 @@ def record(plan: Plan, lm: BaseLM, journal: Journal, arms: tuple[int, int], exam
         done[row.instruction, row.demos] = row.first + len(row.answers)
     todo = [pair for pair in candidates(*arms) if done[pair] < examples]
     started, cells = time.perf_counter(), 0
+    labels = {normalize_text(str(example[plan.task.output])) for example in plan.examples}
     for number, pair in enumerate(todo, 1):
+        known = 0
         for first in range(done[pair], examples, BLOCK):
             row = measure(plan, lm, *pair, first, min(first + BLOCK, examples))
             journal.append(row)
             cells += len(row.answers)
+            known += sum(normalize_text(answer or "") in labels for answer in row.answers)
         rate = (time.perf_counter() - started) / cells
-        print(f"{plan.task.name} {pair} {number}/{len(todo)}: {rate:.3f} s a cell", flush=True)
+        print(f"{plan.task.name} {pair} {number}/{len(todo)}: {known} labels, {rate:.3f} s a cell", flush=True)
 
 
 def arrays(plan: Plan, rows: list[Row], arms: tuple[int, int], examples: int) -> dict[str, np.ndarray]:
