@@ -9,7 +9,8 @@ import pytest
 import mipro
 from mipro.errors import LMAuthError, ProgramError, UserError
 from mipro.example import Example
-from mipro.optimize._demos import DemoSets, collect_demos, recombine, trim
+from mipro.optimize._demo_sets import DemoLimits, DemoSets, Showing, recombine, trim
+from mipro.optimize._demos import collect_demos
 from mipro.propose import token_estimate
 from mipro.testing.lms import ScriptedLM
 
@@ -394,9 +395,18 @@ class TestRecombine:
 
     def again(self, sets, worth, **changes):
         """Return the new sets."""
-        how = {"count": 2, "max_bootstrapped": 4, "max_demo_tokens": None, "rng": random.Random(0), **changes}
-        before = DemoSets((((), *sets),), ("original", *["labelled"] * len(sets)), ((),))
-        after = recombine(before, [worth], **how)
+        how = {"count": 2, "rng": random.Random(0), **changes}
+        limits = DemoLimits(how.pop("max_bootstrapped", 4), 4, how.pop("max_tokens", None))
+        numbers = {demo.question: number for number, demo in enumerate(demo for own in sets for demo in own)}
+        kinds = {True: "run", False: "example"}
+        showings = [
+            tuple(Showing(kinds["augmented" in demo], numbers[demo.question], (demo,)) for demo in own)
+            for own in sets
+        ]
+        before = DemoSets(
+            (((), *sets),), ("original", *["labelled"] * len(sets)), ((),), showings=((), *showings)
+        )
+        after = recombine(before, [worth], limits=limits, **how)
         assert after.sets[0][: len(sets) + 1] == before.sets[0]
         assert after.source[len(sets) + 1 :] == ("recombined",) * (len(after.sets[0]) - len(sets) - 1)
         return after.sets[0][len(sets) + 1 :]
@@ -436,14 +446,54 @@ class TestRecombine:
     def test_tokens_are_limited(self):
         """A new set is trimmed as the old ones were."""
         for demos in self.again(
-            [(self.good, self.fair), (self.bad, self.made)], [0.0, 1.0, 1.0], max_demo_tokens=8, count=4
+            [(self.good, self.fair), (self.bad, self.made)], [0.0, 1.0, 1.0], max_tokens=8, count=4
         ):
             assert len(demos) <= 1
 
     def test_a_single_set_gives_no_other(self):
         """A predictor that has its own demos only, as a frozen one, keeps them."""
         before = DemoSets((((self.good,),),), ("original",), ((),))
-        kept = recombine(
-            before, [[0.5]], count=2, max_bootstrapped=4, max_demo_tokens=None, rng=random.Random(0)
-        )
+        kept = recombine(before, [[0.5]], count=2, limits=DemoLimits(4, 4, None), rng=random.Random(0))
         assert kept == before
+
+    @pytest.fixture
+    def two_steps(self):
+        """Return the sets of a program of two steps after two rounds."""
+        sets = _collect(_TwoSteps(), lm=_two_step_lm())
+        for seed in range(2):
+            worth = [[float(len(demos) + d) for d, demos in enumerate(own)] for own in sets.sets]
+            sets = recombine(sets, worth, count=4, limits=DemoLimits(3, 2, None), rng=random.Random(seed))
+        assert sets.source[6:] == ("recombined",) * 8
+        return sets
+
+    def test_predictors_share_the_runs(self, two_steps):
+        """In each new set the bootstrapped demos of all predictors are of the same runs."""
+        for search, answer in zip(two_steps.sets[0][6:], two_steps.sets[1][6:], strict=True):
+            shown = [[d.question for d in own if _is_bootstrapped(d)] for own in (search, answer)]
+            assert shown[0] == shown[1]
+        assert any(map(_is_bootstrapped, two_steps.sets[0][6]))
+
+    def test_an_example_is_shown_once(self, two_steps):
+        """No new set has an example both as a run made it and as it is labelled."""
+        for demos in two_steps.sets[1][6:]:
+            questions = [demo.question for demo in demos]
+            assert len(set(questions)) == len(questions)
+
+    def test_filled_up_for_each_predictor(self, two_steps):
+        """Labelled demos fill up to their limit and no further."""
+        for demos in two_steps.sets[1][6:]:
+            made = sum(map(_is_bootstrapped, demos))
+            assert len(demos) <= max(made, 2)
+
+    def test_demos_of_an_earlier_run_stay_together(self):
+        """Bootstrapped demos that the program came with, at the same place, are drawn for all predictors."""
+        program = _TwoSteps()
+        rows = [{"question": f"x{i}", "query": "what", "augmented": True} for i in range(3)]
+        program.search.demos = [Example(**row) for row in rows]
+        program.answer.demos = [Example(**row, answer="y") for row in rows]
+        sets = _collect(program, lm=_two_step_lm(), max_bootstrapped=1, max_labeled=0, count=2)
+        limits = DemoLimits(2, 0, None)
+        new = recombine(sets, [[9.0, 0.0]] * 3, count=4, limits=limits, rng=random.Random(0)).sets
+        assert len(new[0]) == 2 + 4
+        for search, answer in zip(new[0][2:], new[1][2:], strict=True):
+            assert [demo.question for demo in search] == [demo.question for demo in answer]

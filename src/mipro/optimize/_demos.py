@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from mipro.optimize._demo_sets import (
+    MAX_REDRAWS,
+    DemoLimits,
+    DemoSet,
+    DemoSets,
+    Kind,
+    Showing,
+    identity,
+    trim,
+)
 from mipro.optimize._traces import (
     OnProgress,
     TeacherRuns,
@@ -14,7 +24,6 @@ from mipro.optimize._traces import (
     check_same_structure,
     first_successes,
 )
-from mipro.propose import token_estimate
 
 if TYPE_CHECKING:
     import random
@@ -24,39 +33,10 @@ if TYPE_CHECKING:
     from mipro.modules import Module
     from mipro.runs import StageGate
 
-Kind = Literal["original", "labelled", "bootstrap", "shuffled bootstrap", "recombined"]
-
 # Demos bootstrapped to ground the proposals where none are wanted in the prompt; DSPy's.
 _GROUNDING_DEMOS = 3
 # A teacher that fails so often in a row is not worth its calls any more.
 _PATIENCE = 50
-_MAX_REDRAWS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class DemoSets:
-    """The demo sets that the search chooses from."""
-
-    sets: tuple[tuple[tuple[Any, ...], ...], ...]
-    """`sets[p][d]`: the demos of predictor p in set d; set 0 is the program's own, and
-    the only one of a predictor that is frozen."""
-    source: tuple[Kind, ...]
-    """How each set came about."""
-    grounding: tuple[tuple[Example, ...], ...]
-    """For each predictor good demos to show to the proposer: bootstrapped ones, or
-    labelled ones where the teacher never succeeded."""
-    notes: tuple[str, ...] = ()
-    """What the user should know, such as why there are fewer sets than asked for."""
-    num_attempts: int = 0
-    """Training examples that the teacher was run on."""
-    num_successes: int = 0
-    """Those on which it passed the metric."""
-
-    @classmethod
-    def original(cls, program: Module) -> DemoSets:
-        """Return the demos that the program came with, and no others."""
-        own = tuple(tuple(predictor.demos) for predictor in program.predictors())
-        return cls(tuple((demos,) for demos in own), ("original",), ((),) * len(own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +48,6 @@ class _Plan:
     labelled: tuple[int, ...]
     """Training examples in the order in which they are taken as labelled demos."""
     max_labeled: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    max_bootstrapped: int
-    max_labeled: int
-    max_demo_tokens: int | None
 
 
 def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
@@ -139,7 +112,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
         ProgramError: The program or the metric raised on `max_errors` examples.
         UserError: The teacher's structure is not the program's.
     """
-    limits = _Limits(max_bootstrapped, max_labeled, max_demo_tokens)
+    limits = DemoLimits(max_bootstrapped, max_labeled, max_demo_tokens)
     how = TeacherSettings(
         metric,
         metric_threshold,
@@ -162,7 +135,7 @@ class _Collector:
         program: Module,
         trainset: Sequence[Example],
         runs: TeacherRuns,
-        limits: _Limits,
+        limits: DemoLimits,
         rng: random.Random,
         frozen: Collection[int],
     ) -> None:
@@ -180,7 +153,7 @@ class _Collector:
 
     def collect(self, count: int) -> DemoSets:
         zero_shot = not self._limits.max_bootstrapped and not self._limits.max_labeled
-        drawn: list[tuple[Kind, tuple[tuple[Any, ...], ...]]] = [("original", tuple(self._own))]
+        drawn = [self._original()]
         if zero_shot:
             everything = Want(tuple(range(len(self._trainset))), _GROUNDING_DEMOS)
             first_successes(self._runs, [everything], patience=_PATIENCE)
@@ -188,38 +161,47 @@ class _Collector:
             drawn += self._draw(count - 1)
         return DemoSets(
             sets=tuple(
-                tuple(demos[p] for _, demos in (drawn[:1] if p in self._frozen else drawn))
+                tuple(made.demos[p] for made in (drawn[:1] if p in self._frozen else drawn))
                 for p in range(len(self._own))
             ),
-            source=tuple(kind for kind, _ in drawn),
+            source=tuple(made.kind for made in drawn),
+            showings=tuple(made.showings for made in drawn),
             grounding=self._grounding(),
             notes=tuple(self._notes(len(drawn), count, zero_shot=zero_shot)),
             num_attempts=len(self._runs),
             num_successes=self._runs.num_succeeded,
         )
 
-    def _draw(self, count: int) -> list[tuple[Kind, tuple[tuple[Any, ...], ...]]]:
+    def _original(self) -> DemoSet:
+        """Return the program's own demos; those at the same place are taken to belong together."""
+        rows = itertools.zip_longest(*self._own)
+        return DemoSet(
+            "original", tuple(self._own), tuple(Showing("own", i, row) for i, row in enumerate(rows))
+        )
+
+    def _draw(self, count: int) -> list[DemoSet]:
         """Draw `count` sets that differ from each other and from the original."""
         plans = [self._plan(kind) for kind in self._kinds(count)]
-        drawn: list[tuple[Kind, tuple[tuple[Any, ...], ...]]] = []
-        seen = {_identity(tuple(self._own))}
-        for _ in range(_MAX_REDRAWS + 1):
+        drawn: list[DemoSet] = []
+        seen = {identity(tuple(self._own))}
+        for _ in range(MAX_REDRAWS + 1):
             again = []
             wants = [plan.want for plan in plans]
             found = first_successes(self._runs, wants, patience=_PATIENCE) if wants else []
             for plan, indices in zip(plans, found, strict=True):
-                demos = self._compose(plan, indices)
-                kind: Kind = plan.kind if indices else "labelled"
-                if _identity(demos) in seen:
+                made = self._compose(plan, indices)
+                if identity(made.demos) in seen:
                     again.append(
-                        self._plan("labelled" if kind == "labelled" else "shuffled bootstrap", again=True)
+                        self._plan(
+                            "labelled" if made.kind == "labelled" else "shuffled bootstrap", again=True
+                        )
                     )
                 else:
-                    seen.add(_identity(demos))
-                    drawn.append((kind, demos))
+                    seen.add(identity(made.demos))
+                    drawn.append(made)
             plans = again
         order: tuple[Kind, ...] = ("labelled", "bootstrap", "shuffled bootstrap")
-        return sorted(drawn, key=lambda pair: order.index(pair[0]))
+        return sorted(drawn, key=lambda made: order.index(made.kind))
 
     def _kinds(self, count: int) -> list[Kind]:
         if not self._limits.max_bootstrapped:
@@ -242,18 +224,27 @@ class _Collector:
         size = self._rng.randint(1, self._limits.max_bootstrapped)
         return _Plan(kind, Want(tuple(places), size), labelled, max_labeled)
 
-    def _compose(self, plan: _Plan, indices: list[int]) -> tuple[tuple[Any, ...], ...]:
-        return tuple(
-            own if p in self._frozen else self._compose_one(p, plan, indices)
-            for p, own in enumerate(self._own)
-        )
+    def _compose(self, plan: _Plan, indices: list[int]) -> DemoSet:
+        demos, labelled = [], set()
+        for p, own in enumerate(self._own):
+            if p in self._frozen:
+                demos.append(own)
+                continue
+            made: list[Any] = [demo for i in indices if (demo := self._bootstrapped(i, p)) is not None]
+            unused = (i for i in plan.labelled if i not in indices and self._usable[p][i])
+            room = max(plan.max_labeled - len(made), 0)
+            taken = [i for i, _ in zip(unused, range(room), strict=False)]
+            labelled.update(taken)
+            demos.append(trim([*made, *(self._trainset[i] for i in taken)], self._limits.max_tokens))
+        showings = [*(self._run(i) for i in indices), *(self._example(i) for i in sorted(labelled))]
+        return DemoSet(plan.kind if indices else "labelled", tuple(demos), tuple(showings))
 
-    def _compose_one(self, p: int, plan: _Plan, indices: list[int]) -> tuple[Any, ...]:
-        demos: list[Any] = [demo for i in indices if (demo := self._bootstrapped(i, p)) is not None]
-        unused = (i for i in plan.labelled if i not in indices and self._usable[p][i])
-        room = max(plan.max_labeled - len(demos), 0)
-        demos += [self._trainset[i] for i, _ in zip(unused, range(room), strict=False)]
-        return trim(demos, self._limits.max_demo_tokens)
+    def _run(self, index: int) -> Showing:
+        return Showing("run", index, tuple(self._bootstrapped(index, p) for p in range(len(self._own))))
+
+    def _example(self, index: int) -> Showing:
+        row = self._trainset[index]
+        return Showing("example", index, tuple(row if usable[index] else None for usable in self._usable))
 
     def _bootstrapped(self, index: int, p: int) -> Example | None:
         demos = self._runs[index].demos
@@ -300,64 +291,6 @@ class _Collector:
         return notes
 
 
-def recombine(
-    before: DemoSets,
-    worth: Sequence[Sequence[float]],
-    *,
-    count: int,
-    max_bootstrapped: int,
-    max_demo_tokens: int | None,
-    rng: random.Random,
-) -> DemoSets:
-    """Add sets made of the demos whose sets did well.
-
-    The worth of a demo has a normal posterior from the sets that it is in; each new set takes
-    the demos that come out best in a draw from it (Thompson sampling).
-
-    Args:
-        before: The sets so far.
-        worth: For each predictor the expected score with each of its sets.
-        count: Sets to add for each predictor that has any to choose from; fewer come if no
-            others can be made.
-        max_bootstrapped: Bootstrapped demos in a set at most.
-        max_demo_tokens: Bound on the (estimated) tokens of a set.
-        rng: Source of the draws; advanced in place.
-    """
-    sets = []
-    for own, scores in zip(before.sets, worth, strict=True):
-        made = list(own)
-        seen = {_identity((demos,)) for demos in own}
-        for _ in range(count * _MAX_REDRAWS if len(own) > 1 else 0):
-            demos = trim(_mixed(own, scores, max_bootstrapped, rng), max_demo_tokens)
-            if _identity((demos,)) not in seen and len(made) < len(own) + count:
-                seen.add(_identity((demos,)))
-                made.append(demos)
-        sets.append(tuple(made))
-    recombined: Kind = "recombined"
-    more = max(map(len, sets)) - len(before.source)
-    return replace(before, sets=tuple(sets), source=(*before.source, *[recombined] * more))
-
-
-def _mixed(
-    sets: Sequence[tuple[Any, ...]], scores: Sequence[float], max_bootstrapped: int, rng: random.Random
-) -> tuple[Any, ...]:
-    """Draw one set, as large as one of the better half of them."""
-    mean, spread = statistics.fmean(scores), statistics.pstdev(scores) or 1.0
-    found: dict[tuple[frozenset[str], ...], tuple[Any, list[float]]] = {}
-    for demos, score in zip(sets, scores, strict=True):
-        for demo in demos:
-            found.setdefault(_identity(((demo,),)), (demo, []))[1].append((score - mean) / spread)
-    drawn = []
-    for demo, worths in found.values():
-        precision = len(worths) + 1
-        drawn.append((rng.gauss(sum(worths) / precision, precision**-0.5), demo))
-    drawn.sort(key=lambda pair: -pair[0])
-    best = sorted((pair for pair in zip(scores, sets, strict=True) if pair[1]), key=lambda pair: -pair[0])
-    size = len(rng.choice(best[: -(-len(best) // 2)])[1]) if best else 0
-    bootstrapped = [demo for _, demo in drawn[:size] if demo.get("augmented")][:max_bootstrapped]
-    return (*bootstrapped, *(demo for _, demo in drawn[:size] if not demo.get("augmented")))
-
-
 def is_labelled_demo(example: Example, predictor: Any) -> bool:
     """Whether a training example shows a predictor anything: an input and an output of it."""
     signature = predictor.signature
@@ -366,22 +299,12 @@ def is_labelled_demo(example: Example, predictor: Any) -> bool:
     )
 
 
-def trim(demos: Sequence[Any], max_tokens: int | None) -> tuple[Any, ...]:
-    """Return the demos that fit into about `max_tokens`, the first ones first."""
-    if max_tokens is None:
-        return tuple(demos)
-    kept = []
-    left = max_tokens
-    for demo in demos:
-        tokens = sum(token_estimate(f"{name}: {demo[name]}") for name in demo if name != "augmented")
-        if tokens <= left:
-            kept.append(demo)
-            left -= tokens
-    return tuple(kept)
-
-
 def _ready_teacher(
-    program: Module, teacher: Module | None, trainset: Sequence[Example], limits: _Limits, rng: random.Random
+    program: Module,
+    teacher: Module | None,
+    trainset: Sequence[Example],
+    limits: DemoLimits,
+    rng: random.Random,
 ) -> Module:
     """Return a copy of the teacher, with labelled demos where it has none of its own."""
     if teacher is not None:
@@ -393,12 +316,5 @@ def _ready_teacher(
     for predictor in ready.predictors():
         if not predictor.demos:
             usable = [trainset[i] for i in order if is_labelled_demo(trainset[i], predictor)]
-            predictor.demos = list(trim(usable[:size], limits.max_demo_tokens))
+            predictor.demos = list(trim(usable[:size], limits.max_tokens))
     return ready
-
-
-def _identity(demos: tuple[tuple[Any, ...], ...]) -> tuple[frozenset[str], ...]:
-    """Equal for sets with the same demos in whatever order."""
-    return tuple(
-        frozenset(repr(sorted(dict(demo.items()).items(), key=str)) for demo in own) for own in demos
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.context import context
 from mipro.optimize._blas import one_thread
-from mipro.optimize._demos import recombine
+from mipro.optimize._demo_sets import DemoLimits, recombine
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
 from mipro.optimize._traces import shows
 from mipro.propose import Lessons, Mistake, ProposalSettings, ScoredInstruction, propose_more
@@ -191,8 +191,7 @@ class Rounds:
             before,
             [believed[2 * p + 1] for p in range(len(before.sets))],
             count=new_choices(plan.num_demo_sets),
-            max_bootstrapped=plan.max_bootstrapped_demos,
-            max_demo_tokens=self._job.max_demo_tokens,
+            limits=DemoLimits(plan.max_bootstrapped_demos, plan.max_labeled_demos, self._job.max_demo_tokens),
             rng=plan.stream(f"demos of round {number}"),
         )
 

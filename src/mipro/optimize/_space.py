@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mipro.example import Example
     from mipro.modules import Module
-    from mipro.optimize._demos import DemoSets
+    from mipro.optimize._demo_sets import DemoSets
     from mipro.propose import Proposals
 
 PROGRAMS_KEPT = 64

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.errors import BudgetExhausted
 from mipro.optimize._blas import one_thread
-from mipro.optimize._demos import DemoSets, collect_demos
+from mipro.optimize._demo_sets import DemoSets
+from mipro.optimize._demos import collect_demos
 from mipro.optimize._result import TestScores, TrialRecord
 from mipro.optimize._rounds import RoundRecord, Rounds
 from mipro.optimize._search import Scoreboard, run_search
