@@ -1,15 +1,18 @@
 """What each ingredient of a proposal is worth, and whether rounds of learning pay, on small local models.
 
     python benchmarks/proposals.py [--models qwen2.5-coder-0.5b-instruct ...] [--tasks tense ...]
-                                   [--proposals 4] [--examples 40] [--seeds 2] [--calls 250]
-                                   [--threads 1] [--what ingredients runs] [--out proposals.jsonl] [--show]
+                                   [--proposals 2] [--examples 12] [--seeds 4] [--first-seed 0]
+                                   [--calls 250] [--threads 1] [--what ingredients runs]
+                                   [--out proposals.jsonl] [--show]
 
-For every model, task and seed, instructions are proposed with all that the proposer is shown, then without
+For every seed, model and task, instructions are proposed with all that the proposer is shown, then without
 one ingredient at a time, with the same tips and draws; each is measured alone, without demos, on the same
-examples. A second round of proposals is made with and without history and failures. Then whole runs of
-MIPROv2 with and without rounds of learning, with the same number of model calls, are measured on examples
-that no stage saw. Results are appended to `--out`, and what is there is not done again; answers of the models
-come from mipro's cache on disk. `--show` prints the tables of what is there. Takes hours on one core.
+examples. A second round of proposals, again with the same tips and draws, is made with history and failures
+and without each. Then whole runs of MIPROv2 with and without a round of learning, with the same number of
+model calls, are measured on examples that no stage saw. What differs between two proposals is most of the
+variance, so many seeds with few examples tell more than few with many; seeds come outermost, so that it may
+be stopped anywhere. Results are appended to `--out`, and what is there is not done again; answers of the
+models come from mipro's cache on disk. `--show` prints the tables of what is there. Takes hours on one core.
 """
 
 from __future__ import annotations
@@ -50,11 +53,47 @@ if TYPE_CHECKING:
 
 MODELS = ("qwen2.5-coder-0.5b-instruct", "smollm2-135m-instruct")
 TRAIN = 30
-TEST = 80
-PROBED = 12
+VALIDATION = 24
+"""Examples that a whole run measures on."""
+TEST = 60
+PROBED = 6
 """Training examples on which the best instruction is run to see its mistakes."""
+SHARED = 2
+"""Seeds that share what is found out about data and program."""
+TEXT = r'''root ::= [^{"\\\n] [^"\\\n]* "\""'''
+"""The rest of a JSON text that does not begin with a brace: the models would copy that of the layout."""
 TEMPERATURE = 0.7
 """Of the proposals, as in the demo: such small models lose the thread at 1.0."""
+
+
+class BegunAdapter(mipro.JSONAdapter):
+    """JSON of which the model of a task only writes the value of the only output, held to `TEXT`.
+
+    There is no reminder after the inputs, and the answer begins where the value begins. Other signatures,
+    those of the proposer, are written and read as they always are.
+    """
+
+    def user_message_output_requirements(self, signature: type[mipro.Signature]) -> str | None:
+        """Return nothing for a task: the first message has the layout."""
+        return None if _is_begun(signature) else super().user_message_output_requirements(signature)
+
+    def format(self, signature: type[mipro.Signature], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """Return the prompt, and the answer of a task up to its value."""
+        messages = super().format(signature, *args, **kwargs)
+        if not _is_begun(signature):
+            return messages
+        beginning = json.dumps(dict.fromkeys(signature.output_fields, ""))[:-2]
+        return [*messages, {"role": "assistant", "content": beginning}]
+
+    def parse(self, signature: type[mipro.Signature], completion: str) -> dict[str, Any]:
+        """Return the value up to the closing quote."""
+        if not _is_begun(signature):
+            return super().parse(signature, completion)
+        return dict.fromkeys(signature.output_fields, completion.split('"', maxsplit=1)[0])
+
+
+def _is_begun(signature: type[mipro.Signature]) -> bool:
+    return any(set(signature.output_fields) == {name} for name in ("answer", "category", "intent"))
 
 
 class OddOneOut(mipro.Module):
@@ -77,15 +116,16 @@ class Task:
     name: str
     program: Callable[[], mipro.Module]
     answer: str = "answer"
+    max_tokens: int = 8
+    """Enough for the longest right answer."""
 
-    def data(self, examples: int) -> tuple[list[mipro.Example], list[mipro.Example], list[mipro.Example]]:
-        """Return training, measured and test examples, without a common one."""
+    def data(self) -> tuple[list[mipro.Example], list[mipro.Example]]:
+        """Return training examples and the others."""
         names = ("utterance" if self.name == "intent_recognition" else "question", self.answer)
         rows = {row[names[0]]: {name: row[name] for name in names} for row in big_bench(self.name)}
         ready = [mipro.Example(**row).with_inputs(names[0]) for row in rows.values()]
         random.Random(0).shuffle(ready)
-        cut = TRAIN + examples
-        return ready[:TRAIN], ready[TRAIN:cut], ready[cut : cut + TEST]
+        return ready[:TRAIN], ready[TRAIN:]
 
     def metric(self, example: mipro.Example, prediction: Any, trace: object = None) -> bool:
         """Whether the answer is the expected one, case and punctuation aside."""
@@ -97,7 +137,7 @@ TASKS = {
     task.name: task
     for task in (
         Task("intent_recognition", lambda: mipro.Predict("utterance -> intent"), "intent"),
-        Task("tense", lambda: mipro.Predict("question -> answer")),
+        Task("tense", lambda: mipro.Predict("question -> answer"), max_tokens=24),
         Task("odd_one_out", OddOneOut),
     )
 }
@@ -142,8 +182,8 @@ SECOND = (
     Arm("round 2", history=True, failures=True),
     Arm("round 2, no history", failures=True),
     Arm("round 2, no failures", history=True),
-    Arm("round 2, neither"),
 )
+ORIGINAL, STATED = "original", "original with labels"
 
 
 @dataclass(frozen=True)
@@ -184,42 +224,47 @@ class Bench:
 
     def __init__(self, model: str, task: Task, seed: int, args: argparse.Namespace) -> None:
         self.model, self.task, self.seed, self.args = model, task, seed, args
-        self.lm = mipro.LM(f"local/{model}", threads=args.threads, parallel=2, temperature=0.0, max_tokens=40)
-        self.train, self.measured, self.test = task.data(args.examples)
+        settings: dict[str, Any] = {"threads": args.threads, "parallel": 1, "temperature": 0.0}
+        self.prompt_lm = mipro.LM(f"local/{model}", **settings)
+        self.lm = mipro.LM(f"local/{model}", **settings, grammar=TEXT, max_tokens=task.max_tokens)
+        self.train, rest = task.data()
+        self.measured, self.validation, self.test = (
+            rest[: args.examples],
+            rest[:VALIDATION],
+            rest[VALIDATION:],
+        )
         self._prepared: tuple[Corpus, Grounding, Any] | None = None
 
-    def arm(self, arm: Arm, before: Result | None) -> Result:
-        """Propose and measure; `before` is the first round for an arm of the second."""
-        with mipro.context(lm=self.lm, adapter=mipro.JSONAdapter(), num_threads=1):
+    def arm(self, arm: Arm, before: Sequence[Result]) -> Result:
+        """Propose and measure; `before` is what the first round found, for an arm of the second."""
+        with mipro.context(lm=self.lm, adapter=BegunAdapter(), num_threads=1):
             proposals, tokens = self._propose(arm, before)
-            program = self.task.program()
-            first = 1 if before is None else 1 + len(before.instructions)
-            texts = _rows(proposals, first)
-            scores = [self._measure(_with(program, row), self.measured) for row in texts]
-        return Result(
-            self.model, self.task.name, self.seed, arm.name, scores, texts, dict(proposals.refusals), tokens
-        )
+            taken = 1 + sum(len(result.instructions) for result in before)
+            texts = _rows(proposals, taken)
+            scores = [self._measure(_with(self.task.program(), row), self.measured) for row in texts]
+        return self._result(arm.name, scores, texts, dict(proposals.refusals), tokens)
 
     def given(self) -> Iterator[Result]:
         """Measure the original, and the original with the labels stated where there are some."""
-        with mipro.context(lm=self.lm, adapter=mipro.JSONAdapter(), num_threads=1):
+        with mipro.context(lm=self.lm, adapter=BegunAdapter(), num_threads=1):
             program = self.task.program()
             originals = [p.signature.instructions for p in program.predictors()]
             _, grounding, _ = self._ground()
             stated = [f"{text}\n{grounding.label_sentence(p)}".strip() for p, text in enumerate(originals)]
-            for name, row in (("original", originals), ("original with labels", stated)):
-                if name == "original" or row != originals:
+            for name, row in ((ORIGINAL, originals), (STATED, stated)):
+                if name == ORIGINAL or row != originals:
                     scores = [self._measure(_with(program, row), self.measured)]
-                    yield Result(self.model, self.task.name, self.seed, name, scores, [row], {}, 0.0)
+                    yield self._result(name, scores, [row])
 
     def run(self, rounds: int) -> dict[str, Any]:
         """Optimize with so many rounds of learning and measure on the test examples."""
         with (
             tempfile.TemporaryDirectory() as folder,
-            mipro.context(lm=self.lm, adapter=mipro.JSONAdapter(), num_threads=1),
+            mipro.context(lm=self.lm, adapter=BegunAdapter(), num_threads=1),
         ):
             optimizer = mipro.MIPROv2(
                 self.task.metric,
+                prompt_model=self.prompt_lm,
                 auto="light",
                 seed=self.seed,
                 init_temperature=TEMPERATURE,
@@ -227,20 +272,27 @@ class Bench:
                 propose_rounds=rounds,
                 run_dir=folder,
             )
-            best = optimizer.compile(self.task.program(), trainset=self.train, valset=self.measured)
+            best = optimizer.compile(self.task.program(), trainset=self.train, valset=self.validation)
             story = best.optimization
+            scores = [self._measure(best, self.test[:TEST])]
             return {
-                "model": self.model,
-                "task": self.task.name,
-                "seed": self.seed,
-                "arm": f"run, {rounds} rounds",
-                "scores": [self._measure(best, self.test)],
+                **asdict(self._result(f"run, {rounds} rounds", scores, [])),
                 "calls": story.lm_calls,
                 "estimate": story.estimate,
                 "candidate": list(story.candidate),
                 "rounds": [asdict(held) for held in story.rounds],
                 "stop": story.stop_reason,
             }
+
+    def _result(
+        self,
+        name: str,
+        scores: list[list[float]],
+        texts: list[list[str]],
+        refused: dict[str, int] | None = None,
+        tokens: float = 0.0,
+    ) -> Result:
+        return Result(self.model, self.task.name, self.seed, name, scores, texts, refused or {}, tokens)
 
     def _measure(self, program: mipro.Module, examples: Sequence[mipro.Example]) -> list[float]:
         return [run_example(program, row, self.task.metric).score or 0.0 for row in examples]
@@ -249,10 +301,10 @@ class Bench:
         if self._prepared is None:
             program = self.task.program()
             corpus = Corpus(self.train, others=worked_texts())
-            asker = Asker(self.lm, num_threads=1)
-            rng = random.Random(f"{self.seed}:grounding")
+            asker = Asker(self.prompt_lm, num_threads=1)
+            rng = random.Random(f"{self.seed // SHARED}:grounding")
             grounding = ground(program, self.train, corpus, asker, rng=rng, view_size=10)
-            demos = collect_demos(
+            found = collect_demos(
                 program,
                 self.train,
                 metric=self.task.metric,
@@ -261,43 +313,49 @@ class Bench:
                 max_labeled=0,
                 rng=rng,
             )
-            self._prepared = corpus, grounding, demos.grounding
+            rng = random.Random(f"{self.seed}:demos")
+            demos = [rng.sample(own, len(own)) for own in found.grounding]
+            self._prepared = corpus, grounding, demos
         return self._prepared
 
-    def _propose(self, arm: Arm, before: Result | None) -> tuple[Proposals, float]:
+    def _propose(self, arm: Arm, before: Sequence[Result]) -> tuple[Proposals, float]:
         corpus, grounding, demos = self._ground()
         grounding = arm.ground(grounding)
         program = self.task.program()
         taken = [[p.signature.instructions] for p in program.predictors()]
-        for row in before.instructions if before is not None else ():
-            for p, text in enumerate(row):
-                taken[p].append(text)
+        for result in before:
+            for row in result.instructions:
+                for p, text in enumerate(row):
+                    taken[p].append(text)
         # The free proposal, the original with the labels, is measured by itself.
-        free = before is None and any(grounding.label_sentence(p) for p in range(len(taken)))
+        free = not before and any(grounding.label_sentence(p) for p in range(len(taken)))
         count = len(taken[0]) + self.args.proposals + free
         how = ProposalSettings(count, TEMPERATURE, **arm.how)
-        lessons = self._lessons(arm, before)
-        desk = Desk(program, corpus, grounding, how, demos=demos, lessons=lessons)
+        desk = Desk(program, corpus, grounding, how, demos=demos, lessons=self._lessons(arm, before))
         if not arm.guarded:
             desk._guards = [_NoGuard() for _ in taken]  # noqa: SLF001 - what is measured here
-        asked = len(self.lm.history)
-        rng = random.Random(f"{self.seed}:{'first' if before is None else 'second'}")
-        proposals = desk.propose(Asker(self.lm, num_threads=1), taken, rng)
+        asked = len(self.prompt_lm.history)
+        rng = random.Random(f"{self.seed}:proposals")
+        proposals = desk.propose(Asker(self.prompt_lm, num_threads=1), taken, rng)
         prompts = [
             sum(token_estimate(str(message["content"])) for message in call["messages"])
-            for call in self.lm.history[asked:]
+            for call in self.prompt_lm.history[asked:]
         ]
         return proposals, statistics.fmean(prompts) if prompts else 0.0
 
-    def _lessons(self, arm: Arm, before: Result | None) -> Lessons:
-        if before is None:
+    def _lessons(self, arm: Arm, before: Sequence[Result]) -> Lessons:
+        if not before:
             return Lessons()
-        best = max(range(len(before.scores)), key=lambda i: sum(before.scores[i]))
-        return Lessons(
-            1,
-            _history(before) if arm.history else (),
-            self._mistakes(before.instructions[best]) if arm.failures else (),
+        tried = [
+            (row, statistics.fmean(scores))
+            for result in before
+            for row, scores in zip(result.instructions, result.scores, strict=True)
+        ]
+        best, _ = max(tried, key=lambda pair: pair[1])
+        history = tuple(
+            ScoredInstruction(p, text, score) for row, score in tried for p, text in enumerate(row)
         )
+        return Lessons(1, history if arm.history else (), self._mistakes(best) if arm.failures else ())
 
     def _mistakes(self, row: list[str]) -> tuple[Mistake, ...]:
         program = _with(self.task.program(), row)
@@ -308,14 +366,6 @@ class Bench:
                 answer = dict(outcome.prediction.items()) if outcome.prediction is not None else None
                 wrong.append(Mistake(example, answer, outcome.feedback))
         return tuple(wrong)
-
-
-def _history(before: Result) -> tuple[ScoredInstruction, ...]:
-    return tuple(
-        ScoredInstruction(p, text, statistics.fmean(scores))
-        for row, scores in zip(before.instructions, before.scores, strict=True)
-        for p, text in enumerate(row)
-    )
 
 
 def _rows(proposals: Proposals, first: int) -> list[list[str]]:
@@ -360,23 +410,24 @@ class Results:
 def measure_ingredients(bench: Bench, results: Results) -> None:
     """Measure all arms that are not measured yet."""
     key = (bench.model, bench.task.name, bench.seed)
-    if results.get(*key, "original") is None:
+    if results.get(*key, ORIGINAL) is None:
         for result in bench.given():
             results.add(asdict(result))
     for arm in FIRST:
+        if arm.name == "no program" and len(bench.task.program().predictors()) == 1:
+            continue  # Nothing is said of a bare predictor.
         if results.get(*key, arm.name) is None:
-            results.add(asdict(bench.arm(arm, None)))
-    found = results.get(*key, "all")
-    if found is None or not found["instructions"]:
-        return
+            results.add(asdict(bench.arm(arm, ())))
+    found = [results.get(*key, name) for name in (ORIGINAL, STATED, "all")]
+    before = [Result(**row) for row in found if row is not None]
     for arm in SECOND:
         if results.get(*key, arm.name) is None:
-            results.add(asdict(bench.arm(arm, Result(**found))))
+            results.add(asdict(bench.arm(arm, before)))
 
 
 def measure_runs(bench: Bench, results: Results) -> None:
-    """Optimize with and without rounds at an equal number of calls."""
-    for rounds in (0, 1, 2):
+    """Optimize with and without a round of learning at an equal number of calls."""
+    for rounds in (0, 1):
         if results.get(bench.model, bench.task.name, bench.seed, f"run, {rounds} rounds") is None:
             results.add(bench.run(rounds))
 
@@ -429,9 +480,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--proposals", type=int, default=4)
-    parser.add_argument("--examples", type=int, default=40)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--proposals", type=int, default=2)
+    parser.add_argument("--examples", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--calls", type=int, default=250)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("proposals.jsonl"))
@@ -440,7 +492,7 @@ def main() -> None:
     args = parser.parse_args()
     results = Results(args.out)
     steps = {"ingredients": measure_ingredients, "runs": measure_runs}
-    plan = itertools.product(range(args.seeds), args.models, args.what, args.tasks)
+    plan = itertools.product(range(args.first_seed, args.seeds), args.models, args.what, args.tasks)
     for seed, model, what, task in () if args.show else plan:
         steps[what](Bench(model, TASKS[task], seed, args), results)
     show(results)
