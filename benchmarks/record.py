@@ -192,7 +192,8 @@ def record(plan: Plan, lm: BaseLM, journal: Journal, arms: tuple[int, int], exam
             cells += len(row.answers)
             known += sum(normalize_text(answer or "") in labels for answer in row.answers)
         rate = (time.perf_counter() - started) / cells
-        print(f"{plan.task.name} {pair} {number}/{len(todo)}: {known} labels, {rate:.3f} s a cell", flush=True)
+        done_so_far = f"{plan.task.name} {pair} {number}/{len(todo)}"
+        print(f"{done_so_far}: {known} labels, {rate:.3f} s a cell", flush=True)
 
 
 def arrays(plan: Plan, rows: list[Row], arms: tuple[int, int], examples: int) -> dict[str, np.ndarray]:
