@@ -11,7 +11,7 @@ from mipro.errors import LMAuthError, ProgramError, UserError
 from mipro.example import Example
 from mipro.optimize._demo_sets import DemoLimits, DemoSets, Showing, recombine, trim
 from mipro.optimize._demos import collect_demos
-from mipro.propose import token_estimate
+from mipro.propose import MEDIA_TOKENS, token_estimate
 from mipro.testing.lms import ScriptedLM
 
 TRAIN = [Example(question=f"q{i}", answer=f"a{i}").with_inputs("question") for i in range(12)]
@@ -344,6 +344,14 @@ def test_demos_are_trimmed_to_the_token_limit():
     kept = trim(demos, 70)
     assert kept == (demos[0], demos[2])
     assert sum(token_estimate(demo.text) for demo in kept) <= 70
+
+
+def test_an_image_takes_no_more_than_a_model_makes_of_it():
+    """A demo with an image is kept where the limit allows for one, however long its data are."""
+    picture = mipro.Image("data:image/png;base64," + "A" * 200_000)
+    demos = [Example(picture=picture, answer=name) for name in ("cat", "dog", "cow")]
+    assert trim(demos, int(2.5 * MEDIA_TOKENS)) == tuple(demos[:2])
+    assert trim(demos, MEDIA_TOKENS // 2) == ()
 
 
 def test_token_limit_holds_in_every_set():

@@ -3,6 +3,7 @@
 import pytest
 
 import mipro
+from mipro.propose import MEDIA_TOKENS
 from mipro.testing.server import OpenAIServer
 from mipro.testing.sums import answer
 
@@ -68,6 +69,18 @@ def test_actual_numbers_are_inside_the_range(tmp_path, sums, name, search, demos
         assert spent.calls in expected[spent.stage].calls
         assert spent.usage.total_tokens in expected[spent.stage].tokens
         assert spent.cost_usd in expected[spent.stage].cost_usd
+
+
+def test_images_are_not_counted_by_their_data(sums):
+    """Prompts with an image are estimated as a model counts them, whatever the size of its data."""
+    picture = mipro.Image("data:image/png;base64," + "A" * 1_000_000)
+    data = [mipro.Example(picture=picture, sum=row.sum).with_inputs("picture") for row in sums[:20]]
+    program = mipro.Predict(mipro.Signature("picture: Image -> sum", custom_types={"Image": mipro.Image}))
+    optimizer = mipro.MIPROv2(right, max_bootstrapped_demos=0, max_labeled_demos=0)
+    with mipro.context(lm=mipro.LM("openai/adder", api_key="none")):
+        spent = optimizer.estimate(program, trainset=data[:5], valset=data[5:])
+    search = next(stage for stage in spent.stages if stage.stage == "search")
+    assert MEDIA_TOKENS / 2 < search.tokens.high / search.calls.high < 3 * MEDIA_TOKENS
 
 
 def test_unknown_price_is_said(sums):

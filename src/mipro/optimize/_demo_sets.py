@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from mipro.propose import token_estimate
+from mipro.propose import token_estimate, value_tokens
 
 if TYPE_CHECKING:
     import random
@@ -96,7 +96,8 @@ def trim(demos: Sequence[Any], max_tokens: int | None) -> tuple[Any, ...]:
     kept = []
     left = max_tokens
     for demo in demos:
-        tokens = sum(token_estimate(f"{name}: {demo[name]}") for name in demo if name != "augmented")
+        fields = [name for name in demo if name != "augmented"]
+        tokens = sum(token_estimate(f"{name}: ") + value_tokens(demo[name]) for name in fields)
         if tokens <= left:
             kept.append(demo)
             left -= tokens

@@ -11,7 +11,7 @@ from mipro.context import settings
 from mipro.lm import Usage
 from mipro.optimize._data import without_shared
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
-from mipro.propose import token_estimate
+from mipro.propose import content_tokens, value_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -166,7 +166,7 @@ def _prompt_tokens(predictor: Any, example: Example) -> tuple[float, float]:
     adapter = settings.adapter or ChatAdapter()
     blanks = {name: known.get(name, "") for name in signature.input_fields}
     messages = adapter.format(signature, demos=[], inputs=blanks)
-    tokens = float(sum(token_estimate(str(message["content"])) for message in messages))
+    tokens = float(sum(content_tokens(message["content"]) for message in messages))
     return tokens + unknown * UNKNOWN_INPUT_TOKENS[0], tokens + unknown * UNKNOWN_INPUT_TOKENS[1]
 
 
@@ -174,7 +174,7 @@ def _field_tokens(example: Example, names: Iterable[str]) -> Range:
     total = Range(0, 0)
     for name in names:
         if name in example:
-            tokens = token_estimate(str(example[name]))
+            tokens = value_tokens(example[name])
             total += Range(0.5 * tokens, 2 * tokens + 20)
         else:
             total += Range(*FIELD_TOKENS)

@@ -16,9 +16,11 @@ from mipro.propose._records import (
 )
 from mipro.propose._text import token_estimate
 from mipro.propose._tips import TIPS
+from mipro.propose._tokens import MEDIA_TOKENS, content_tokens, value_tokens
 
 __all__ = [
     "COMPONENTS",
+    "MEDIA_TOKENS",
     "TIPS",
     "Corpus",
     "FieldFacts",
@@ -33,9 +35,11 @@ __all__ = [
     "Proposals",
     "ScoredInstruction",
     "Verdict",
+    "content_tokens",
     "lay_groundwork",
     "observe",
     "propose_instructions",
     "propose_more",
     "token_estimate",
+    "value_tokens",
 ]
