@@ -178,6 +178,81 @@ def test_a_common_word_is_no_leak():
     assert _guard(data).judge("Give a short answer, Yes or No.", []).refused == ""
 
 
+ODD = [
+    Example(question=f"Pick the odd word out: {words}", answer=answer).with_inputs("question")
+    for words, answer in [
+        ("apple, pear, phone, banana", "phone"),
+        ("ruler, stapler, loudspeaker, pen", "loudspeaker"),
+        ("in, on, at, over, word", "word"),
+    ]
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Find the word that does not belong to the others, such as "phone".',
+        "Find the word that is of another kind: a phone is no fruit as an apple or a banana is.",
+        "Compare all of them: between ruler and stapler the loudspeaker does not belong.",
+    ],
+)
+def test_a_plain_word_is_a_leak_where_its_example_is_meant(text):
+    """A one-word answer counts where it is quoted or stands with other words of its example."""
+    assert _guard(ODD).judge(text, []).refused == "leak"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Look at every word in turn and write down the word that does not belong to the others.",
+        "Answer with a single word, as you would over the phone.",
+        'Write nothing but one "noun" or "verb".',
+    ],
+)
+def test_a_plain_word_by_itself_is_no_leak(text):
+    """A word that some example happens to have as its answer may be used."""
+    assert _guard(ODD).judge(text, []).refused == ""
+
+
+BOOKING = [
+    Example(utterance=utterance, intent=intent).with_inputs("utterance")
+    for utterance, intent in [
+        ("book a restaurant for four around Zapata", "book_restaurant"),
+        ("find a TV show called Swing High", "search_creative_work"),
+        ("play the best of Queen", "play_music"),
+        ("is it cold in Rome", "get_weather"),
+        ("give five points to this novel", "rate_book"),
+    ]
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Say what is wanted, for example a table for four around Zapata, and nothing else.",
+        "You have to find works, such as one called \u2018Swing High\u2019, and to answer with an intent.",
+        "Read the request. If someone says 'give five points' then a book is rated.",
+    ],
+)
+def test_a_short_quote_of_an_example_is_a_leak(text):
+    """Three words in a row count in quotation marks, or with a name among them."""
+    assert _guard(BOOKING).judge(text, []).refused == "leak"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Decide if the speaker wants to find a TV show, book a restaurant for friends or rate a book.",
+        "Answer with the intent only, such as 'book_restaurant' or \"play_music\".",
+        "Is it about the weather in Rome? Then the intent is get_weather.",
+    ],
+)
+def test_words_that_examples_have_too_are_no_leak(text):
+    """Short runs without a name or quotation marks, labels, and a name alone may be used."""
+    labels = [f"The intent must be exactly one of: {', '.join(row.intent for row in BOOKING)}."]
+    assert _guard(BOOKING, public=labels).judge(text, []).refused == ""
+
+
 def test_answers_given_twice_are_no_leak():
     """What several examples answer is a label, not a secret."""
     data = [Example(q=f"q{i}", a="Book Restaurant").with_inputs("q") for i in range(2)]

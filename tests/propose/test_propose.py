@@ -2,6 +2,7 @@
 
 import random
 import threading
+from typing import Literal
 
 import pytest
 
@@ -308,6 +309,20 @@ def test_refusals_leaks_and_duplicates_are_asked_again():
     assert dict(proposals.refusals) == {"refusal": 1, "leak": 1, "duplicate": 1}
     assert len(proposals.instructions[0]) == 5
     assert not any(TRAIN[3].answer in text for text in proposals.instructions[0])
+
+
+def test_values_of_the_type_are_no_secret():
+    """What the type of an output lists may be named, though only one training example has it."""
+    sizes = ["Very Large", "Very Small"]
+    data = [
+        mipro.Example(text=f"text {i}", size=size).with_inputs("text")
+        for i, size in enumerate([sizes[0], *[sizes[1]] * 11])
+    ]
+    named = "Judge how big the thing in the text is: Very Large or Very Small."
+    types = {"Size": Literal["Very Large", "Very Small"]}
+    program = mipro.Predict(mipro.Signature("text -> size: Size", custom_types=types))
+    prompter = _Prompter(lambda *_: {"proposed_instruction": named})
+    assert _propose(prompter, program, data, count=2).instructions[0][1] == named
 
 
 def test_the_worked_examples_are_not_taken_over():

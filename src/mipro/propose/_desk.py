@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mipro.propose._ask import Answer, Asker, Question
 from mipro.propose._bandit import draw_recipes
+from mipro.propose._facts import typed_values
 from mipro.propose._guards import Guard
 from mipro.propose._program import fixed_tails
 from mipro.propose._records import ORIGINAL, Lessons, Origin, Proposals, ProposalSettings
@@ -142,11 +143,13 @@ class Desk:
     def _guard(self, p: int, corpus: Corpus) -> Guard:
         signature = self._predictors[p].signature
         fields = [f"{name} {extra_of(field)['desc']}" for name, field in signature.fields.items()]
+        values = [v for field in signature.output_fields.values() for v in typed_values(field.annotation)]
         return Guard(
             signature.instructions,
             corpus,
             public=[
                 *fields,
+                *values,
                 self._grounding.label_sentence(p),
                 assignment(signature.input_fields, signature.output_fields, ""),
                 *TIPS.values(),

@@ -7,6 +7,7 @@ good, and no language model is needed to see it.
 from __future__ import annotations
 
 import statistics
+import typing
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,16 @@ def closed_labels(values: Sequence[Any]) -> tuple[str, ...]:
     for text, _ in spellings.most_common():
         best.setdefault(text.casefold(), text)
     return tuple(best[key] for key, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def typed_values(annotation: Any) -> tuple[str, ...]:
+    """Return the values that a type lists, at any depth: those of `Literal` and of an enum."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return tuple(map(str, arguments))
+    members = getattr(annotation, "__members__", {})
+    nested = (value for argument in arguments for value in typed_values(argument))
+    return (*(str(member.value) for member in members.values()), *nested)
 
 
 def _form(field: str, values: list[Any], rows: list[Example]) -> list[str]:

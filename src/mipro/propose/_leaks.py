@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from typing import TYPE_CHECKING, Any
 
 from mipro.propose._text import phrase, words_of, written_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mipro.example import Example
 
@@ -18,8 +18,18 @@ _BOILERPLATE_SHARE = 0.1
 # Text of which this part is made of so many words in a row of the examples is a copy too.
 _SHORT_NGRAM = 4
 _COPIED_SHARE = 0.5
+_QUOTED_WORDS = 3
+"""So many words in a row of a training example are a leak in quotation marks, or with a name among them."""
 _LONG_DIGITS = 3
 _SHORTEST_NAME = 3
+# Words of an example beside its answer that show that the example is meant.
+_COMPANIONS = 2
+_SHORTEST_COMPANION = 4
+_QUOTED = re.compile(
+    r"\"([^\"]+)\"|`([^`]+)`|(?<!\w)'([^']+)'(?!\w)|\u201c([^\u201d]+)\u201d|\u2018([^\u2019]+)\u2019|\u00ab([^\u00bb]+)\u00bb"
+)
+# Words, and what a sentence begins after.
+_PARTS = re.compile(r"\w+|[.!?:\n]")
 _MAX_CHARS = 5_000_000
 _MAX_CHARS_PER_VALUE = 20_000
 # Answers so common that saying them gives nothing away.
@@ -40,10 +50,13 @@ class Corpus:
     def __init__(self, trainset: Sequence[Example], *, others: Iterable[str] = ()) -> None:
         self.rows: list[str] = []
         """The text of each example, as phrases with "|" between two fields."""
+        self.names: set[str] = set()
+        """Words that the data write with a capital where no sentence begins."""
         left = _MAX_CHARS
         for row in trainset:
             texts = [value[:_MAX_CHARS_PER_VALUE] for value in row.values() if isinstance(value, str)]
             self.rows.append("|".join(map(phrase, texts)))
+            self.names.update(name for text in texts for name in _names(text))
             left -= len(self.rows[-1])
             if left < 0:
                 break
@@ -51,19 +64,28 @@ class Corpus:
         self.all = "|".join(self.rows)
         """All of it."""
         self.answers = _single_answers(trainset)
-        """Answers given to one example only, as the data spell them."""
+        """Answers given to one example only, as the data spell them, with the place of the example."""
 
 
 class LeakCheck:
     """Finds training examples repeated in a text.
 
-    A leak is eight words in a row of a training example, text that is nothing but words
-    in a row of one, or half of it runs of four, or the answer of one: an answer of two
-    words or more wherever it stands, one of a single word only if it is a name or a long
-    number (a capital as in the data, or three digits). No leak is what several examples share
-    (more than a tenth of them, and at least two), what the original instruction, the
-    fields or a closed set of labels say anyway, and answers given to at least two
-    examples.
+    A leak of an example's words is
+
+    - eight of them in a row;
+    - text that is nothing but words in a row of examples, or half of it runs of four;
+    - three in a row in quotation marks, or with a name among them.
+
+    A leak of an answer is
+
+    - one of two words or more, wherever it stands;
+    - a name (a capital as in the data) or a number of three digits or more, wherever it stands;
+    - any other word, in quotation marks or together with two more words of its example
+      (of four letters or more).
+
+    No leak is what several examples share (more than a tenth of them, and at least two), what
+    the original instruction, the fields or a closed set of labels say anyway, and answers given
+    to at least two examples.
 
     Args:
         corpus: The training examples.
@@ -74,9 +96,13 @@ class LeakCheck:
         self._public = phrase(" ".join(public))
         self._corpus = corpus
         self._boilerplate = max(2.0, _BOILERPLATE_SHARE * len(corpus.rows) + 1)
-        answers = [text for text in corpus.answers if phrase(text) not in self._public]
+        answers = {text: row for text, row in corpus.answers.items() if phrase(text) not in self._public}
+        single = {answer for answer in answers if len(words_of(answer)) == 1}
         self._phrases = {phrase(answer) for answer in answers if len(words_of(answer)) > 1}
-        self._names = {answer for answer in answers if len(words_of(answer)) == 1 and _is_name(answer)}
+        self._names = {answer for answer in single if _is_name(answer)}
+        self._words = {
+            words_of(answer)[0]: answers[answer] for answer in single - self._names if _is_word(answer)
+        }
 
     def find(self, text: str) -> str:
         """Return what `text` repeats of the examples, their answers included, or ""."""
@@ -87,7 +113,25 @@ class LeakCheck:
             if answer in spaced:
                 return answer.strip()
         written = set(written_words(text))
-        return next((name for name in sorted(self._names) if name in written), "")
+        if named := next((name for name in sorted(self._names) if name in written), ""):
+            return named
+        return self._word_told(text)
+
+    def _word_told(self, text: str) -> str:
+        """Return the answer of one plain word that `text` gives away, or ""."""
+        words = dict.fromkeys(words_of(text))
+        quoted = {phrase(quote) for quote in _quotes(text)}
+        for answer in words.keys() & self._words.keys():
+            row = self._words[answer]
+            told = (self._corpus.rows[row : row + 1] or [""])[0]
+            beside = [
+                phrase(word)
+                for word in words
+                if word != answer and len(word) >= _SHORTEST_COMPANION and phrase(word) in told
+            ]
+            if phrase(answer) in quoted or sum(map(self._is_telling, beside)) >= _COMPANIONS:
+                return answer
+        return ""
 
     def find_copied(self, text: str) -> str:
         """Return what `text` copies from the examples word for word, or ""."""
@@ -95,32 +139,56 @@ class LeakCheck:
         length = min(LEAK_NGRAM, len(words))
         if grams := self._rare_ngrams(words, length):
             return " ".join(words[grams[0] : grams[0] + length])
+        if quoted := self._quoted(text):
+            return quoted
         covered = {i + k for i in self._rare_ngrams(words, _SHORT_NGRAM) for k in range(_SHORT_NGRAM)}
         if len(covered) >= _COPIED_SHARE * max(len(words), 1):
             return " ".join(words[i] for i in sorted(covered))
         return ""
 
+    def _quoted(self, text: str) -> str:
+        """Return the words of an example that are quoted, or stand around a name of it, or ""."""
+        for quote in _quotes(text):
+            if len(words_of(quote)) >= _QUOTED_WORDS and self._rare_ngrams(
+                words_of(quote), len(words_of(quote))
+            ):
+                return quote
+        written = written_words(text)
+        for i in self._rare_ngrams(words_of(text), _QUOTED_WORDS):
+            run = written[i : i + _QUOTED_WORDS]
+            if not self._corpus.names.isdisjoint(run):
+                return " ".join(run)
+        return ""
+
     def _rare_ngrams(self, words: list[str], length: int) -> list[int]:
         """Return where in `words` so many words in a row begin that few examples have."""
         grams = [f" {' '.join(words[i : i + length])} " for i in range(len(words) - length + 1)]
-        return [
-            i
-            for i, gram in enumerate(grams)
-            if gram in self._corpus.all and gram not in self._public and self._is_rare(gram)
-        ]
+        return [i for i, gram in enumerate(grams) if gram in self._corpus.all and self._is_telling(gram)]
+
+    def _is_telling(self, gram: str) -> bool:
+        return gram not in self._public and self._is_rare(gram)
 
     def _is_rare(self, gram: str) -> bool:
         return sum(1 for row in self._corpus.rows if gram in row) < self._boilerplate
 
 
-def _single_answers(trainset: Sequence[Example]) -> list[str]:
-    """Return the answers given to one training example only, as the data spell them."""
-    answers: Counter[tuple[str, str]] = Counter()
-    for row in trainset:
+def _single_answers(trainset: Sequence[Example]) -> dict[str, int]:
+    """Return the answers given to one training example only, as the data spell them, and its place."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for place, row in enumerate(trainset):
         for name, value in _labels(row):
             if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-                answers[name, str(value).strip()] += 1
-    return [text for (_, text), count in answers.items() if count == 1 and text]
+                found.setdefault((name, str(value).strip()), []).append(place)
+    return {text: places[0] for (_, text), places in found.items() if len(places) == 1 and text}
+
+
+def _names(text: str) -> Iterator[str]:
+    """Yield the words with a capital that begin no sentence, no line and no value."""
+    begins = True
+    for part in _PARTS.findall(text):
+        if not begins and len(part) >= _SHORTEST_NAME and part[0].isupper() and part[1:].islower():
+            yield part
+        begins = part in ".!?:\n"
 
 
 def _labels(row: Example) -> list[tuple[str, Any]]:
@@ -135,3 +203,14 @@ def _is_name(answer: str) -> bool:
     return digits >= _LONG_DIGITS or (
         len(answer) >= _SHORTEST_NAME and any(char.isupper() for char in answer)
     )
+
+
+def _is_word(answer: str) -> bool:
+    return (
+        answer.casefold() not in _COMMON_ANSWERS and sum(char.isalpha() for char in answer) >= _SHORTEST_NAME
+    )
+
+
+def _quotes(text: str) -> list[str]:
+    """Return what stands in quotation marks in a text."""
+    return [next(filter(None, found), "") for found in _QUOTED.findall(text)]
