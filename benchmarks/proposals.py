@@ -1,7 +1,7 @@
 """What each ingredient of a proposal is worth, and whether rounds of learning pay, on small local models.
 
-    python benchmarks/proposals.py [--models qwen2.5-coder-0.5b-instruct ...] [--tasks tense ...]
-                                   [--proposals 2] [--examples 12] [--seeds 4] [--first-seed 0]
+    python benchmarks/proposals.py [--models qwen2.5-coder-0.5b-instruct ...] [--tasks odd_one_out ...]
+                                   [--proposals 1] [--examples 12] [--seeds 4] [--first-seed 0]
                                    [--calls 250] [--threads 1] [--what ingredients runs]
                                    [--out proposals.jsonl] [--show]
 
@@ -137,8 +137,9 @@ TASKS = {
     task.name: task
     for task in (
         Task("intent_recognition", lambda: mipro.Predict("utterance -> intent"), "intent"),
-        Task("tense", lambda: mipro.Predict("question -> answer"), max_tokens=24),
-        Task("odd_one_out", OddOneOut),
+        Task("entailed_polarity", lambda: mipro.Predict("question -> answer"), max_tokens=3),
+        Task("odd_one_out", OddOneOut, max_tokens=6),
+        Task("sports_understanding", lambda: mipro.Predict("question -> answer"), max_tokens=5),
     )
 }
 
@@ -480,7 +481,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--proposals", type=int, default=2)
+    parser.add_argument("--proposals", type=int, default=1)
     parser.add_argument("--examples", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=0)
