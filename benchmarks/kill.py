@@ -1,6 +1,6 @@
 """Kill a run at random instants and start it again: is the program the same, what is paid twice?
 
-    python benchmarks/kill.py [--kills 50] [--threads 1 32] [--search bayes tpe]
+    python benchmarks/kill.py [--kills 50] [--threads 1 32] [--search bayes tpe] [--rounds 0 1]
 
 A run is killed (SIGKILL) up to five times and then left to end. Kills fall by turns on a stage drawn
 at random, within it on any of its requests, and on an instant drawn over the whole time of a start:
@@ -13,6 +13,7 @@ them in a mapped file (sent, and no answer in the caller's hands yet).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import signal
@@ -39,6 +40,7 @@ LATENCY_S, LATENCY_SIGMA = 0.02, 1.0
 """Median and spread of the time to answer: the slowest of 200 takes 15 times as long as the median."""
 POLL_S = 0.001
 MAX_KILLS_OF_A_RUN = 5
+STAGES = ("demos", "instructions", "search")
 
 
 class Bill:
@@ -54,14 +56,14 @@ class Bill:
 
 
 class Trial:
-    """One run in a folder of its own, killed again and again."""
+    """One run in a folder of its own, killed again and again; `how`: threads, search, rounds of learning."""
 
-    def __init__(self, url: str, folder: Path, threads: int, search: str) -> None:
+    def __init__(self, url: str, folder: Path, how: tuple[int, str, int]) -> None:
         self.folder = folder
         self.output = folder / "program.json"
         self.tally = folder / "tally"
         self.command = [sys.executable, str(SCRIPT), url, str(folder / "run"), str(self.output)]
-        self.command += [str(threads), search, str(self.tally)]
+        self.command += [*map(str, how), str(self.tally)]
         self.in_flight = 0
 
     def start(self, is_time: Callable[[float], bool] = lambda _: False) -> bool:
@@ -96,13 +98,13 @@ class Trial:
         return began[-1] if began else "start"
 
 
-def measure(threads: int, kills: int, search: str, rng: random.Random) -> None:
-    """Print the figures for one number of threads."""
+def measure(how: tuple[int, str, int], kills: int, rng: random.Random) -> None:
+    """Print the figures for one number of threads, search and number of rounds."""
     bill = Bill()
     server = OpenAIServer(bill.answer, latency_s=LATENCY_S, latency_sigma=LATENCY_SIGMA)
-    name = f"{search}, {threads} threads"
+    name = "{1}, {0} threads, {2} rounds".format(*how)
     with tempfile.TemporaryDirectory() as place, server:
-        whole = Trial(server.url, _folder(place, "whole"), threads, search)
+        whole = Trial(server.url, _folder(place, "whole"), how)
         began_s = time.monotonic()
         whole.start()
         seconds = time.monotonic() - began_s
@@ -114,7 +116,7 @@ def measure(threads: int, kills: int, search: str, rng: random.Random) -> None:
         while done < kills:
             runs += 1
             bill.paid.clear()
-            trial = Trial(server.url, _folder(place, f"run{runs}"), threads, search)
+            trial = Trial(server.url, _folder(place, f"run{runs}"), how)
             for instant in _instants(rng, min(rng.randint(1, MAX_KILLS_OF_A_RUN), kills - done), stages):
                 late = rng.uniform(0.0, seconds) if rng.random() < 0.4 else None
                 if trial.start(_condition(bill, late, instant, rng.uniform(0.0, 2 * LATENCY_S))):
@@ -169,7 +171,8 @@ def _condition(bill: Bill, late_s: float | None, requests: int, delay_s: float) 
 def _stages(run_dir: Path) -> dict[str, int]:
     with mipro.runs.open(str(run_dir)) as run:
         calls = {spent.stage: spent.calls for spent in run.spent()}
-    return {stage: calls[stage] for stage in ("demos", "instructions", "search")}
+    # Rounds of learning are held while the search runs.
+    return {**{stage: calls[stage] for stage in STAGES}, "search": calls["search"] + calls.get("rounds", 0)}
 
 
 def _folder(place: str, name: str) -> Path:
@@ -184,11 +187,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--search", nargs="+", default=["bayes", "tpe"])
+    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    for search in arguments.search:
-        for threads in arguments.threads:
-            measure(threads, arguments.kills, search, random.Random(arguments.seed))
+    for search, rounds, threads in itertools.product(arguments.search, arguments.rounds, arguments.threads):
+        measure((threads, search, rounds), arguments.kills, random.Random(arguments.seed))
 
 
 if __name__ == "__main__":

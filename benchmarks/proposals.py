@@ -2,7 +2,7 @@
 
     python benchmarks/proposals.py [--models qwen2.5-coder-0.5b-instruct ...] [--tasks odd_one_out ...]
                                    [--proposals 1] [--examples 12] [--seeds 4] [--first-seed 0]
-                                   [--calls 250] [--threads 1] [--what ingredients runs]
+                                   [--calls 200] [--threads 1] [--what ingredients runs]
                                    [--out proposals.jsonl] [--show]
 
 For every seed, model and task, instructions are proposed with all that the proposer is shown, then without
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 MODELS = ("qwen2.5-coder-0.5b-instruct", "smollm2-135m-instruct")
 TRAIN = 30
-VALIDATION = 24
+VALIDATION = 16
 """Examples that a whole run measures on."""
-TEST = 60
+TEST = 40
 PROBED = 6
 """Training examples on which the best instruction is run to see its mistakes."""
 SHARED = 2
@@ -485,7 +485,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--calls", type=int, default=250)
+    parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("proposals.jsonl"))
     parser.add_argument("--what", nargs="+", default=["ingredients", "runs"], choices=["ingredients", "runs"])

@@ -1,4 +1,4 @@
-"""Optimize a small program against a server: URL, run folder, output file, threads, search [, tally]."""
+"""Optimize a program against a server: URL, run folder, output file, threads, search [, rounds [, tally]]."""
 
 import logging
 import sys
@@ -25,7 +25,7 @@ class TalliedLM(mipro.LM):
         return super()._finish(prompt, messages, kwargs, request, response, shown)
 
 
-def main(url, run_dir, output, threads, search, tally=None):
+def main(url, run_dir, output, threads, search, rounds="0", tally=None):
     """Run the whole job and save the program."""
     logging.basicConfig(level=logging.INFO)
     make = TalliedLM if tally else mipro.LM
@@ -34,7 +34,13 @@ def main(url, run_dir, output, threads, search, tally=None):
     mipro.configure(lm=lm)
     examples = sums()
     optimizer = mipro.MIPROv2(
-        right, num_candidates=4, num_threads=int(threads), seed=0, run_dir=run_dir, search=search
+        right,
+        num_candidates=4,
+        num_threads=int(threads),
+        seed=0,
+        run_dir=run_dir,
+        search=search,
+        propose_rounds=int(rounds),
     )
     best = optimizer.compile(
         mipro.ChainOfThought("a, b -> sum"),
