@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Self
 
 from mipro.context import context
 from mipro.optimize._blas import one_thread
@@ -12,7 +17,6 @@ from mipro.optimize._demo_sets import DemoLimits, recombine
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
 from mipro.optimize._traces import shows
 from mipro.propose import Lessons, Mistake, ProposalSettings, ScoredInstruction, propose_more
-from mipro.runs import Evaluator
 from mipro.search import Believes, beliefs
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from mipro.optimize._job import Job
     from mipro.optimize._result import TrialRecord
     from mipro.optimize._space import CandidateSpace
-    from mipro.runs import EvaluationRecord, Run
+    from mipro.runs import EvaluationRecord, Evaluator, Run
     from mipro.search import Beliefs, Candidate, Search
 
 SHOWN = 3
@@ -37,7 +41,7 @@ class RoundRecord:
     number: int
     """Number of the round, from 1."""
     evaluations: int
-    """Evaluations that the search had been told."""
+    """Evaluations that the search had been told when it began."""
     leader: tuple[int, ...]
     """The candidate that led, whose mistakes were looked at."""
     probed: int
@@ -50,34 +54,58 @@ class RoundRecord:
     """New choices of demo set, by predictor."""
 
 
-class Rounds:
-    """Holds the rounds of one search.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a round has found, to be put into the space."""
 
-    When a round is due depends on nothing but the evaluations told, and what it proposes on
-    nothing but their scores, so that a replay holds the same rounds at the same decisions.
+    record: RoundRecord
+    proposals: Any
+    demo_sets: Any
+
+
+class Rounds:
+    """Holds the rounds of one search; a context manager, at whose end none is under way.
+
+    When a round is due depends on nothing but the evaluations asked for, and what it proposes on
+    nothing but the scores told, so that a replay holds the same rounds at the same decisions. It is
+    held while the search goes on, except where a budget may end the run in the middle of it: then
+    the order of the calls counts.
 
     Args:
         job: What is optimized.
         run: Pays, and keeps what was answered.
         space: Grows by what is proposed.
         search: Says what it believes; told nothing.
+        evaluator: Of the search; the evaluations of a round take their turns on its threads.
     """
 
-    def __init__(self, job: Job, run: Run, space: CandidateSpace, search: Search) -> None:
+    def __init__(
+        self, job: Job, run: Run, space: CandidateSpace, search: Search, evaluator: Evaluator
+    ) -> None:
         self._job = job
         self._run = run
         self._space = space
         self._search = search
+        self._evaluator = evaluator
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="mipro-round")
+        self._coming: Future[_Found] | None = None
         count, ceiling = job.plan.propose_rounds, job.plan.evaluations
         self._due = [ceiling * (k + 1) / (count + 1) for k in range(count)]
         self.held: list[RoundRecord] = []
         """The rounds held so far."""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After the second Ctrl-C nothing is waited for.
+        self._aside.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
+
     def is_due(self, evaluations: int, *, finished: bool) -> bool:
         """Tell whether the next round is due.
 
         Args:
-            evaluations: Evaluations that the search was told.
+            evaluations: Evaluations that the search has asked for.
             finished: Whether it asks for no more. A search with a model, which ends when nothing
                 is left to gain, has its rounds then; others would not go on with what they add.
         """
@@ -88,36 +116,69 @@ class Rounds:
             return isinstance(self._search, Believes)
         return evaluations >= self._due[len(self.held)]
 
-    def hold(self, trials: Sequence[TrialRecord], evaluations: int) -> None:
-        """Propose instructions and demo sets, and put them into the space.
+    @property
+    def is_coming(self) -> bool:
+        """Whether a round was begun that was not adopted yet."""
+        return self._coming is not None
+
+    def begin(self, trials: Sequence[TrialRecord], evaluations: int) -> None:
+        """Begin to look for instructions and demo sets, by what the search believes now.
+
+        Args:
+            trials: Trials told so far.
+            evaluations: Evaluations told so far.
+
+        Raises:
+            BudgetExhausted: The budget ended.
+            RunStopped: The run may not or can't go on.
+        """
+        with one_thread():
+            believed = beliefs(self._search, self._space.space, [(t.candidate, t.scores) for t in trials])
+            leader = self._search.recommend().candidate
+        history = self._history(believed, trials) if believed else ()
+        work = partial(self._hold, believed, leader, history, evaluations)
+        if self._run.limited:
+            found, self._coming = work(), Future()
+            self._coming.set_result(found)
+        else:
+            self._coming = self._aside.submit(contextvars.copy_context().run, work)
+
+    def adopt(self) -> None:
+        """Put what the round has found into the space; waits for it.
 
         Raises:
             BudgetExhausted: The budget ended; the space is as it was.
             RunStopped: The run may not or can't go on.
         """
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            found = coming.result()
+            self._space.grow(found.proposals, found.demo_sets)
+            self.held.append(found.record)
+
+    def _hold(
+        self,
+        believed: Beliefs | None,
+        leader: Candidate,
+        history: tuple[ScoredInstruction, ...],
+        evaluations: int,
+    ) -> _Found:
         number = len(self.held) + 1
-        with one_thread():
-            believed = beliefs(self._search, self._space.space, [(t.candidate, t.scores) for t in trials])
-            leader = self._search.recommend().candidate
+        proposals, sets = before = self._space.proposals, self._space.demo_sets
         probed, mistakes = self._mistakes(leader, number) if believed else (0, [])
-        before = self._space.proposals, self._space.demo_sets
         if believed:
-            lessons = Lessons(number, self._history(believed, trials), tuple(mistakes[:SHOWN]))
-            proposals = self._propose(lessons)
+            proposals = self._propose(Lessons(number, history, tuple(mistakes[:SHOWN])))
             sets = self._recombine(believed, number)
-            self._space.grow(proposals, sets)
-        after = self._space.proposals, self._space.demo_sets
-        self.held.append(
-            RoundRecord(
-                number,
-                evaluations,
-                leader,
-                probed,
-                len(mistakes),
-                _added(before[0].instructions, after[0].instructions),
-                _added(before[1].sets, after[1].sets),
-            )
+        record = RoundRecord(
+            number,
+            evaluations,
+            leader,
+            probed,
+            len(mistakes),
+            _added(before[0].instructions, proposals.instructions),
+            _added(before[1].sets, sets.sets),
         )
+        return _Found(record, proposals, sets)
 
     def _mistakes(self, leader: Candidate, number: int) -> tuple[int, list[Mistake]]:
         """Run the leader on training examples that it has not as demos; return how many, and the failures."""
@@ -126,15 +187,8 @@ class Rounds:
         demos = [demo for predictor in program.predictors() for demo in predictor.demos]
         pool = [i for i, e in enumerate(job.plan.demo_pool) if not any(shows(demo, e) for demo in demos)]
         chosen = job.plan.stream(f"mistakes {number}").sample(pool, min(PROBED, len(pool)))
-        with Evaluator(
-            self._run,
-            job.plan.demo_pool,
-            split="train",
-            metric=job.metric,
-            num_threads=job.num_threads,
-            max_errors=job.max_errors,
-        ) as evaluator:
-            records = evaluator.start(program, chosen, stage=ROUNDS).records()
+        evaluator = self._evaluator.beside(job.plan.demo_pool, split="train")
+        records = evaluator.start(program, chosen, stage=ROUNDS).records()
         # What is missing must be missing in every replay, though the ledger may have it by then.
         missing = [(0, record.example) for record in records if record.score is None]
         unknown = self._run.unknown(-number, missing)

@@ -56,8 +56,7 @@ def run_search(
         run: Keeps every decision before it is acted on.
         lookahead: As the search was created with.
         on_trial: Called after each trial.
-        rounds: Rounds of learning, held between two decisions; the evaluations of those that
-            wait go on meanwhile.
+        rounds: Rounds of learning, held while the search goes on.
 
     Returns:
         The trials in order, and why the search ended.
@@ -68,13 +67,13 @@ def run_search(
         if loop.waiting:
             for trial in loop.tell():
                 on_trial(trial)
-        if loop.reason and not loop.waiting:
-            return tuple(loop.trials), loop.reason
-        if loop.reason or (loop.finished and loop.waiting):
-            continue
-        if rounds.is_due(loop.evaluations, finished=loop.finished):
+        if not loop.reason:
             loop.learn(rounds)
-        elif loop.finished:
+        if loop.waiting:
+            continue
+        if loop.reason:
+            return tuple(loop.trials), loop.reason
+        if loop.finished and not rounds.is_coming:
             return _complete(loop.trials, space, evaluator)
 
 
@@ -91,8 +90,10 @@ class _Loop:
         self._lookahead = lookahead
         self._records = run.decisions()
         self._recorded: DecisionRecord | None = None
-        self._asked = 0
+        self._asked = self._asked_cells = 0
         self._round = 0
+        self._adopt_at = 0
+        """Decisions that must be told before what a round has found is taken over."""
         self.trials: list[TrialRecord] = []
         self.waiting: deque[_Decision] = deque()
         self.evaluations = 0
@@ -113,6 +114,7 @@ class _Loop:
             begun = [_start(self._evaluator, self._space, job) for job in jobs]
             self.waiting.append(_Decision(self._asked, jobs, begun, self._round))
             self._asked += 1
+            self._asked_cells += sum(len(job.examples) for job in jobs)
 
     def _next(self) -> list[Job]:
         """Return the next decision, recalled where it was made before and need not be made again."""
@@ -156,13 +158,24 @@ class _Loop:
         return told
 
     def learn(self, rounds: Rounds) -> None:
-        """Hold a round; the search may go on with what it adds."""
+        """Begin the round that is due, or take over what the one that was begun has found.
+
+        That is done once all is told that was under way when the round began, whether or not the
+        round has ended by then, so that timing changes nothing. The search goes on meanwhile.
+        """
         try:
-            rounds.hold(self.trials, self.evaluations)
+            if not rounds.is_coming:
+                is_ending = self.finished and self.waiting
+                if is_ending or not rounds.is_due(self._asked_cells, finished=self.finished):
+                    return
+                rounds.begin(self.trials, self.evaluations)
+                self._adopt_at = self._asked
+            if self._asked - len(self.waiting) >= self._adopt_at:
+                rounds.adopt()
+                self._round = len(rounds.held)
+                self.finished = False
         except BudgetExhausted as error:
             self.reason = f"budget: {error.resource}"
-        self._round = len(rounds.held)
-        self.finished = False
 
 
 def _start(evaluator: Evaluator, space: CandidateSpace, job: Job) -> Measurement:

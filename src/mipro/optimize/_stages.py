@@ -90,8 +90,11 @@ def search(job: Job, run: Run, report: Reporter, space: CandidateSpace) -> Found
     lookahead = LOOKAHEAD if job.search == "bayes" else 1
     strategy = _strategy(job, space, lookahead)
     board = Scoreboard(job.plan.evaluations, partial(report, "search"))
-    rounds = Rounds(job, run, space, strategy)
-    with run.stage("search"), _evaluator(job, run, "val", board) as evaluator:
+    with (
+        run.stage("search"),
+        _evaluator(job, run, "val", board) as evaluator,
+        Rounds(job, run, space, strategy, evaluator) as rounds,
+    ):
         trials, stop_reason = run_search(
             strategy, space, evaluator, run, lookahead=lookahead, on_trial=board.tried, rounds=rounds
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -152,6 +153,17 @@ class Evaluator:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # After the second Ctrl-C nothing is waited for.
         self._pool.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
+
+    def beside(self, dataset: Sequence[Example], *, split: str) -> Evaluator:
+        """Return an evaluator of another data set, whose evaluations take their turns on the same threads.
+
+        Args:
+            dataset: The examples that indices refer to.
+            split: Name of the data set in the ledger.
+        """
+        other = copy.copy(self)
+        vars(other).update(_dataset=dataset, _split=split, _raised=0, _on_done=lambda _: None)
+        return other
 
     def start(self, program: Module, examples: Sequence[int], *, stage: str) -> Measurement:
         """Begin to measure `program`; cells that the ledger has cost nothing.
