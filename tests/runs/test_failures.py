@@ -8,7 +8,15 @@ import time
 import pytest
 
 import mipro
-from mipro.errors import LMAuthError, LMNotFoundError, LMTransientError, ProgramError, RunInterrupted
+from mipro.errors import (
+    LMAuthError,
+    LMNotFoundError,
+    LMTransientError,
+    ProgramError,
+    RunInterrupted,
+    StateError,
+)
+from mipro.runs import CallRecord, SQLStore
 from mipro.testing.server import Fault, OpenAIServer
 from mipro.testing.sums import answer, right
 
@@ -199,6 +207,33 @@ def test_program_that_catches_the_failure_is_not_scored(optimize):
     with OpenAIServer(answer, error_rate=0.3, retry_after_s=0.01, errors=(503,)) as server:
         _, saved = optimize(server, "failing", program=Brave(), lm={"num_retries": 0})
     assert saved == expected
+
+
+def test_ledger_that_fails_is_no_score(optimize, monkeypatch):
+    """What can't be kept ends the run, even where the program catches it, and is no fault of the program."""
+
+    class Stubborn(mipro.Module):
+        def __init__(self):
+            super().__init__()
+            self.add = mipro.Predict("a, b -> sum")
+
+        def forward(self, **inputs):
+            try:
+                return self.add(**inputs)
+            except StateError:
+                return mipro.Prediction(sum="0")
+
+    append, calls = SQLStore.append, []
+
+    def full(store, records):
+        calls.extend(record for record in records if isinstance(record, CallRecord))
+        if len(calls) > 60:
+            raise StateError("no room")
+        append(store, records)
+
+    monkeypatch.setattr(SQLStore, "append", full)
+    with OpenAIServer(answer) as server, pytest.raises(StateError, match="no room"):
+        optimize(server, program=Stubborn())
 
 
 def test_parse_failure_scores_and_is_counted(optimize):

@@ -106,6 +106,8 @@ def test_after_a_failure_nothing_is_written(writer, paper):
     paper.failure = None
     writer.put(event("later"))
     with pytest.raises(StateError, match="disk full"):
+        writer.check()
+    with pytest.raises(StateError, match="disk full"):
         writer.flush()
     with pytest.raises(StateError, match="disk full"):
         asyncio.run(writer.keep(event("later")))

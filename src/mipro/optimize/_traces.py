@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import context, settings
-from mipro.errors import LMError, LMUnansweredError, ProgramError, RunStopped, UserError
+from mipro.errors import LMError, LMUnansweredError, ProgramError, RunStopped, StateError, UserError
 from mipro.evaluate._outcome import run_example
 from mipro.evaluate._threads import parallel_grow
 from mipro.example import Example
@@ -184,7 +184,7 @@ class TeacherRuns:
                 outcome = run_example(teacher, example, self._how.metric or _accept, trace=trace)
         # The program may have caught it and gone on without the answer.
         failure = outcome.error if gate is None else gate.failure
-        if isinstance(failure, RunStopped):
+        if isinstance(failure, (RunStopped, StateError)):
             raise failure
         if isinstance(failure, LMUnansweredError):
             return Attempt(None, error=failure, answered=False)

@@ -19,6 +19,7 @@ from mipro.errors import (
     LMRequestError,
     ProgramError,
     RunStopped,
+    StateError,
 )
 from mipro.evaluate import Outcome, run_example
 from mipro.runs._fingerprint import canonical, of_candidate
@@ -49,7 +50,6 @@ class Measurement:
         known: Records that the ledger had.
         order: Examples in the order asked.
         begin: Begins to measure the program on an example.
-        flush: Returns once all new records are kept.
     """
 
     def __init__(
@@ -57,12 +57,10 @@ class Measurement:
         known: dict[int, EvaluationRecord],
         order: Sequence[int],
         begin: Callable[[int], Future[EvaluationRecord]],
-        flush: Callable[[], None],
     ) -> None:
         self._known = known
         self._order = tuple(order)
         self._begin = begin
-        self._flush = flush
         self._pending = {index: begin(index) for index in order if index not in known}
 
     def records(self) -> list[EvaluationRecord]:
@@ -82,8 +80,6 @@ class Measurement:
             before = len(missing)
             self._pending.update({index: self._begin(index) for index in missing})
             self._wait()
-        if self._pending:
-            self._flush()
         return [self._known[i] if i in self._known else self._pending[i].result() for i in self._order]
 
     def _missing(self) -> list[int]:
@@ -144,6 +140,8 @@ class Evaluator:
         self._failure_score = failure_score
         self._on_done = on_done or (lambda _: None)
         self._raised = 0
+        self._met: dict[str, int] = {}
+        """By candidate the examples begun in this session, as bits."""
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="mipro-evaluate")
 
@@ -162,7 +160,7 @@ class Evaluator:
             split: Name of the data set in the ledger.
         """
         other = copy.copy(self)
-        vars(other).update(_dataset=dataset, _split=split, _raised=0, _on_done=lambda _: None)
+        vars(other).update(_dataset=dataset, _split=split, _raised=0, _met={}, _on_done=lambda _: None)
         return other
 
     def start(self, program: Module, examples: Sequence[int], *, stage: str) -> Measurement:
@@ -174,11 +172,19 @@ class Evaluator:
             stage: Stage of the run that pays for the calls.
         """
         candidate = of_candidate(program)
-        known = self._run.store.find_evaluations(candidate, self._split, examples)
+        known = self._known(candidate, examples)
         for record in known.values():
             self._on_done(record)
-        begin = partial(self._begin, program, candidate, stage)
-        return Measurement(known, examples, begin, self._run.flush)
+        return Measurement(known, examples, partial(self._begin, program, candidate, stage))
+
+    def _known(self, candidate: str, examples: Sequence[int]) -> dict[int, EvaluationRecord]:
+        """Look up what the ledger may have: of an earlier session, or of this one if met before."""
+        wanted = sum(1 << index for index in set(examples))
+        met = self._met.get(candidate, 0)
+        self._met[candidate] = met | wanted
+        if not self._run.resumed and not met & wanted:
+            return {}
+        return self._run.store.find_evaluations(candidate, self._split, examples)
 
     def _begin(self, program: Module, candidate: str, stage: str, index: int) -> Future[EvaluationRecord]:
         task = contextvars.copy_context()
@@ -204,7 +210,7 @@ class Evaluator:
         return record
 
     def _refuse_to_go_on(self, outcome: Outcome, gate: StageGate) -> None:
-        if isinstance(gate.failure, RunStopped):
+        if isinstance(gate.failure, (RunStopped, StateError)):
             raise gate.failure
         if isinstance(outcome.error, (RunStopped, LMAuthError, LMNotFoundError)):
             raise outcome.error

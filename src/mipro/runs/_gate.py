@@ -21,6 +21,7 @@ from mipro.errors import (
     LMUnansweredError,
     RunInterrupted,
     RunStopped,
+    StateError,
 )
 from mipro.lm import LMResponse, delay_s
 from mipro.runs._budget import Amounts, most_of, used_by
@@ -344,11 +345,12 @@ class StageGate:
 
     Attributes:
         failure: The last failure of infrastructure that a caller was told, or None. A program
-            may catch it; what it answers then is still no measurement.
+            may catch it; what it answers then is still no measurement. A ledger that can't be
+            written is one, too.
     """
 
     def __init__(self, core: GateCore, stage: str, *, subject: str, patient: bool) -> None:
-        self.failure: LMTransientError | RunStopped | None = None
+        self.failure: LMTransientError | RunStopped | StateError | None = None
         self._core = core
         self._stage = stage
         self._subject = subject
@@ -360,7 +362,7 @@ class StageGate:
             return await self._core.answer(
                 lm, request, self._stage, subject=self._subject, patient=self._patient
             )
-        except (LMTransientError, RunStopped) as error:
+        except (LMTransientError, RunStopped, StateError) as error:
             self.failure = error
             raise
 

@@ -160,10 +160,18 @@ class Run:
         return itertools.islice(self.store.read(DecisionRecord), self._decisions)
 
     def decide(self, decision: DecisionRecord) -> None:
-        """Keep a decision of the search before it is acted on; one kept before is not kept twice."""
+        """Hand over a decision of the search before it is acted on; one kept before is not kept twice.
+
+        Not waited for: it is kept before any answer that it leads to, and without such an answer it
+        would be made again.
+
+        Raises:
+            StateError: The ledger can't be written any more.
+        """
+        self._writer.check()
         self._core.confirm()
         if decision.number >= self._decisions:
-            self.keep(decision)
+            self._writer.put(decision)
 
     def unknown(self, decision: int, missing: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
         """Keep which scores of a decision the search is not told, before it is told the others.

@@ -71,6 +71,15 @@ class Writer:
         self._queue.put((record, future))
         await future
 
+    def check(self) -> None:
+        """Raise where something can't be kept.
+
+        Raises:
+            StateError: Something that was handed over before could not be kept.
+        """
+        if self._failure is not None:
+            raise self._failure
+
     def flush(self) -> None:
         """Return once all that was handed over before is kept.
 
