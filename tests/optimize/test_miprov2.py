@@ -368,6 +368,14 @@ class TestDataInSeveralSets:
         assert "4 inputs are in both `trainset` and `testset`" in warnings
 
     @pytest.mark.usefixtures("fruit_lm")
+    def test_own_demos_of_the_valset_are_said(self, optimize, fruit):
+        """A program that comes with demos of examples to measure on may look too good."""
+        program = mipro.Predict("fruit -> colour")
+        program.demos = [fruit[20], fruit[21], fruit[0]]
+        warnings = optimize(program, trainset=fruit[:20], valset=fruit[20:50]).optimization.warnings
+        assert any("came with demos of 2 examples of `valset`" in warning for warning in warnings)
+
+    @pytest.mark.usefixtures("fruit_lm")
     def test_the_same_data_twice(self, optimize, fruit, demos):
         """With nothing left for demos, instructions are optimized alone."""
         best = optimize(trainset=fruit[:20], valset=fruit[:20])

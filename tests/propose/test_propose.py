@@ -210,10 +210,10 @@ def test_a_reasoning_model_gets_no_temperature():
 
 
 def test_a_closed_set_of_labels_is_stated():
-    """The original with the labels comes first, then every other proposal names them."""
-    proposals = _propose(_Prompter(), mipro.Predict("text -> mood"), LABELLED, count=5)
+    """The original with the labels comes first, then all proposals but every fourth name them."""
+    proposals = _propose(_Prompter(), mipro.Predict("text -> mood"), LABELLED, count=7)
     stated = [all(mood in text for mood in ("glad", "sad", "calm")) for text in proposals.instructions[0]]
-    assert stated == [False, True, True, False, True]
+    assert stated == [False, True, True, True, True, False, True]
     assert proposals.tips[0][1] == "original+labels"
     assert [tip.endswith("+labels") for tip in proposals.tips[0]] == stated
 
@@ -309,6 +309,24 @@ def test_refusals_leaks_and_duplicates_are_asked_again():
     assert dict(proposals.refusals) == {"refusal": 1, "leak": 1, "duplicate": 1}
     assert len(proposals.instructions[0]) == 5
     assert not any(TRAIN[3].answer in text for text in proposals.instructions[0])
+
+
+def test_after_a_leak_no_examples_are_shown():
+    """A model that copies what it sees is asked again without what it could copy."""
+
+    def copier(number, prompt):
+        return {
+            "proposed_instruction": f"Say: {TRAIN[3].answer}." if TRAIN[3].answer in prompt else "Be kind."
+        }
+
+    prompter = _Prompter(copier)
+    proposals = _propose(prompter, demos=_Demos((TRAIN[3],)), count=2)
+    assert ["## task_demos ## ]]" in prompt for prompt in prompter.prompts("proposed_instruction")] == [
+        True,
+        False,
+    ]
+    assert proposals.instructions[0][1] == "Be kind."
+    assert "traces" in proposals.origins[0][1].left_out
 
 
 def test_values_of_the_type_are_no_secret():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from mipro.optimize._traces import shows
 from mipro.runs import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mipro.example import Example
+    from mipro.modules import Module
 
 
 def without_shared(examples: Sequence[Example], *others: Sequence[Example]) -> tuple[Example, ...]:
@@ -35,6 +37,19 @@ def check_overlap(**sets: Sequence[Example]) -> tuple[str, ...]:
                 else "the score that is expected may be too good"
             )
             warnings.append(f"{shared} inputs are in both `{first}` and `{second}`; {harm}.")
+    return tuple(warnings)
+
+
+def check_own_demos(program: Module, **sets: Sequence[Example]) -> tuple[str, ...]:
+    """Return a warning for every data set with examples that the program came with as demos."""
+    demos = [demo for predictor in program.predictors() for demo in predictor.demos]
+    warnings = []
+    for name, examples in sets.items():
+        shown = sum(any(shows(demo, example) for demo in demos) for example in examples)
+        if shown:
+            warnings.append(
+                f"the program came with demos of {shown} examples of `{name}`; its score on them is too good."
+            )
     return tuple(warnings)
 
 

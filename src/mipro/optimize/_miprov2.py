@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mipro.context import context, settings
 from mipro.errors import BudgetExhausted, UserError
 from mipro.optimize._ahead import begun_ahead
-from mipro.optimize._data import check_overlap
+from mipro.optimize._data import check_overlap, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
 from mipro.optimize._progress import Bars, Progress, Reporter, permitted
@@ -349,7 +349,10 @@ class MIPROv2:
             frozen=frozen,
             max_errors=_first(self.max_errors, settings.max_errors),
             num_threads=_first(self.num_threads, settings.num_threads),
-            warnings=check_overlap(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
+            warnings=(
+                *check_overlap(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
+                *check_own_demos(student, valset=plan.valset, testset=plan.testset),
+            ),
         )
 
     def _run(self, job: Job) -> Any:

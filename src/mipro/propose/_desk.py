@@ -36,6 +36,10 @@ _MISTAKE_TOKENS = 60
 # Asked, asked again, asked with the next tip.
 _MAX_ASKS = 3
 _COOLING = 0.7
+# Parts of a prompt that hold training examples.
+_EXAMPLES = ("traces", "failures")
+# A closed set of labels is stated in all first proposals but every so many.
+_WITHOUT_LABELS = 4
 FIRST_ROUND = Lessons()
 
 
@@ -169,7 +173,7 @@ class Desk:
                 predictor=p,
                 tip=recipe.tip,
                 left_out=recipe.left_out,
-                labels=stated and (i % 2 == 0 if recipe.labels is None else recipe.labels),
+                labels=stated and ((i + 1) % _WITHOUT_LABELS > 0 if recipe.labels is None else recipe.labels),
                 rollouts=tuple(rng.getrandbits(30) for _ in range(_MAX_ASKS)),
                 demos=self._some_demos(p, i),
             )
@@ -254,6 +258,9 @@ class Desk:
                 heard.append(verdict.text)
                 return
         self._refusals[reason] += 1
+        if reason == "leak":
+            # What is not seen can't be copied.
+            slot.left_out = tuple(dict.fromkeys((*slot.left_out, *_EXAMPLES)))
         if reason != "duplicate":
             slot.cooling *= _COOLING
         # The same words would lead to the same proposal once more.

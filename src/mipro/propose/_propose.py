@@ -48,8 +48,8 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     """Propose grounded instructions for every predictor, all at the same time.
 
     The original instruction is entry 0 and costs no call. Each proposal has a tip and a
-    draw of its own. Where the training data show a closed set of labels, every other
-    proposal, the first included, has a sentence that states it.
+    draw of its own. Where the training data show a closed set of labels, all proposals
+    but every fourth have a sentence that states it.
 
     Args:
         program: Program to improve; not modified.
