@@ -437,43 +437,73 @@ def show(results: Results) -> None:
     """Print the tables."""
     for model in dict.fromkeys(row["model"] for row in results.rows):
         rows = [row for row in results.rows if row["model"] == model]
-        tasks = list(dict.fromkeys(row["task"] for row in rows))
-        heads = ["arm", *tasks, "mean - all", "+-", "refused", "prompt tokens"]
-        print(f"\n{model}: score of the mean and of the best proposal\n")
-        print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-        for arm in dict.fromkeys(row["arm"] for row in rows):
-            print(_line(arm, rows, tasks))
+        runs = [row for row in rows if row["arm"].startswith("run")]
+        made = [row for row in rows if not row["arm"].startswith("run")]
+        if made:
+            tasks = list(dict.fromkeys(row["task"] for row in made))
+            heads = ["made with", *tasks, "difference from all parts", "refused", "prompt tokens"]
+            counts = [len({row["seed"] for row in made if row["task"] == task}) for task in tasks]
+            print(f"\n{model}: score of the mean (best) proposal; seeds by task: {counts}\n")
+            print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+            for arm in dict.fromkeys(row["arm"] for row in made):
+                print(_line(arm, made, tasks))
+        if runs:
+            print(f"\n{model}: whole runs, score on test examples\n")
+            heads = ["task", "seed", "run", "test", "expected", "calls", "rounds held"]
+            print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+            for row in sorted(runs, key=lambda row: (row["task"], row["seed"], row["arm"])):
+                print(_run_line(row))
+
+
+def _run_line(row: dict[str, Any]) -> str:
+    test, estimate = statistics.fmean(row["scores"][0]), row["estimate"]
+    held = "; ".join(
+        f"after {r['evaluations']}: {r['mistakes']} of {r['probed']} wrong, "
+        f"{sum(map(len, r['instructions']))} instructions, {sum(map(len, r['demo_sets']))} sets"
+        for r in row["rounds"]
+    )
+    cells = [row["task"], row["seed"], row["arm"], f"{test:.2f}", f"{estimate:.2f}", row["calls"], held]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def _line(arm: str, rows: list[dict[str, Any]], tasks: list[str]) -> str:
-    mine = [row for row in rows if row["arm"] == arm and row["scores"]]
+    mine = [row for row in rows if row["arm"] == arm]
     cells = []
     for task in tasks:
-        found = [row for row in mine if row["task"] == task]
-        means = [statistics.fmean(s) for row in found for s in row["scores"]]
-        best = [max(statistics.fmean(s) for s in row["scores"]) for row in found]
-        cells.append(f"{statistics.fmean(means):.2f}  {statistics.fmean(best):.2f}" if means else "")
-    gap, error = _gap(mine, rows)
-    cells += ["", ""] if gap is None else [f"{gap:+.3f}", f"{error:.3f}"]
-    refused = sum(sum(row.get("refused", {}).values()) for row in mine)
-    asked = statistics.fmean(row.get("prompt_tokens") or 0 for row in mine) if mine else 0
-    return f"| {' | '.join([arm, *cells, str(refused), f'{asked:.0f}'])} |"
+        means = [statistics.fmean(s) for row in mine if row["task"] == task for s in row["scores"]]
+        cells.append(f"{statistics.fmean(means):.2f} ({max(means):.2f})" if means else "")
+    refused = sum(sum(row["refused"].values()) for row in mine)
+    asked = statistics.fmean(row["prompt_tokens"] for row in mine)
+    return f"| {' | '.join([arm, *cells, _difference(arm, rows), str(refused), f'{asked:.0f}'])} |"
 
 
-def _gap(mine: list[dict[str, Any]], rows: list[dict[str, Any]]) -> tuple[float | None, float]:
-    """Mean difference of the mean proposal from "all", and its standard error over proposals."""
-    gaps, variances = [], []
-    for row in mine:
-        key = (row["task"], row["seed"])
-        whole = [r for r in rows if r["arm"] == "all" and (r["task"], r["seed"]) == key and r["scores"]]
-        if row["arm"] == "all" or row["arm"].startswith("run") or not whole:
-            continue
-        ours, theirs = ([statistics.fmean(s) for s in r["scores"]] for r in (row, whole[0]))
-        gaps.append(statistics.fmean(ours) - statistics.fmean(theirs))
-        variances.append(sum(statistics.variance(x) / len(x) for x in (ours, theirs) if len(x) > 1))
+def _difference(arm: str, rows: list[dict[str, Any]]) -> str:
+    """Return by how much an arm differs from "all", in pairs of the same task and seed.
+
+    Where nothing could be used the original stands in, as it does in a run. The standard error is over
+    seeds, their variance taken to be the same for all tasks.
+    """
+    value = {(row["arm"], row["task"], row["seed"]): _value(row, rows) for row in rows}
+    gaps: dict[str, list[float]] = {}
+    for (name, task, seed), score in value.items():
+        if name == arm != "all" and ("all", task, seed) in value:
+            gaps.setdefault(task, []).append(score - value["all", task, seed])
     if not gaps:
-        return None, 0.0
-    return statistics.fmean(gaps), sum(variances) ** 0.5 / len(gaps)
+        return ""
+    mean = statistics.fmean(map(statistics.fmean, gaps.values()))
+    degrees = sum(len(own) - 1 for own in gaps.values())
+    if not degrees:
+        return f"{mean:+.3f}"
+    variance = sum((g - statistics.fmean(own)) ** 2 for own in gaps.values() for g in own) / degrees
+    error = (variance * sum(1 / len(own) for own in gaps.values())) ** 0.5 / len(gaps)
+    return f"{mean:+.3f} +- {error:.3f}"
+
+
+def _value(row: dict[str, Any], rows: list[dict[str, Any]]) -> float:
+    if not row["scores"]:
+        key = (ORIGINAL, row["task"], row["seed"])
+        row = next(other for other in rows if (other["arm"], other["task"], other["seed"]) == key)
+    return statistics.fmean(statistics.fmean(scores) for scores in row["scores"])
 
 
 def main() -> None:
