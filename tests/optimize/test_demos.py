@@ -124,6 +124,14 @@ def test_fewer_sets_where_the_data_give_no_more():
     assert any("instead of 10" in note for note in demo_sets.notes)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_few_examples_give_all_their_sets(seed):
+    """Two examples give three labelled sets, however many demos a set might have."""
+    rng = random.Random(seed)
+    demo_sets = _collect(trainset=TRAIN[:2], max_bootstrapped=0, max_labeled=16, rng=rng)
+    assert len(demo_sets.source) == 1 + 3
+
+
 def test_each_example_is_run_once_for_all_sets():
     """Sets share the runs of the teacher."""
     lm = _right_unless()

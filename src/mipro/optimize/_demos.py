@@ -216,7 +216,8 @@ class _Collector:
         labelled = tuple(self._rng.sample(places, len(places)))
         max_labeled = self._limits.max_labeled
         if kind == "labelled":
-            size = self._rng.randint(1, max_labeled) if again and max_labeled else max_labeled
+            most = min(max_labeled, len(places))
+            size = self._rng.randint(1, most) if again and most else max_labeled
             return _Plan(kind, Want((), 0), labelled, size)
         if kind == "bootstrap":
             return _Plan(kind, Want(tuple(places), self._limits.max_bootstrapped), labelled, max_labeled)
