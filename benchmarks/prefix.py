@@ -1,18 +1,22 @@
 """What a local model has to read when candidates share the beginnings of their prompts.
 
-    python benchmarks/prefix.py [--candidates 6] [--examples 5] [--threads 1]
+    python benchmarks/prefix.py [--candidates 6] [--examples 12] [--cache-mib 0 1024] [--threads 1]
 
 Candidates of 4 demos each on BIG-bench intent_recognition are measured on the same examples. Their calls
 arrive mixed, as those of a search with several decisions under way do. Printed for both orders, with the
-engine new each time: prompt tokens that had to be evaluated for a call (the others came from the model's
-cache of beginnings), of how many, and seconds. "arrival" hands the calls on as they come; "by prefix" is
-what `mipro.LM` does. Weights and task must have been fetched (`make demo`).
+engine new each time and with and without memory for prompts that lost their slot: prompt tokens that had to
+be evaluated for a call (the others came from the model's caches of beginnings), for a candidate's first call
+and for a later one, of how many, and seconds. "arrival" hands the calls on as they come; "by prefix" is what
+`mipro.LM` does; "no cache" is the prompt itself. "rest" is what comes after the demos and is different in
+every call: no order can save it. Weights and task must have been fetched (`make demo`).
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from random import Random
@@ -21,10 +25,12 @@ from typing import TYPE_CHECKING, Any
 import mipro
 from mipro.adapters import JSONAdapter
 from mipro.datasets import big_bench
+from mipro.lm import _engine
 from mipro.lm._engine import close_engines
 from mipro.lm._slots import Slots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
 MODEL = "local/qwen2.5-coder-0.5b-instruct"
@@ -32,19 +38,19 @@ DEMOS = 4
 
 
 class Counted(mipro.LM):
-    """Keeps the usage of every call."""
+    """Keeps the usage of every call, by the beginning of its prompt, in the order of the answers."""
 
-    usages: list[Any]
+    usages: defaultdict[str, list[Any]]
 
     async def _send(self, request: Any) -> Any:
         response = await super()._send(request)
-        self.usages.append(response.usage)
+        self.usages[str(request.messages[:-1])].append(response.usage)
         return response
 
 
-def measure(lm: Counted, programs: list[Any], examples: list[Any], in_flight: int) -> None:
-    """Run all programs on all examples, mixed, and print what was evaluated."""
-    lm.usages = []
+def measure(lm: Counted, programs: list[Any], examples: list[Any], in_flight: int) -> str:
+    """Run all programs on all examples, mixed, and return what was evaluated."""
+    lm.usages = defaultdict(list)
     close_engines()
     with mipro.context(lm=lm, adapter=JSONAdapter(), disable_history=True):
         cells = [(program, example) for example in examples for program in programs]
@@ -54,13 +60,21 @@ def measure(lm: Counted, programs: list[Any], examples: list[Any], in_flight: in
             for task in tasks:
                 task.result()
     seconds = time.perf_counter() - began
-    calls = len(lm.usages)
-    prompt = sum(usage.prompt_tokens for usage in lm.usages) / calls
-    fresh = sum(usage.prompt_tokens - usage.cached_tokens for usage in lm.usages) / calls
-    print(f"{fresh:6.0f} of {prompt:.0f} prompt tokens evaluated a call, {calls} calls, {seconds:.0f} s")
+    first = [_fresh(usages[0]) for usages in lm.usages.values()]
+    later = [_fresh(usage) for usages in lm.usages.values() for usage in usages[1:]]
+    prompt = statistics.fmean(usage.prompt_tokens for usages in lm.usages.values() for usage in usages)
+    return (
+        f"{statistics.fmean(first + later):6.0f} of {prompt:.0f} prompt tokens evaluated a call: "
+        f"{statistics.fmean(first):.0f} for a candidate's first, {statistics.fmean(later):.0f} for a later "
+        f"one ({min(later)} to {max(later)}); {len(cells)} calls, {seconds:.0f} s"
+    )
 
 
-def without_order(hold: Any) -> Any:
+def _fresh(usage: Any) -> int:
+    return int(usage.prompt_tokens - usage.cached_tokens)
+
+
+def without_order(hold: Any) -> Callable[..., AbstractAsyncContextManager[None]]:
     """Return `Slots.hold` that takes every prompt for one that shares nothing."""
 
     def held(self: Slots, prefix: str, prefix_tokens: int, tokens: int) -> AbstractAsyncContextManager[None]:
@@ -70,28 +84,43 @@ def without_order(hold: Any) -> Any:
     return held
 
 
+def make_programs(count: int, data: list[Any], rng: Random) -> list[Any]:
+    """Return candidates that differ in instruction and demos, as those of a search do."""
+    programs = []
+    for number in range(count):
+        program = mipro.Predict("utterance -> intent")
+        wording = f"Say what is wanted, in the {number + 1}th of {count} wordings, as the examples do."
+        program.signature = program.signature.with_instructions(wording)
+        program.demos = rng.sample(data, DEMOS)
+        programs.append(program)
+    return programs
+
+
 def main() -> None:
-    """Measure both orders."""
+    """Measure both orders with each size of the cache."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--candidates", type=int, default=6)
-    parser.add_argument("--examples", type=int, default=5)
+    parser.add_argument("--examples", type=int, default=12)
+    parser.add_argument("--cache-mib", type=int, nargs="+", default=[0, _engine.PROMPT_CACHE_MIB])
+    parser.add_argument("--orders", nargs="+", default=["arrival", "by prefix"])
     parser.add_argument("--threads", type=int, default=1, help="threads of the engine")
     parser.add_argument("--in-flight", type=int, default=32)
     options = parser.parse_args()
     data = big_bench("intent_recognition")
     rng = Random(0)
-    programs = []
-    for _ in range(options.candidates):
-        program = mipro.Predict("utterance -> intent")
-        program.demos = rng.sample(data, DEMOS)
-        programs.append(program)
+    programs = make_programs(options.candidates, data, rng)
     examples = rng.sample(data, options.examples)
     lm = Counted(MODEL, threads=options.threads, cache=False, max_tokens=16)
     hold = Slots.hold
-    for name, order in (("arrival", without_order(hold)), ("by prefix", hold)):
-        Slots.hold = order
-        print(f"{name:10}", end=" ", flush=True)
-        measure(lm, programs, examples, options.in_flight)
+    for cache_mib in options.cache_mib:
+        _engine.PROMPT_CACHE_MIB = cache_mib
+        for name in options.orders:
+            Slots.hold = without_order(hold) if name == "arrival" else hold
+            print(
+                f"{cache_mib:5} MiB, {name:10}",
+                measure(lm, programs, examples, options.in_flight),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

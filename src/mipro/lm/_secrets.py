@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -75,11 +76,14 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 def split_login(url: str) -> tuple[str, str]:
     """Return `url` without user and password, and these two as "user:password" or ""."""
+    if "@" not in url:
+        return url, ""
     parts = urlsplit(url)
     login, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=host)), unquote(login)
 
 
+@functools.lru_cache(maxsize=256)
 def public_url(url: str) -> str:
     """Return `url` without user, password and query, as it may be shown and kept."""
     parts = urlsplit(url)

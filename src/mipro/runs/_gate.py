@@ -27,6 +27,7 @@ from mipro.lm import LMResponse, delay_s
 from mipro.runs._budget import Amounts, most_of, used_by
 from mipro.runs._line import Line
 from mipro.runs._records import ALIVE, PASSED_OVER, CallRecord, EventRecord, FailureRecord, SentRecord
+from mipro.runs._unseen import Unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,6 +87,7 @@ class GateCore:
         run_dir: Named in errors.
         patience_s: Seconds without any answer of a model after which the run stops.
         passed_over: Stage and key of the calls that earlier sessions went on without.
+        is_new: Whether the store holds no call of an earlier session.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class GateCore:
         *,
         patience_s: float = PATIENCE_S,
         passed_over: Iterable[tuple[str, str]] = (),
+        is_new: bool = False,
     ) -> None:
         self.failures: Counter[str] = Counter()
         self.paid_calls = 0
@@ -109,6 +112,7 @@ class GateCore:
         self._run_dir = run_dir
         self._patience_s = patience_s
         self._passed_over = set(passed_over)
+        self._unseen = Unseen() if is_new else None
         self._unconfirmed: list[EventRecord] = []
         self._in_flight: dict[str, asyncio.Future[LMResponse]] = {}
         self._lines: dict[str, Line] = {}
@@ -161,7 +165,8 @@ class GateCore:
                 return dataclasses.replace(flight.result(), cached=True)
         if (stage, key) in self._passed_over:
             raise LMUnansweredError(f"{request.model} never answered this call; it was passed over before.")
-        record = self._store.find_call(key)
+        is_unseen = self._unseen is not None and key in self._unseen
+        record = None if is_unseen else self._store.find_call(key)
         if record is not None:
             self.replayed_calls += 1
             return dataclasses.replace(LMResponse.from_json(record.response), cached=True)
@@ -204,6 +209,8 @@ class GateCore:
                 self.confirm()
                 record = _record(call.request, response, call.stage, 1 + call.failed + call.refused)
                 await self._writer.keep(record)
+                if self._unseen is not None:
+                    self._unseen.note(record.key)
                 self._beat()
                 self.paid_calls += 1
                 return response

@@ -93,6 +93,7 @@ class Run:
             self.where,
             patience_s=patience_s,
             passed_over=past.passed_over,
+            is_new=not self.resumed,
         )
 
     def _identify(self, facts: Mapping[str, str]) -> bool:
