@@ -6,9 +6,14 @@ import pytest
 from mipro.search._gradient import Outlook
 
 
+def outlook_on(means, covariance, noise):
+    """Beliefs under one setting of the variances."""
+    return Outlook(np.array([means]), np.array([covariance]), np.array([noise]))
+
+
 def test_worth_is_the_expected_rise_of_the_best_mean():
     """Of one uncertain candidate beside a known one it equals the normal loss integral."""
-    outlook = Outlook(np.array([0.0, -0.3]), np.diag([1e-12, 4.0]), noise=1e-9)
+    outlook = outlook_on([0.0, -0.3], np.diag([1e-12, 4.0]), 1e-9)
     worth = outlook.gradient(np.array([1, 1]), np.array([1, 1]))
     draws = np.random.default_rng(0).normal(-0.3, 2.0, 400_000)
     assert worth[1] == pytest.approx(np.maximum(draws, 0.0).mean(), rel=0.05)
@@ -17,15 +22,15 @@ def test_worth_is_the_expected_rise_of_the_best_mean():
 
 def test_several_blocks_are_looked_at():
     """What one block can't change but sixteen can is worth something."""
-    means, covariance = np.array([0.0, -0.3]), np.diag([1e-9, 1.0])
-    short = Outlook(means, covariance, noise=1000.0).gradient(np.array([8, 8]), np.array([8, 8]))
-    long = Outlook(means, covariance, noise=1000.0).gradient(np.array([8, 8]), np.array([128, 128]))
+    means, covariance = [0.0, -0.3], np.diag([1e-9, 1.0])
+    short = outlook_on(means, covariance, 1000.0).gradient(np.array([8, 8]), np.array([8, 8]))
+    long = outlook_on(means, covariance, 1000.0).gradient(np.array([8, 8]), np.array([128, 128]))
     assert long[1] > 10 * max(short[1], 1e-12)
 
 
 def test_what_is_planned_is_worth_less():
     """Once a block is planned, more of the same tells less."""
-    outlook = Outlook(np.zeros(3), np.eye(3), noise=4.0)
+    outlook = outlook_on(np.zeros(3), np.eye(3), 4.0)
     blocks, free = np.array([8, 8, 8]), np.array([8, 8, 8])
     before = outlook.gradient(blocks, free)
     outlook.plan(1, 8)
@@ -36,5 +41,13 @@ def test_what_is_planned_is_worth_less():
 
 def test_candidates_that_can_not_be_asked_are_worth_nothing():
     """They are never chosen."""
-    outlook = Outlook(np.zeros(2), np.eye(2), noise=1.0)
+    outlook = outlook_on(np.zeros(2), np.eye(2), 1.0)
     assert outlook.gradient(np.array([0, 8]), np.array([0, 8]))[0] == -np.inf
+
+
+def test_settings_under_which_nothing_differs_have_no_say():
+    """Where one setting of the variances takes everything for alike, the other decides what to measure."""
+    means = np.array([[0.0, -0.3, 0.0], [0.0, 0.0, 1e-6]])
+    covariance = np.array([np.diag([1e-9, 1.0, 1e-9]), np.diag([1e-9, 1e-9, 1e-6])])
+    worth = Outlook(means, covariance, np.array([1.0, 1.0])).gradient(np.full(3, 8), np.full(3, 64))
+    assert np.argmax(worth) == 1

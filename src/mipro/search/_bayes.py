@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from mipro.search._model import Effects, Fit
     from mipro.search._space import Candidate, Space
 
+OUTLOOKS = 4
+"""Settings of the variances, of this decision and of those before it, that what a block is worth is averaged
+over. By one alone, half of the decisions of some runs take everything for alike and measure what is worth
+nothing."""
 DRAWS = 48
 """Posterior draws for each decision."""
 PACE, IN_FLIGHT = 0.03, 0.12
@@ -73,7 +77,7 @@ LEARNERS = 96
 """Candidates whose scores the variances are learned from, when there are more."""
 MIXTURE = 12
 """Settings of the variances that a recommendation averages over."""
-INFLATION = 1.15
+INFLATION = 1.05
 """Factor on standard deviations that makes up for what the model leaves out (scores that are not normal,
 few settings of the variances); measured on the tables of benchmarks/search.py."""
 
@@ -101,6 +105,7 @@ class BayesSearch(Recallable):
         self._sizes = space.sizes
         self._prior = VariancePrior(self._known_design.kinds)
         self._logs = self._prior.center.copy()
+        self._earlier: list[Floats] = []
         self._recent: list[tuple[float, bool]] = []
         self._nothing_matters = False
         self._stopped_at: tuple[int, ...] | None = None
@@ -131,6 +136,7 @@ class BayesSearch(Recallable):
         """See `Recallable.state`."""
         return {
             "logs": self._logs.tolist(),
+            "earlier": [logs.tolist() for logs in self._earlier],
             "recent": self._recent,
             "nothing_matters": self._nothing_matters,
             "stopped_at": self._stopped_at,
@@ -142,6 +148,7 @@ class BayesSearch(Recallable):
         self._book.record(list(jobs))
         self._sizes = self._space.sizes
         self._logs = np.array(state["logs"])
+        self._earlier = [np.array(logs) for logs in state["earlier"]]
         self._recent = [(regret, null) for regret, null in state["recent"]]
         self._nothing_matters = state["nothing_matters"]
         stopped_at = state["stopped_at"]
@@ -166,7 +173,7 @@ class BayesSearch(Recallable):
         least = math.inf if self._nothing_matters else 0.0
         if np.mean(nulls) >= NULL_LIKELY and self._null_share(data, table, rng) >= NULL_LIKELY:
             least = math.inf if self._is_evidence_enough() else WORTHWHILE
-        return _recommend(fits, data, original, least=least)
+        return _recommend(fits, nulls, data, original, least=least)
 
     def beliefs(self) -> Beliefs:
         """Return the posterior mean of the leader with each choice in place of its own."""
@@ -214,8 +221,13 @@ class BayesSearch(Recallable):
             jobs = self._last_doubts(data) if self._nothing_matters else []
             self._nothing_matters = self._nothing_matters and not jobs
             return self._book.record(jobs) if jobs else self._stop()
+        fits = [fit, *(self._fit_at(logs, data, rng) for logs in self._earlier)]
+        self._earlier = [self._logs, *self._earlier][: OUTLOOKS - 1]
+        every = np.array([_values(self._design, f.effects(), pool, seen)[:, 0] for f in fits])
+        means = every.mean(axis=0)
         keep = _promising(means, values)
-        outlook = Outlook(means[keep], fit.joint(pool[keep], seen[keep], fresh[keep]), self._noise(fit))
+        joint = np.array([f.joint(pool[keep], seen[keep], fresh[keep]) for f in fits])
+        outlook = Outlook(every[:, keep], joint, np.array([self._noise(f) for f in fits]))
         return self._measure(outlook, [_tuple(row) for row in pool[keep]], means[keep], seen[keep])
 
     def _measure(self, outlook: Outlook, pool: list[Candidate], means: Floats, seen: Ints) -> list[Job]:
@@ -275,9 +287,12 @@ class BayesSearch(Recallable):
 
     def _fit(self, chain: VarianceChain, data: Evidence, rng: np.random.Generator) -> Fit:
         """Posterior of all the data at the point that a chain has come to."""
-        if len(data.candidates) > LEARNERS:
-            chain = VarianceChain(self._design, data, self._prior, chain.logs, tails=self._tails)
-            chain.loosen(rng)
+        return self._fit_at(chain.logs, data, rng) if len(data.candidates) > LEARNERS else chain.fit()
+
+    def _fit_at(self, logs: Floats, data: Evidence, rng: np.random.Generator) -> Fit:
+        """Posterior of all the data for given variances."""
+        chain = VarianceChain(self._design, data, self._prior, logs, tails=self._tails)
+        chain.loosen(rng)
         return chain.fit()
 
     def _nothing_to_gain(self, data: Evidence, rng: np.random.Generator) -> bool:
@@ -418,7 +433,9 @@ def _greedy(design: Design, draws: Effects) -> Ints:
     return best
 
 
-def _recommend(fits: list[Fit], data: Evidence, original: Candidate, *, least: float) -> Recommendation:
+def _recommend(
+    fits: list[Fit], nulls: list[bool], data: Evidence, original: Candidate, *, least: float
+) -> Recommendation:
     means = np.array([_seen_means(fit) for fit in fits])
     best = int(np.argmax(means.mean(axis=0)))
     is_original = (data.candidates == np.array(original)).all(axis=1)
@@ -428,7 +445,9 @@ def _recommend(fits: list[Fit], data: Evidence, original: Candidate, *, least: f
         (mean[best] - mean[base]) / INFLATION / math.sqrt(max(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1], 1e-18))
         for mean, cov in zip(means, covariances, strict=True)
     ]
-    p_better = sum(map(normal_cdf, gaps)) / len(gaps) if best != base else 0.0
+    # Where nothing matters, nothing is better.
+    sure = [0.0 if null else normal_cdf(gap) for gap, null in zip(gaps, nulls, strict=True)]
+    p_better = sum(sure) / len(sure) if best != base else 0.0
     if means[:, best].mean() - means[:, base].mean() < least:
         best, p_better, which = base, 0.0, 1
     else:

@@ -34,23 +34,27 @@ change the choice and would seem worth nothing."""
 class Outlook:
     """Joint normal beliefs on the expected scores of some candidates, as blocks are planned.
 
+    There are several, one for each of `k` settings of the variances that are thought possible: under some of
+    them nothing is worth measuring, which says nothing about where to measure under the others.
+
     Args:
-        means: Expected scores, `[p]`.
-        covariance: Their covariance, `[p, p]`; not modified.
-        noise: Variance of one score about its candidate's expected score.
+        means: Expected scores, `[k, p]`.
+        covariance: Their covariances, `[k, p, p]`; changed in place.
+        noise: Variance of one score about its candidate's expected score, `[k]`.
     """
 
-    def __init__(self, means: Floats, covariance: Floats, noise: float) -> None:
-        self._covariance = covariance.copy()
-        self._noise = noise
-        self._leader = int(np.argmax(means))
-        self._behind = (means - means[self._leader])[:, None]
+    def __init__(self, means: Floats, covariance: Floats, noise: Floats) -> None:
+        self._covariance = covariance
+        self._noise = noise[:, None]
+        self._rows = np.arange(len(means))
+        self._leaders = means.argmax(axis=1)
+        self._behind = (means - means.max(axis=1, keepdims=True))[:, :, None]
 
     def gradient(self, blocks: Ints, free: Ints) -> Floats:
         """Return what each candidate's next evaluations are worth.
 
         That is the expected rise of the best posterior mean for each evaluation, with the number of blocks
-        at which it is largest.
+        at which it is largest, averaged over the settings of the variances.
 
         Args:
             blocks: Evaluations in the next block of each candidate, 0 where none can be asked, `[p]`.
@@ -64,22 +68,32 @@ class Outlook:
             Frazier & Powell, 2010, "Paradoxes in Learning and the Marginal Value of Information", for
             looking at several blocks.
         """
-        worth = np.full(len(blocks), -np.inf)
         able = np.flatnonzero(blocks > 0)
+        best = np.full((len(self._rows), len(able)), -np.inf)
         for horizon in HORIZONS:
             counts = np.minimum(blocks[able] * horizon, free[able])
-            steps = self._steps(able, counts)
-            steps -= steps[self._leader]
-            rise = np.mean([(self._behind + node * steps).max(axis=0) for node in NODES], axis=0)
-            worth[able] = np.maximum(worth[able], rise / counts)
+            np.maximum(best, self._rise(able, counts) / counts, out=best)
+        worth = np.full(len(blocks), -np.inf)
+        worth[able] = best.mean(axis=0)
         return worth
 
     def plan(self, chosen: int, count: int) -> None:
         """Take `count` evaluations of a candidate as made: what they tell is no longer unknown."""
-        step = self._steps(np.array([chosen]), np.array([count]))[:, 0]
-        self._covariance -= np.outer(step, step)
+        step = self._steps(np.array([chosen]), np.array([count]))
+        self._covariance -= step * step.transpose(0, 2, 1)
+
+    def _rise(self, candidates: Ints, counts: Ints) -> Floats:
+        """Expected rise of the best mean after so many evaluations of a candidate, `[k, candidates]`."""
+        steps = self._steps(candidates, counts)
+        steps -= steps[self._rows, self._leaders][:, None]
+        total, after = np.zeros((len(steps), len(candidates))), np.empty_like(steps)
+        for node in NODES:
+            np.multiply(steps, node, out=after)
+            after += self._behind
+            total += after.max(axis=1)
+        return total / len(NODES)
 
     def _steps(self, candidates: Ints, counts: Ints) -> Floats:
-        """How far one standard deviation of a block's mean moves all means, `[p, candidates]`."""
-        variances = np.maximum(self._covariance[candidates, candidates], 0.0)
-        return np.asarray(self._covariance[:, candidates] / np.sqrt(variances + self._noise / counts))
+        """How far one standard deviation of a block's mean moves all means, `[k, p, candidates]`."""
+        variances = np.maximum(self._covariance[:, candidates, candidates], 0.0) + self._noise / counts
+        return np.asarray(self._covariance[:, :, candidates] / np.sqrt(variances)[:, None])
