@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,16 @@ from mipro.testing.server import Fault
 def model(server, name="openai/m", **kwargs):
     """Return an LM on `server` without cache and retries, unless said otherwise."""
     return LM(name, **{"api_base": server.url, "cache": False, "num_retries": 0, **kwargs})
+
+
+def test_client_and_prices_can_be_loaded_ahead():
+    """No call is needed for it, and none is made."""
+    code = (
+        "import sys, mipro\n"
+        "mipro.LM('openai/m', api_base='http://127.0.0.1:9', api_key='none').load()\n"
+        "assert {'aiohttp', 'genai_prices.data'} <= set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 class TestContract(LMContract):

@@ -67,3 +67,16 @@ def test_calls_are_the_same_in_any_order(optimize, fruit_lm):
     many = optimize(fruit_lm, num_threads=16)
     assert sorted(json.dumps(call, sort_keys=True) for call in fruit_lm.calls) == calls
     assert (many.instructions, many.trials) == (one.instructions, one.trials)
+
+
+def test_models_load_while_the_run_is_prepared(optimize, fruit_lm, monkeypatch):
+    """What the first call would be held up by; that it fails is the first call's to say."""
+    loaded = threading.Event()
+
+    def load(lm):
+        loaded.set()
+        raise RuntimeError("nothing to load")
+
+    monkeypatch.setattr(type(fruit_lm), "load", load)
+    assert optimize(fruit_lm).trials
+    assert loaded.wait(10)

@@ -35,6 +35,9 @@ class Backend(Protocol):
             MissingExtraError: An optional package is needed and absent.
         """
 
+    def load(self) -> None:
+        """Load what the first call would be held up by; from any thread, and not needed for a call."""
+
     def price_usd(self, usage: Usage) -> float | None:
         """Return the price of a call in US dollars, or None where it is not known."""
 

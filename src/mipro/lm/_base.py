@@ -103,6 +103,9 @@ class BaseLM:
         del usage
         return None
 
+    def load(self) -> None:
+        """Load what the first call would be held up by; nothing by default."""
+
     def check(self) -> None:
         """Refuse what can't work, before anything is paid; nothing by default."""
 

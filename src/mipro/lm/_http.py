@@ -14,11 +14,12 @@ from mipro.lm import _openai as openai
 from mipro.lm import _prices, _wire
 from mipro.lm._failures import Call, error_from_answer
 from mipro.lm._secrets import Secret, public_url, redact, split_login
+from mipro.lm._types import Usage
 
 if TYPE_CHECKING:
     from mipro.lm._prices import Prices
     from mipro.lm._providers import Provider
-    from mipro.lm._types import LMRequest, LMResponse, Usage
+    from mipro.lm._types import LMRequest, LMResponse
 
 DEFAULT_TIMEOUT_S = 600.0  # as the OpenAI SDK; reasoning models take minutes
 _OK = 200
@@ -84,6 +85,11 @@ class HTTPBackend:
                 f"set {self.provider.key_variables[0]} or pass `api_key=`.",
                 model=self.model,
             )
+
+    def load(self) -> None:
+        """Load the HTTP client and the list of prices: a tenth of a second each."""
+        _wire.load()
+        self.price_usd(Usage())
 
     def price_usd(self, usage: Usage) -> float | None:
         """Return the price of a call, from the caller's prices or the public list."""

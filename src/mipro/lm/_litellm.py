@@ -105,6 +105,9 @@ class LiteLLMBackend:
             return float(listed)
         return self.price_usd(response.usage)
 
+    def load(self) -> None:
+        """Load nothing: it reaches for the network."""
+
     def price_usd(self, usage: Usage) -> float | None:
         """Return the price of a call, from the caller's prices or the public list."""
         provider, _, name = self.model.partition("/")

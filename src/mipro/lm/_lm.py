@@ -133,6 +133,10 @@ class LM(BaseLM):
         """Return the price of a call with these tokens in US dollars, or None where it is not known."""
         return self._backend.price_usd(usage)
 
+    def load(self) -> None:
+        """Load what the first call would be held up by; may take a while, from any thread."""
+        self._backend.load()
+
     def check(self) -> None:
         """Refuse what can't work, before anything is paid: a missing key, extra or address.
 

@@ -87,6 +87,9 @@ class LocalBackend:
         import_engine()
         self._path()
 
+    def load(self) -> None:
+        """Load nothing: a model takes the memory that it takes only when it is asked."""
+
     def price_usd(self, usage: Usage) -> float | None:
         """Return 0: the machine is paid for."""
         del usage

@@ -40,6 +40,11 @@ class NoReplyError(Exception):
     """The server did not answer; the message says in a few words why."""
 
 
+def load() -> None:
+    """Import the HTTP client, in whatever thread; the first `post` does otherwise."""
+    import aiohttp  # noqa: F401, PLC0415 - heavy
+
+
 async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> Reply:
     """Post `body` and return the whole answer.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 THREADS = 4
 """Threads of a run that the groundwork may have: it looks at three views and the program at once."""
 _LOCAL = "local/"
+
+
+def load_ahead(job: Job) -> None:
+    """Let the models load what their first call needs, while the run is prepared and answers are awaited."""
+    models = dict.fromkeys(lm for lm in (job.task_lm, job.prompt_lm) if lm is not None)
+
+    def load() -> None:
+        with suppress(Exception):  # the first call meets it and says so
+            for lm in models:
+                lm.load()
+
+    threading.Thread(target=load, name="mipro-load", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)

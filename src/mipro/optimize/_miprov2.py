@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.context import context, settings
 from mipro.errors import BudgetExhausted, UserError
-from mipro.optimize._ahead import begun_ahead
+from mipro.optimize._ahead import begun_ahead, load_ahead
 from mipro.optimize._data import check_overlap, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
@@ -356,6 +356,7 @@ class MIPROv2:
         )
 
     def _run(self, job: Job) -> Any:
+        load_ahead(job)
         run_dir = choose_run_dir(self.run_dir, name=type(job.student).__name__, resume=self.resume)
         with ExitStack() as stack:
             run = Run(run_dir, facts(job), budget=self.budget, seed=job.plan.seed, patience_s=self.patience_s)
