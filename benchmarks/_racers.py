@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import defaultdict, deque
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ Table = Synthetic | Recorded
 LOOKAHEAD = 4
 """Decisions of `bayes` under way at once; MIPROv2 has more, each smaller, that hold as much together."""
 FRACTIONS = (0.10, 0.15, 0.25, 0.50, 1.00)
+YARDSTICK = "table"
+"""No racer: the best mean of all candidates on all examples, whatever the budget."""
 
 
 @dataclass
@@ -66,6 +69,9 @@ def race(name: str, racer: str, seed: int, table: Table) -> list[Outcome]:
 
 def _race_once(name: str, racer: str, seed: int, table: Table, fraction: float) -> Outcome:
     budget = int(fraction * table.budget)
+    if racer == YARDSTICK:
+        candidate, spent = whole_table(table)
+        return _score(name, racer, fraction, seed, table, candidate, spent)
     if racer == "dspy":
         candidate, spent = dspy_loop(table, seed, fraction)
         return _score(name, racer, fraction, seed, table, candidate, spent)
@@ -82,6 +88,13 @@ def _race_once(name: str, racer: str, seed: int, table: Table, fraction: float) 
     )
     spent = run_search(table, search, lookahead)
     return outcome_of(name, racer, fraction, seed, table, search.recommend(), spent)
+
+
+def whole_table(table: Table) -> tuple[Candidate, int]:
+    """See `YARDSTICK`."""
+    everyone = list(itertools.product(*map(range, table.space.sizes)))
+    best = max(everyone, key=lambda candidate: float(table.row(candidate).mean()))
+    return best, len(everyone) * table.num_examples
 
 
 def shrink(table: Table, fraction: float) -> tuple[int, int]:

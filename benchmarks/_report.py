@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from _racers import FRACTIONS, Outcome
+from _racers import FRACTIONS, YARDSTICK, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+
+LEAST_GAIN = 0.02
+"""Mean gain that makes a recorded table one on which there is something to gain."""
 
 
 def print_report(
@@ -20,17 +24,19 @@ def print_report(
 ) -> None:
     """Print the shares of the best gain, the honesty of the intervals, and the early stops."""
     shares = share_table(outcomes)
+    gaining = [name for name in names if offers_gain(outcomes, name)]
     for name in names:
         print(f"\n### {name}\n")
-        print_shares(shares, name, racers)
-    for title, members in groups(names).items():
+        print_shares(shares, name if name in gaining else [], racers)
+    print_scores(outcomes, racers)
+    for title, members in groups(gaining).items():
         print(f"\n### mean of {title}: {', '.join(members)}\n")
         print_shares(shares, members, racers)
     print_honesty(outcomes, names)
     if plot:
         from _plot import plot_shares  # noqa: PLC0415 - only on demand
 
-        plot.write_text(plot_shares(shares, groups(names), racers))
+        plot.write_text(plot_shares(shares, groups(gaining), racers))
 
 
 def groups(names: Iterable[str]) -> dict[str, list[str]]:
@@ -74,7 +80,9 @@ def print_shares(shares: dict, names: str | Sequence[str], racers: Sequence[str]
         return
     print("| search | " + " | ".join(f"{fraction:.0%}" for fraction in FRACTIONS) + " |")
     print("|---|" + "---|" * len(FRACTIONS))
-    for racer in racers:
+    for racer in [*racers, YARDSTICK]:
+        if not all((name, racer, FRACTIONS[0]) in shares for name in members):
+            continue
         row = []
         for fraction in FRACTIONS:
             found = [shares[name, racer, fraction] for name in members]
@@ -82,6 +90,32 @@ def print_shares(shares: dict, names: str | Sequence[str], racers: Sequence[str]
             error = np.sqrt(sum(error**2 for _, error in found)) / len(found)
             row.append(f"{100 * mean:.1f} ± {100 * error:.1f}")
         print(f"| {racer} | " + " | ".join(row) + " |")
+
+
+def offers_gain(outcomes: Iterable[Outcome], name: str) -> bool:
+    """Whether a table's whole first half would lead to a gain; always so on synthetic tables."""
+    gains = [o.gain for o in outcomes if o.setting == name and o.racer == YARDSTICK]
+    return not gains or float(np.mean(gains)) >= LEAST_GAIN
+
+
+def print_scores(outcomes: Sequence[Outcome], racers: Sequence[str]) -> None:
+    """Print the mean scores on unseen examples of what was recommended, for recorded tables."""
+    recorded = dict.fromkeys(o.setting for o in outcomes if o.racer == YARDSTICK)
+    if not recorded:
+        return
+    print("\n### recorded tables: mean score on unseen examples, in percent\n")
+    print("| table | search | " + " | ".join(f"{fraction:.0%}" for fraction in FRACTIONS) + " |")
+    print("|---|---|" + "---|" * len(FRACTIONS))
+    for name in recorded:
+        here = [o for o in outcomes if o.setting == name]
+        original = np.mean([o.original for o in here])
+        best = np.mean([o.original + o.best_gain for o in here])
+        label = f"{name}: original {100 * original:.1f}, best {100 * best:.1f}"
+        for racer in [*racers, YARDSTICK]:
+            found = [[o.truth for o in here if o.racer == racer and o.fraction == f] for f in FRACTIONS]
+            row = [f"{100 * np.mean(x):.1f} ± {100 * np.std(x) / len(x) ** 0.5:.1f}" for x in found]
+            print(f"| {label} | {racer} | " + " | ".join(row) + " |")
+            label = ""
 
 
 def print_honesty(outcomes: Sequence[Outcome], names: Sequence[str]) -> None:
