@@ -60,6 +60,13 @@ def test_bytes_are_described_with_their_size():
     assert show_value(b"\x00" * 1234, 50) == "<bytes, 1234 bytes>"
 
 
+def test_data_in_a_text_are_described_with_their_kind():
+    """A data URI is not pasted, a text that speaks of one is."""
+    uri = "data:image/png;base64," + "A" * 1000
+    assert show_value(uri, 50) == f"<image/png, {len(uri)} characters>"
+    assert show_value("data: 12 images", 50) == "data: 12 images"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

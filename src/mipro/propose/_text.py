@@ -21,6 +21,7 @@ _ELLIPSIS = " [...]"
 _PLAIN_TYPES = (str, int, float, bool, type(None), dt.date, dt.time, decimal.Decimal)
 _MAX_DEPTH = 6
 _BOOKKEEPING = "augmented"
+_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)[\w;=.+-]*;base64,")
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
@@ -69,6 +70,8 @@ def show_value(value: Any, max_tokens: int) -> str:
     """
     if isinstance(value, enum.Enum):
         value = value.value
+    if isinstance(value, str) and (found := _DATA_URI.match(value)):
+        return f"<{found.group(1)}, {len(value)} characters>"
     if isinstance(value, _PLAIN_TYPES):
         return clip(" ".join(str(value).split()) if isinstance(value, str) else str(value), max_tokens)
     # A list of a million rows must not be written out before it is cut.
