@@ -435,24 +435,30 @@ def measure_runs(bench: Bench, results: Results) -> None:
 
 def show(results: Results) -> None:
     """Print the tables."""
-    for model in dict.fromkeys(row["model"] for row in results.rows):
-        rows = [row for row in results.rows if row["model"] == model]
-        runs = [row for row in rows if row["arm"].startswith("run")]
-        made = [row for row in rows if not row["arm"].startswith("run")]
-        if made:
-            tasks = list(dict.fromkeys(row["task"] for row in made))
-            heads = ["made with", *tasks, "difference from all parts", "refused", "prompt tokens"]
-            counts = [len({row["seed"] for row in made if row["task"] == task}) for task in tasks]
-            print(f"\n{model}: score of the mean (best) proposal; seeds by task: {counts}\n")
-            print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-            for arm in dict.fromkeys(row["arm"] for row in made):
-                print(_line(arm, made, tasks))
-        if runs:
-            print(f"\n{model}: whole runs, score on test examples\n")
-            heads = ["task", "seed", "run", "test", "expected", "calls", "rounds held"]
-            print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-            for row in sorted(runs, key=lambda row: (row["task"], row["seed"], row["arm"])):
-                print(_run_line(row))
+    made = [row for row in results.rows if not row["arm"].startswith("run")]
+    runs = [row for row in results.rows if row["arm"].startswith("run")]
+    for model in dict.fromkeys(row["model"] for row in made):
+        rows = [row for row in made if row["model"] == model]
+        tasks = list(dict.fromkeys(row["task"] for row in rows))
+        counts = [len({row["seed"] for row in rows if row["task"] == task}) for task in tasks]
+        print(f"\n{model}: score of the mean (best) proposal; seeds by task: {counts}\n")
+        _head("made with", *tasks, "refused", "prompt tokens")
+        for arm in dict.fromkeys(row["arm"] for row in rows):
+            print(_line(arm, rows, tasks))
+    if made:
+        print("\nbeside all parts, in pairs of the same model, task and seed\n")
+        _head("made with", "pairs", "better", "equal", "worse", "mean difference")
+        for arm in dict.fromkeys(row["arm"] for row in made):
+            print(_beside(arm, made))
+    if runs:
+        print("\nwhole runs, score on test examples\n")
+        _head("model", "task", "seed", "run", "test", "expected", "calls", "rounds held")
+        for row in sorted(runs, key=lambda row: (row["model"], row["task"], row["seed"], row["arm"])):
+            print(_run_line(row))
+
+
+def _head(*names: str) -> None:
+    print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}")
 
 
 def _run_line(row: dict[str, Any]) -> str:
@@ -462,47 +468,37 @@ def _run_line(row: dict[str, Any]) -> str:
         f"{sum(map(len, r['instructions']))} instructions, {sum(map(len, r['demo_sets']))} sets"
         for r in row["rounds"]
     )
-    cells = [row["task"], row["seed"], row["arm"], f"{test:.2f}", f"{estimate:.2f}", row["calls"], held]
-    return f"| {' | '.join(map(str, cells))} |"
+    cells = [row["model"], row["task"], row["seed"], row["arm"], f"{test:.2f}", f"{estimate:.2f}"]
+    return f"| {' | '.join(map(str, [*cells, row['calls'], held]))} |"
 
 
 def _line(arm: str, rows: list[dict[str, Any]], tasks: list[str]) -> str:
     mine = [row for row in rows if row["arm"] == arm]
     cells = []
     for task in tasks:
-        means = [statistics.fmean(s) for row in mine if row["task"] == task for s in row["scores"]]
-        cells.append(f"{statistics.fmean(means):.2f} ({max(means):.2f})" if means else "")
+        found = [row for row in mine if row["task"] == task]
+        means = [statistics.fmean(s) for row in found for s in row["scores"]]
+        cells.append(f"{statistics.fmean(means):.2f} ({max(means):.2f})" if means else "none" * bool(found))
     refused = sum(sum(row["refused"].values()) for row in mine)
     asked = statistics.fmean(row["prompt_tokens"] for row in mine)
-    return f"| {' | '.join([arm, *cells, _difference(arm, rows), str(refused), f'{asked:.0f}'])} |"
+    return f"| {' | '.join([arm, *cells, str(refused), f'{asked:.0f}'])} |"
 
 
-def _difference(arm: str, rows: list[dict[str, Any]]) -> str:
-    """Return by how much an arm differs from "all", in pairs of the same task and seed.
-
-    Where nothing could be used the original stands in, as it does in a run. The standard error is over
-    seeds, their variance taken to be the same for all tasks.
-    """
-    value = {(row["arm"], row["task"], row["seed"]): _value(row, rows) for row in rows}
-    gaps: dict[str, list[float]] = {}
-    for (name, task, seed), score in value.items():
-        if name == arm != "all" and ("all", task, seed) in value:
-            gaps.setdefault(task, []).append(score - value["all", task, seed])
-    if not gaps:
-        return ""
-    mean = statistics.fmean(map(statistics.fmean, gaps.values()))
-    degrees = sum(len(own) - 1 for own in gaps.values())
-    if not degrees:
-        return f"{mean:+.3f}"
-    variance = sum((g - statistics.fmean(own)) ** 2 for own in gaps.values() for g in own) / degrees
-    error = (variance * sum(1 / len(own) for own in gaps.values())) ** 0.5 / len(gaps)
-    return f"{mean:+.3f} +- {error:.3f}"
+def _beside(arm: str, rows: list[dict[str, Any]]) -> str:
+    """Compare an arm with "all"; where nothing could be used the original stands in, as it does in a run."""
+    value = {(row["arm"], row["model"], row["task"], row["seed"]): _value(row, rows) for row in rows}
+    pairs = [(score, value.get(("all", *key))) for (name, *key), score in value.items() if name == arm]
+    gaps = [score - whole for score, whole in pairs if whole is not None]
+    mean = f"{statistics.fmean(gaps):+.3f}" if gaps else ""
+    error = f" +- {statistics.stdev(gaps) / len(gaps) ** 0.5:.3f}" if len(gaps) > 1 else ""
+    counts = [len(gaps), sum(g > 0 for g in gaps), sum(g == 0 for g in gaps), sum(g < 0 for g in gaps)]
+    return f"| {' | '.join([arm, *map(str, counts), mean + error])} |"
 
 
 def _value(row: dict[str, Any], rows: list[dict[str, Any]]) -> float:
     if not row["scores"]:
-        key = (ORIGINAL, row["task"], row["seed"])
-        row = next(other for other in rows if (other["arm"], other["task"], other["seed"]) == key)
+        key = (ORIGINAL, row["model"], row["task"], row["seed"])
+        row = next(r for r in rows if (r["arm"], r["model"], r["task"], r["seed"]) == key)
     return statistics.fmean(statistics.fmean(scores) for scores in row["scores"])
 
 
