@@ -14,7 +14,8 @@ from mipro.testing.lms import ScriptedLM
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-import _tables  # noqa: E402 - scripts of a folder that is no package
+import _racers  # noqa: E402 - scripts of a folder that is no package
+import _tables  # noqa: E402
 import _tasks  # noqa: E402
 import record  # noqa: E402
 
@@ -72,6 +73,22 @@ def test_the_answer_is_begun(plan):
         mipro.Signature(plan.task.signature), [], {"number": "3"}
     )
     assert messages[-1] == {"role": "assistant", "content": '{"parity": "'}
+
+
+def test_what_is_begun_is_asked_without_a_schema(plan):
+    """The rest of an object fulfils no schema of one: a model held to it begins the object again."""
+    asked = []
+
+    class SchemaLM(ScriptedLM):
+        supports_response_schema = True
+
+    def answer(messages, **params):
+        asked.append(params)
+        return 'even"}'
+
+    record.measure(plan, SchemaLM(answer), 0, 0, 0, 1)
+    assert len(asked) == 1
+    assert "response_format" not in asked[0]
 
 
 def test_demos_come_from_examples_that_are_not_measured(plan):
@@ -135,6 +152,7 @@ def test_missing_cells_are_left_out_of_the_truth(plan, tmp_path):
     assert table.num_examples == EXAMPLES // 2
     assert {table.truth((1, d)) for d in range(3)} == {1.0}
     assert "parity" in record.summary(path)
+    assert _racers.whole_table(table)[0][0] == 1
 
 
 @pytest.mark.parametrize("name", _tables.recorded_names())
