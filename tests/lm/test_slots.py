@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from mipro.lm._slots import CALLS_PER_TOKEN, Slots
+from mipro.lm._slots import CALLS_PER_TOKEN, IN_A_ROW, Slots
 
 
 def peaks(requests, *, parallel=4, tokens=10_000):
@@ -52,6 +52,18 @@ def test_other_prefixes_compute_beside():
     """A prefix that waits for its slot does not hold up the others."""
     _, most = peaks([("a", 1)] * 5 + [("b", 1)] * 5 + [("c", 1)] * 5)
     assert (most["slots"], most["same prefix"]) == (3, 1)
+
+
+def test_a_slot_goes_on_with_its_prefix():
+    """With more prefixes than slots each is read once, not once for each request."""
+    order, _ = peaks([(prefix, 1) for _ in range(5) for prefix in "abc"], parallel=1)
+    assert ["abc"[index % 3] for index in order] == [*"aaaaabbbbbccccc"]
+
+
+def test_the_oldest_has_its_turn_in_the_end():
+    """A prefix in heavy use does not hold up others for ever."""
+    order, _ = peaks([("a", 1), ("b", 1), *[("a", 1)] * (2 * IN_A_ROW)], parallel=1)
+    assert order.index(1) == IN_A_ROW + 1
 
 
 def test_a_prefix_in_heavy_use_gets_another_slot():
