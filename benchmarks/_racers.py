@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from _tables import Recorded, Synthetic
-from mipro.search import Candidate, Job, Recommendation, Search, create
+from mipro.search import Candidate, Job, Recommendation, Search, create, default_lookahead
 
 Table = Synthetic | Recorded
 
-LOOKAHEAD = 4
-"""Decisions of `bayes` under way at once; MIPROv2 has more, each smaller, that hold as much together."""
 FRACTIONS = (0.10, 0.15, 0.25, 0.50, 1.00)
 YARDSTICK = "table"
 """No racer: the best mean of all candidates on all examples, whatever the budget."""
@@ -82,7 +80,7 @@ def _race_once(name: str, racer: str, seed: int, table: Table, fraction: float) 
         order = np.arange(examples)
         options = {"num_trials": trials}
     if racer == "bayes":
-        options = {"lookahead": (lookahead := LOOKAHEAD)}
+        options = {"lookahead": (lookahead := default_lookahead(budget))}
     search = create(
         racer, table.space, num_examples=examples, budget=budget, seed=seed, order=order.tolist(), **options
     )

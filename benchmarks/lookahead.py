@@ -17,8 +17,8 @@ import math
 import statistics
 from random import Random
 
-from mipro.optimize._stages import LOOKAHEAD
 from mipro.search._bayes import IN_FLIGHT, PACE
+from mipro.search._create import MOST_AHEAD
 
 EVALUATIONS = {"light": 750, "medium": 2130}
 """Of the runs in docs/speed.md."""
@@ -61,7 +61,7 @@ def third_stage(
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lookahead", type=int, nargs="+", default=[LOOKAHEAD, 12, 16])
+    parser.add_argument("--lookahead", type=int, nargs="+", default=[MOST_AHEAD, 12, 16])
     parser.add_argument("--threads", type=int, nargs="+", default=[32, 100])
     parser.add_argument("--hedge", type=float, nargs="+", default=[math.inf, 0.4], help="seconds")
     parser.add_argument("--latency", type=float, default=0.2, help="median, seconds")

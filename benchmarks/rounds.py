@@ -18,8 +18,7 @@ from dataclasses import replace
 
 from _tables import SETTINGS, Setting, Synthetic
 from mipro.optimize._settings import PROBED, new_choices
-from mipro.optimize._stages import LOOKAHEAD
-from mipro.search import Space, create
+from mipro.search import Space, create, default_lookahead
 
 TRIES = 1.5
 """Calls for one proposal, the refused ones included."""
@@ -51,18 +50,18 @@ class Grown:
             "bayes",
             space,
             num_examples=self.table.num_examples,
-            budget=int(self.budget - paid),
+            budget=(budget := int(self.budget - paid)),
             seed=self.seed,
-            lookahead=LOOKAHEAD,
+            lookahead=(lookahead := default_lookahead(budget)),
             order=[int(e) for e in self.table.order],
         )
-        self._run(search, space, self.budget / 2 if in_round else float("inf"))
+        self._run(search, space, lookahead, self.budget / 2 if in_round else float("inf"))
         return self.table.truth(search.recommend().candidate)
 
-    def _run(self, search, space, due: float) -> None:  # noqa: ANN001 - as `create` makes them
+    def _run(self, search, space, lookahead: int, due: float) -> None:  # noqa: ANN001 - as `create` makes them
         waiting, told = [], 0
         while True:
-            while len(waiting) < LOOKAHEAD and (jobs := search.ask()):
+            while len(waiting) < lookahead and (jobs := search.ask()):
                 waiting.append(jobs)
             if waiting:
                 jobs = waiting.pop(0)

@@ -16,18 +16,13 @@ from mipro.optimize._search import Scoreboard, run_search
 from mipro.optimize._space import CandidateSpace, stratified_order
 from mipro.propose import Proposals, propose_instructions
 from mipro.runs import Evaluator, Run
-from mipro.search import Recommendation, Search, create
+from mipro.search import Recommendation, Search, create, default_lookahead
 
 if TYPE_CHECKING:
     from mipro.modules import Module
     from mipro.optimize._ahead import Ahead
     from mipro.optimize._job import Job
     from mipro.optimize._progress import Reporter
-
-LOOKAHEAD = 8
-"""Decisions of the Bayesian search under way at once, of eight evaluations or more each: enough for some
-sixty threads at the start and more later, since decisions grow. A constant, not the number of threads, so
-that a run is the same with any number of threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +82,7 @@ def propose(job: Job, run: Run, report: Reporter, demo_sets: DemoSets, ahead: Ah
 
 def search(job: Job, run: Run, report: Reporter, space: CandidateSpace) -> Found:
     """Stage 3: the best combination on the valset."""
-    lookahead = LOOKAHEAD if job.search == "bayes" else 1
+    lookahead = default_lookahead(job.plan.evaluations) if job.search == "bayes" else 1
     strategy = _strategy(job, space, lookahead)
     board = Scoreboard(job.plan.evaluations, partial(report, "search"))
     with (

@@ -33,6 +33,25 @@ def default_num_trials(space: Space) -> int:
     return max(1, int(max(2 * len(space) * math.log2(largest), 1.5 * largest)))
 
 
+MOST_AHEAD, LEAST_AHEAD = 8, 2
+"""Decisions under way at once, at most and at least: eight of a block or more each are enough for some sixty
+threads at the start, and for more later, since decisions grow."""
+CELLS_AHEAD = 80
+"""Cells of the budget for each decision under way: the first blocks of all hold a tenth of it."""
+
+
+def default_lookahead(budget: int) -> int:
+    """Return how many decisions of "bayes" should be under way at once.
+
+    Each is made without the results of the others, so small budgets allow few. Not the number of threads
+    decides, so that a run is the same with any number of them. Measured in docs/search.md.
+
+    Args:
+        budget: Cells that the search may ask for.
+    """
+    return min(max(budget // CELLS_AHEAD, LEAST_AHEAD), MOST_AHEAD)
+
+
 def create(
     name: Literal["bayes", "tpe", "random", "halving"] | str,
     space: Space,
