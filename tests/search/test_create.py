@@ -3,7 +3,7 @@
 import pytest
 
 from mipro.errors import StateError, UserError
-from mipro.search import Job, Space, create, default_num_trials, replay
+from mipro.search import Job, Space, create, default_lookahead, default_num_trials, replay
 from mipro.testing.search import noisy_scorer, run
 
 
@@ -106,3 +106,8 @@ def test_replay_refuses_another_seed():
     record = [(jobs, [[scorer(j.candidate, e) for e in j.examples] for j in jobs]) for jobs in decisions]
     with pytest.raises(StateError, match="as recorded"):
         replay(make(seed=2), record)
+
+
+def test_small_budgets_have_few_decisions_under_way():
+    """The first blocks of all decisions under way hold a tenth of the budget, and never more than eight."""
+    assert [default_lookahead(budget) for budget in (1, 160, 400, 650, 10**6)] == [2, 2, 5, 8, 8]
