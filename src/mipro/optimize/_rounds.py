@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Self
 
 from mipro.context import context
-from mipro.optimize._blas import one_thread
 from mipro.optimize._demo_sets import DemoLimits, recombine
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
 from mipro.optimize._traces import shows
@@ -132,9 +131,8 @@ class Rounds:
             BudgetExhausted: The budget ended.
             RunStopped: The run may not or can't go on.
         """
-        with one_thread():
-            believed = beliefs(self._search, self._space.space, [(t.candidate, t.scores) for t in trials])
-            leader = self._search.recommend().candidate
+        believed = beliefs(self._search, self._space.space, [(t.candidate, t.scores) for t in trials])
+        leader = self._search.recommend().candidate
         history = self._history(believed, trials) if believed else ()
         work = partial(self._hold, believed, leader, history, evaluations)
         if self._run.limited:

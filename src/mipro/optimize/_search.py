@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mipro.errors import BudgetExhausted
-from mipro.optimize._blas import one_thread
 from mipro.optimize._result import TrialRecord
 from mipro.runs import DecisionRecord
 from mipro.search import Job, Recallable
@@ -130,8 +129,7 @@ class _Loop:
                 search.recall(jobs, state)
                 return jobs
             # It was made after a round that is still to come, since the search asked for nothing here.
-        with one_thread():
-            return search.ask()
+        return search.ask()
 
     def tell(self) -> list[TrialRecord]:
         """Wait for the oldest decision, tell the search, and return its trials."""

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import BudgetExhausted
-from mipro.optimize._blas import one_thread
 from mipro.optimize._demo_sets import DemoSets
 from mipro.optimize._demos import collect_demos
 from mipro.optimize._result import TestScores, TrialRecord
@@ -93,8 +92,7 @@ def search(job: Job, run: Run, report: Reporter, space: CandidateSpace) -> Found
         trials, stop_reason = run_search(
             strategy, space, evaluator, run, lookahead=lookahead, on_trial=board.tried, rounds=rounds
         )
-    with one_thread():
-        return Found(strategy.recommend(), trials, stop_reason, tuple(rounds.held))
+    return Found(strategy.recommend(), trials, stop_reason, tuple(rounds.held))
 
 
 def measure_on_testset(job: Job, run: Run, report: Reporter, best: Module) -> TestScores | None:

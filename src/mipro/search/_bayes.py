@@ -10,6 +10,7 @@ import numpy as np
 from mipro.search._base import Job, Recallable, Recommendation, Scores
 from mipro.search._batch import Batch
 from mipro.search._beliefs import neighbours
+from mipro.search._blas import one_thread
 from mipro.search._design import Design, design_of
 from mipro.search._draw import LIST_LIMIT
 from mipro.search._estimate import Z95, normal_cdf
@@ -110,6 +111,7 @@ class BayesSearch(Recallable):
         self._nothing_matters = False
         self._stopped_at: tuple[int, ...] | None = None
 
+    @one_thread()
     def ask(self) -> list[Job]:
         """See `Search.ask`."""
         self._book.advance()
@@ -154,6 +156,7 @@ class BayesSearch(Recallable):
         stopped_at = state["stopped_at"]
         self._stopped_at = None if stopped_at is None else tuple(stopped_at)
 
+    @one_thread()
     def recommend(self) -> Recommendation:
         """Return the best posterior mean among the candidates met, averaged over the variances."""
         original = self._space.original
@@ -175,6 +178,7 @@ class BayesSearch(Recallable):
             least = math.inf if self._is_evidence_enough() else WORTHWHILE
         return _recommend(fits, nulls, data, original, least=least)
 
+    @one_thread()
     def beliefs(self) -> Beliefs:
         """Return the posterior mean of the leader with each choice in place of its own."""
         data = _data(self._book.everything(), self._design)

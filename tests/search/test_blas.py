@@ -4,8 +4,10 @@ import threading
 
 from threadpoolctl import threadpool_info
 
-import mipro.search  # noqa: F401 - brings numpy and its BLAS
-from mipro.optimize._blas import one_thread
+from mipro.search import Space, create
+from mipro.search._bayes import BayesSearch
+from mipro.search._blas import one_thread
+from mipro.testing.search import noisy_scorer, run
 
 
 def _threads():
@@ -30,3 +32,18 @@ def test_blas_has_one_thread_inside_and_as_many_as_before_afterwards():
     thread.join()
     assert seen[0] <= {1}
     assert _threads() == before
+
+
+def test_a_search_decides_with_one_thread(monkeypatch):
+    """Whoever drives a search gets it; small matrices gain nothing by more."""
+    seen = []
+    decide = BayesSearch._decide
+
+    def watched(self, *args):
+        seen.append(_threads())
+        return decide(self, *args)
+
+    monkeypatch.setattr(BayesSearch, "_decide", watched)
+    run(create("bayes", Space({"0.demos": 4}), num_examples=20, budget=60), noisy_scorer())
+    assert seen
+    assert all(threads <= {1} for threads in seen)
