@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mipro
+from _begun import BegunAdapter
 from mipro.datasets import big_bench
 from mipro.evaluate import normalize_text, run_example
 from mipro.optimize._demos import collect_demos
@@ -66,34 +67,12 @@ TEMPERATURE = 0.7
 """Of the proposals, as in the demo: such small models lose the thread at 1.0."""
 
 
-class BegunAdapter(mipro.JSONAdapter):
-    """JSON of which the model of a task only writes the value of the only output, held to `TEXT`.
+class TaskAdapter(BegunAdapter):
+    """Begins the answer of a task, held to `TEXT`; what the proposer asks is as it always is."""
 
-    There is no reminder after the inputs, and the answer begins where the value begins. Other signatures,
-    those of the proposer, are written and read as they always are.
-    """
-
-    def user_message_output_requirements(self, signature: type[mipro.Signature]) -> str | None:
-        """Return nothing for a task: the first message has the layout."""
-        return None if _is_begun(signature) else super().user_message_output_requirements(signature)
-
-    def format(self, signature: type[mipro.Signature], *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        """Return the prompt, and the answer of a task up to its value."""
-        messages = super().format(signature, *args, **kwargs)
-        if not _is_begun(signature):
-            return messages
-        beginning = json.dumps(dict.fromkeys(signature.output_fields, ""))[:-2]
-        return [*messages, {"role": "assistant", "content": beginning}]
-
-    def parse(self, signature: type[mipro.Signature], completion: str) -> dict[str, Any]:
-        """Return the value up to the closing quote."""
-        if not _is_begun(signature):
-            return super().parse(signature, completion)
-        return dict.fromkeys(signature.output_fields, completion.split('"', maxsplit=1)[0])
-
-
-def _is_begun(signature: type[mipro.Signature]) -> bool:
-    return any(set(signature.output_fields) == {name} for name in ("answer", "category", "intent"))
+    def begins(self, signature: type[mipro.Signature]) -> bool:
+        """Whether it is the signature of a task."""
+        return any(set(signature.output_fields) == {name} for name in ("answer", "category", "intent"))
 
 
 class OddOneOut(mipro.Module):
@@ -238,7 +217,7 @@ class Bench:
 
     def arm(self, arm: Arm, before: Sequence[Result]) -> Result:
         """Propose and measure; `before` is what the first round found, for an arm of the second."""
-        with mipro.context(lm=self.lm, adapter=BegunAdapter(), num_threads=1):
+        with mipro.context(lm=self.lm, adapter=TaskAdapter(), num_threads=1):
             proposals, tokens = self._propose(arm, before)
             taken = 1 + sum(len(result.instructions) for result in before)
             texts = _rows(proposals, taken)
@@ -247,7 +226,7 @@ class Bench:
 
     def given(self) -> Iterator[Result]:
         """Measure the original, and the original with the labels stated where there are some."""
-        with mipro.context(lm=self.lm, adapter=BegunAdapter(), num_threads=1):
+        with mipro.context(lm=self.lm, adapter=TaskAdapter(), num_threads=1):
             program = self.task.program()
             originals = [p.signature.instructions for p in program.predictors()]
             _, grounding, _ = self._ground()
@@ -261,7 +240,7 @@ class Bench:
         """Optimize with so many rounds of learning and measure on the test examples."""
         with (
             tempfile.TemporaryDirectory() as folder,
-            mipro.context(lm=self.lm, adapter=BegunAdapter(), num_threads=1),
+            mipro.context(lm=self.lm, adapter=TaskAdapter(), num_threads=1),
         ):
             optimizer = mipro.MIPROv2(
                 self.task.metric,

@@ -23,14 +23,14 @@ def row(arm, scores, seed=0, task="tense"):
 def test_a_begun_answer_ends_at_the_quote():
     """The model of a task writes the value only, after the beginning of the JSON."""
     lm = ScriptedLM(lambda messages: 'play_music"} and more')
-    with mipro.context(lm=lm, adapter=proposals.BegunAdapter()):
+    with mipro.context(lm=lm, adapter=proposals.TaskAdapter()):
         assert mipro.Predict("utterance -> intent")(utterance="Play jazz").intent == "play_music"
     assert lm.calls[0]["messages"][-1] == {"role": "assistant", "content": '{"intent": "'}
 
 
 def test_other_signatures_are_asked_as_always():
     """What the proposer asks is not begun."""
-    messages = proposals.BegunAdapter().format(DescribeData, demos=[], inputs={"examples": "x"})
+    messages = proposals.TaskAdapter().format(DescribeData, demos=[], inputs={"examples": "x"})
     assert messages == mipro.JSONAdapter().format(DescribeData, demos=[], inputs={"examples": "x"})
 
 
