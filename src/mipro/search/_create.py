@@ -44,7 +44,7 @@ def default_lookahead(budget: int) -> int:
     """Return how many decisions of "bayes" should be under way at once.
 
     Each is made without the results of the others, so small budgets allow few. Not the number of threads
-    decides, so that a run is the same with any number of them. Measured in docs/search.md.
+    decides, so that a run is the same with any number of them.
 
     Args:
         budget: Cells that the search may ask for.
