@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from mipro.callback import callbacks_of, notified
+from mipro.callback import as_it_is, callbacks_of, notified
 from mipro.context import context, settings
 from mipro.example import Prediction
 
@@ -49,14 +49,10 @@ class _Caller:
         callers = settings.get("caller_modules") or ()
         self._override = context(caller_modules=(*callers, self._module))
         self._override.__enter__()
-        return _as_it_is
+        return as_it_is
 
     def __exit__(self, *_: object) -> None:
         self._override.__exit__()
-
-
-def _as_it_is(output: Any) -> Any:
-    return output
 
 
 @contextlib.contextmanager

@@ -144,9 +144,11 @@ def recombine(
     seen = {identity([before.sets[p][d] for p in free]) for d in range(len(value))}
     new: list[DemoSet] = []
     for _ in range(count * MAX_REDRAWS):
+        if len(new) == count:
+            break
         made = _mixed(before, value, free, limits, rng)
         same = identity([made.demos[p] for p in free])
-        if same not in seen and len(new) < count:
+        if same not in seen:
             seen.add(same)
             new.append(made)
     return replace(

@@ -149,9 +149,8 @@ class LeakCheck:
     def _quoted(self, text: str) -> str:
         """Return the words of an example that are quoted, or stand around a name of it, or ""."""
         for quote in _quotes(text):
-            if len(words_of(quote)) >= _QUOTED_WORDS and self._rare_ngrams(
-                words_of(quote), len(words_of(quote))
-            ):
+            words = words_of(quote)
+            if len(words) >= _QUOTED_WORDS and self._rare_ngrams(words, len(words)):
                 return quote
         written = written_words(text)
         for i in self._rare_ngrams(words_of(text), _QUOTED_WORDS):
@@ -166,10 +165,11 @@ class LeakCheck:
         return [i for i, gram in enumerate(grams) if gram in self._corpus.all and self._is_telling(gram)]
 
     def _is_telling(self, gram: str) -> bool:
-        return gram not in self._public and self._is_rare(gram)
-
-    def _is_rare(self, gram: str) -> bool:
-        return sum(1 for row in self._corpus.rows if gram in row) < self._boilerplate
+        """Whether few examples have it, and nothing that may be said."""
+        return (
+            gram not in self._public
+            and sum(1 for row in self._corpus.rows if gram in row) < self._boilerplate
+        )
 
 
 def _single_answers(trainset: Sequence[Example]) -> dict[str, int]:

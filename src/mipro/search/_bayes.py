@@ -225,9 +225,10 @@ class BayesSearch(Recallable):
             jobs = self._last_doubts(data) if self._nothing_matters else []
             self._nothing_matters = self._nothing_matters and not jobs
             return self._book.record(jobs) if jobs else self._stop()
-        fits = [fit, *(self._fit_at(logs, data, rng) for logs in self._earlier)]
+        others = [self._fit_at(logs, data, rng) for logs in self._earlier]
         self._earlier = [self._logs, *self._earlier][: OUTLOOKS - 1]
-        every = np.array([_values(self._design, f.effects(), pool, seen)[:, 0] for f in fits])
+        every = np.array([means, *(_values(self._design, f.effects(), pool, seen)[:, 0] for f in others)])
+        fits = [fit, *others]
         means = every.mean(axis=0)
         keep = _promising(means, values)
         joint = np.array([f.joint(pool[keep], seen[keep], fresh[keep]) for f in fits])
