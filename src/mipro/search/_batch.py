@@ -34,15 +34,20 @@ class Batch:
         """How many more evaluations of a candidate can be planned."""
         return len(self._book.free(candidate)) - self._planned.get(candidate, 0)
 
-    def block(self, candidate: Candidate) -> int:
-        """How many evaluations a candidate's next block holds; 0 where none can be planned."""
+    def block(self, candidate: Candidate, upto: int = 0) -> int:
+        """How many evaluations a candidate's next block holds; 0 where none can be planned.
+
+        Args:
+            candidate: Whose block.
+            upto: How many the candidate must have met thereafter, if that asks for more.
+        """
         free = self.free(candidate)
         met = self._book.num_examples - free
-        return min(max(self._block_size, int(met * GROWTH)), self._book.left - self.cells, free)
+        return min(max(self._block_size, int(met * GROWTH), upto - met), self._book.left - self.cells, free)
 
-    def add(self, candidate: Candidate, reason: str) -> None:
-        """Plan a candidate's next block, if there is one."""
-        size = self.block(candidate)
+    def add(self, candidate: Candidate, reason: str, upto: int = 0) -> None:
+        """Plan a candidate's next block, if there is one; see `block`."""
+        size = self.block(candidate, upto)
         if size > 0:
             self._planned[candidate] = self._planned.get(candidate, 0) + size
             self._reasons.setdefault(candidate, reason)

@@ -12,6 +12,7 @@ from mipro.search._batch import Batch
 from mipro.search._beliefs import neighbours
 from mipro.search._blas import one_thread
 from mipro.search._design import Design, design_of
+from mipro.search._doubts import doubts, is_refuted
 from mipro.search._draw import LIST_LIMIT
 from mipro.search._estimate import Z95, normal_cdf
 from mipro.search._evidence import Evidence, condense
@@ -59,10 +60,11 @@ NULL_LEAST, NULL_EVIDENCE, NULL_CHOICE = 0.35, 700, 40
 """Share of the budget, evaluations, and evaluations for each choice of the space, to spend before nothing may
 seem to matter. With fewer, effects worth having can't be told from none; measured on the tables of
 benchmarks/search.py."""
-NULL_EXCLUDED, NULL_SUSPECTED, NULL_SURE, NULL_LIKELY = 0.2, 0.5, 0.65, 0.5
+NULL_EXCLUDED, NULL_SUSPECTED, NULL_LIKELY = 0.2, 0.5, 0.5
 """Share of recent levels below the bound up to which something does matter, share at which that is looked
-into, share of a long chain's at which the search stops, and share at which the original is kept when the
-budget is used up."""
+into, and share of a long chain's at which the search stops, or keeps the original in the end."""
+NULL_DOUBTED = 0.62
+"""Share of what is to be spent before nothing may seem to matter, after which it may be doubted."""
 WORTHWHILE = 0.01
 """Expected gain, in standard deviations of a score, below which the original is kept where nothing seems to
 matter, however little was measured."""
@@ -71,9 +73,6 @@ NULL_CHAIN = 40
 ORIGINAL_SHARE = 4
 """How many times more examples than the original the leader may have met: what is reported is their
 difference, however little it is worth to the choice."""
-DOUBT, DOUBT_EXAMPLES = 2.0, 64
-"""Before nothing matters, candidates whose plain mean is so many standard errors above the mean of all, and
-the original, must have met so many examples, or all."""
 LEARNERS = 96
 """Candidates whose scores the variances are learned from, when there are more."""
 MIXTURE = 12
@@ -109,6 +108,7 @@ class BayesSearch(Recallable):
         self._earlier: list[Floats] = []
         self._recent: list[tuple[float, bool]] = []
         self._nothing_matters = False
+        self._doubted_at = -1
         self._stopped_at: tuple[int, ...] | None = None
 
     @one_thread()
@@ -142,6 +142,7 @@ class BayesSearch(Recallable):
             "recent": self._recent,
             "nothing_matters": self._nothing_matters,
             "stopped_at": self._stopped_at,
+            "doubted_at": self._doubted_at,
         }
 
     def recall(self, jobs: Sequence[Job], state: Any) -> None:
@@ -153,6 +154,7 @@ class BayesSearch(Recallable):
         self._earlier = [np.array(logs) for logs in state["earlier"]]
         self._recent = [(regret, null) for regret, null in state["recent"]]
         self._nothing_matters = state["nothing_matters"]
+        self._doubted_at = state["doubted_at"]
         stopped_at = state["stopped_at"]
         self._stopped_at = None if stopped_at is None else tuple(stopped_at)
 
@@ -174,7 +176,7 @@ class BayesSearch(Recallable):
             nulls.append(chain.level() < NULL_BOUND)
             fits.append(self._fit(chain, data, rng))
         least = math.inf if self._nothing_matters else 0.0
-        if np.mean(nulls) >= NULL_LIKELY and self._null_share(data, table, rng) >= NULL_LIKELY:
+        if np.mean(nulls) >= NULL_LIKELY and self._seems_null(data, table, rng):
             least = math.inf if self._is_evidence_enough() else WORTHWHILE
         return _recommend(fits, nulls, data, original, least=least)
 
@@ -221,10 +223,10 @@ class BayesSearch(Recallable):
         regret = float(values.max(axis=0).mean() - means.max())
         null = bool(chain.level() < NULL_BOUND)
         self._recent = [*self._recent, (regret, null)][-RECENT:]
+        if jobs := self._doubts():
+            return self._book.record(jobs)
         if self._nothing_to_gain(data, rng):
-            jobs = self._last_doubts(data) if self._nothing_matters else []
-            self._nothing_matters = self._nothing_matters and not jobs
-            return self._book.record(jobs) if jobs else self._stop()
+            return self._stop()
         others = [self._fit_at(logs, data, rng) for logs in self._earlier]
         self._earlier = [self._logs, *self._earlier][: OUTLOOKS - 1]
         every = np.array([means, *(_values(self._design, f.effects(), pool, seen)[:, 0] for f in others)])
@@ -239,10 +241,10 @@ class BayesSearch(Recallable):
         """Plan block after block, each where it is worth most given those before it."""
         batch = Batch(self._book, self._block)
         pace = min(PACE, IN_FLIGHT / self._book.lookahead)
-        wanted = max(self._block, int(pace * self._book.spent))
+        wanted = self._block if self._is_in_doubt else max(self._block, int(pace * self._book.spent))
         leader = int(np.argmax(means))
         chosen = leader if seen[leader] < 0 else None
-        if self._met(pool[leader]) > ORIGINAL_SHARE * self._met(self._space.original):
+        if self._book.met(pool[leader]) > ORIGINAL_SHARE * self._book.met(self._space.original):
             batch.add(self._space.original, "confirming the original")
         blocks = np.array([batch.block(candidate) for candidate in pool])
         free = np.array([batch.free(candidate) for candidate in pool])
@@ -272,10 +274,6 @@ class BayesSearch(Recallable):
     @property
     def _tails(self) -> bool:
         return self._book.budget >= TAIL_BUDGET * self._space.size
-
-    def _met(self, candidate: Candidate) -> int:
-        """Examples that a candidate was asked for."""
-        return self._book.num_examples - len(self._book.free(candidate))
 
     def _noise(self, fit: Fit) -> float:
         """Variance of one more score of a candidate about its expected score."""
@@ -307,40 +305,52 @@ class BayesSearch(Recallable):
         regret, null = np.mean(self._recent, axis=0)
         if null < NULL_EXCLUDED:
             return bool(regret < REGRET / self._patience)
-        if null < NULL_SUSPECTED or not self._is_evidence_enough():
+        if null < NULL_SUSPECTED or not self._is_evidence_enough() or self._is_in_doubt:
             return False
-        if self._null_share(data, self._book.table, rng) >= NULL_SURE:
+        if self._seems_null(data, self._book.table, rng):
             self._nothing_matters = True
             return True
         # Not so: it takes a while until it is suspected again.
         self._recent = self._recent[RECENT // 2 :]
         return False
 
-    def _null_share(self, data: Evidence, table: Table, rng: np.random.Generator) -> float:
-        """Probability that nothing matters, by a long chain."""
+    def _doubts(self) -> list[Job]:
+        """What is to be measured where nothing seems to matter, so that little but that can be the reason."""
+        if len(self._recent) < RECENT or self._evidence_needed > self._book.budget:
+            return []
+        null = np.mean(self._recent, axis=0)[1]
+        if null < NULL_SUSPECTED or not self._is_evidence_enough(NULL_DOUBTED):
+            return []
+        jobs = doubts(self._book, self._space, self._block, everyone=self._tails)
+        if jobs:
+            self._doubted_at = self._book.next_decision
+        return jobs
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Whether doubts are measured whose scores are not known yet."""
+        return self._doubted_at >= 0 and self._book.next_decision - self._doubted_at < self._book.lookahead
+
+    def _seems_null(self, data: Evidence, table: Table, rng: np.random.Generator) -> bool:
+        """Whether nothing stands out, and nothing matters by most steps of a long chain."""
+        if is_refuted(table, self._space.original):
+            return False
         chain = self._chain(data, table)
         chain.loosen(rng)
         votes = 0
         for _ in range(NULL_CHAIN):
             chain.advance(rng)
             votes += chain.level() < NULL_BOUND
-        return votes / NULL_CHAIN
+        return votes >= NULL_LIKELY * NULL_CHAIN
 
-    def _is_evidence_enough(self) -> bool:
+    def _is_evidence_enough(self, share: float = 1.0) -> bool:
         """Whether so much was measured that nothing can seem to matter for no other reason."""
-        least = max(NULL_LEAST * self._book.budget, NULL_EVIDENCE, NULL_CHOICE * sum(self._space.sizes))
-        return self._book.spent >= least * self._patience
+        return self._book.spent >= share * self._evidence_needed
 
-    def _last_doubts(self, data: Evidence) -> list[Job]:
-        """What must be measured before nothing matters: the original, and whatever seems an exception."""
-        table, batch = self._book.table, Batch(self._book, self._block)
-        least = min(DOUBT_EXAMPLES, self._book.num_examples)
-        z = (table.sums / np.maximum(table.counts, 1.0) - data.center) / data.scale * np.sqrt(table.counts)
-        for candidate, row in table.rows.items():
-            is_original = candidate == self._space.original
-            if table.counts[row] < least and (is_original or z[row] > DOUBT):
-                batch.add(candidate, "confirming the original" if is_original else "confirming a surprise")
-        return batch.jobs()
+    @property
+    def _evidence_needed(self) -> float:
+        least = max(NULL_LEAST * self._book.budget, NULL_EVIDENCE, NULL_CHOICE * sum(self._space.sizes))
+        return least * self._patience
 
     def _stop(self) -> list[Job]:
         self._stopped_at = self._space.sizes

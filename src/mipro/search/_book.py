@@ -166,6 +166,10 @@ class Book:
         blocked = self._blocked.get(candidate)
         return self.order if blocked is None else self.order[~blocked[self.order]]
 
+    def met(self, candidate: Candidate) -> int:
+        """How many examples of a candidate were asked for and did not come back missing."""
+        return self.num_examples - len(self.free(candidate))
+
     def record(self, jobs: list[Job]) -> list[Job]:
         """Register a decision and count its cells; an empty one is none."""
         if not jobs:
