@@ -3,7 +3,7 @@
     python benchmarks/speed.py --quick
     python benchmarks/speed.py [--threads 8 32 100 256] [--stages 1 3] [--sizes light medium]
                                [--racers dspy tpe bayes] [--repeat 3] [--latency 0.2] [--sigma 0.5]
-                               [--error-rate 0] [--rate-limit 0] [--servers 2]
+                               [--error-rate 0] [--rate-limit 0] [--servers 2] [--lookahead 16]
 
 Each run is a fresh process against servers in processes of their own, on loopback. "tpe" is mipro with
 the search that DSPy has, so that both make about the same number of calls; "bayes" is mipro's default.
@@ -47,10 +47,19 @@ STAGES = ("demos", "instructions", "search")
 
 
 def race(
-    servers: LatencyServers, racer: str, *, size: str, stages: int, threads: int, chars: int
+    servers: LatencyServers,
+    racer: str,
+    *,
+    size: str,
+    stages: int,
+    threads: int,
+    chars: int,
+    lookahead: int | None,
 ) -> dict[str, Any]:
     """Run one optimization and return what it and the servers have measured."""
     lib, options = RACERS[racer]
+    if racer == "bayes" and lookahead:
+        options = {**options, "lookahead": lookahead}
     train, val = EXAMPLES[size]
     servers.read()
     orders = {
@@ -220,6 +229,7 @@ def main() -> None:
     parser.add_argument("--rate-limit", type=float, default=0.0, help="requests a second; 0 for none")
     parser.add_argument("--servers", type=int, default=2, help="server processes")
     parser.add_argument("--chars", type=int, default=200, help="characters of an example's question")
+    parser.add_argument("--lookahead", type=int, help='decisions of "bayes" under way; by default its own')
     parser.add_argument("--capacity", action="store_true")
     parser.add_argument("--steady", action="store_true")
     options = parser.parse_args()
@@ -247,6 +257,7 @@ def main() -> None:
                         size=size,
                         stages=stages,
                         threads=threads,
+                        lookahead=options.lookahead,
                     )
 
 

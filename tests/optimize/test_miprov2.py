@@ -4,6 +4,7 @@ import pytest
 
 import mipro
 from mipro.errors import LMAuthError, ProgramError, RunMismatchError, UserError
+from mipro.search import create
 from mipro.testing.lms import ScriptedLM
 
 
@@ -115,6 +116,7 @@ class TestResume:
             ({"seed": 1}, "seed: was 0, is 1"),
             ({"metric": lambda example, prediction, trace=None: 1.0}, "metric has changed"),
             ({"search": "tpe"}, "search: was random, is tpe"),
+            ({"lookahead": 3}, "lookahead: was 1, is 3"),
             ({"program": mipro.Predict("fruit -> colour, shade")}, "predictor self has changed"),
         ],
     )
@@ -170,6 +172,35 @@ class TestRefusals:
         """A program with nothing to optimize is refused."""
         with pytest.raises(UserError, match="at least one predictor"):
             optimize(mipro.Module())
+
+
+class TestLookahead:
+    """How many decisions of the search are under way."""
+
+    @pytest.mark.usefixtures("fruit_lm")
+    @pytest.mark.parametrize("asked", [None, 5])
+    def test_a_search_is_made_for_as_many_as_are_asked_for(self, optimize, asked):
+        """A search of the user's own is told, and is asked so often before it is told anything."""
+        seen = []
+
+        def mine(space, **settings):
+            search = create("bayes", space, **settings)
+            told = search.tell
+            asks = iter(range(1000))
+            ask = search.ask
+            search.ask = lambda: (next(asks), ask())[1]
+            search.tell = lambda jobs, scores: (seen.append(next(asks)), told(jobs, scores))
+            seen.append(settings["lookahead"])
+            return search
+
+        optimize(search=mine, lookahead=asked)
+        lookahead, first_told, *_ = seen
+        assert lookahead == first_told == (asked or 1)
+
+    def test_none_is_refused(self, optimize):
+        """Nothing would ever be asked."""
+        with pytest.raises(UserError, match="`lookahead` must be a whole number of at least 1, but got 0"):
+            optimize(lookahead=0)
 
 
 class TestOddRuns:

@@ -60,6 +60,7 @@ _SIZES = (
     "max_bootstrapped_demos",
     "max_labeled_demos",
     "propose_rounds",
+    "lookahead",
     "seed",
 )
 

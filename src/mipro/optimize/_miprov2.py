@@ -26,6 +26,7 @@ from mipro.optimize._settings import (
     check_positive,
     check_search,
     default_rounds,
+    lookahead_of,
     make_plan,
     places_of,
     resolve_models,
@@ -88,6 +89,9 @@ class MIPROv2:
         max_rounds: Runs of the teacher for each training example at most, each a fresh draw.
         propose_rounds: Times that more is proposed during the search, from what it has learned; by
             default as many as the budget of the search is worth.
+        lookahead: Decisions of the search under way at once, each made without the results of the others;
+            2 to 8 by the budget where left out, 1 for a search other than "bayes". More keep more threads
+            at work, and know less.
         frozen: Names of predictors, as in `named_predictors()`, that are left as they are.
 
     Raises:
@@ -127,6 +131,7 @@ class MIPROv2:
         max_demo_tokens: int | None = None,
         max_rounds: int = 1,
         propose_rounds: int | None = None,
+        lookahead: int | None = None,
         frozen: Sequence[str] = (),
     ) -> None:
         if not callable(metric):
@@ -144,6 +149,7 @@ class MIPROv2:
             max_instruction_tokens=max_instruction_tokens,
             max_demo_tokens=max_demo_tokens,
             max_rounds=max_rounds,
+            lookahead=lookahead,
         )
         check_not_negative(propose_rounds=propose_rounds)
         check_names(keep=keep, frozen=frozen)
@@ -174,6 +180,7 @@ class MIPROv2:
         self.max_demo_tokens = max_demo_tokens
         self.max_rounds = max_rounds
         self.propose_rounds = propose_rounds
+        self.lookahead = lookahead
         self.frozen = tuple(frozen)
 
     def get_params(self) -> dict[str, Any]:
@@ -254,6 +261,7 @@ class MIPROv2:
                 minibatch_full_eval_steps=minibatch_full_eval_steps,
                 seed=_first(seed, self.seed),
                 propose_rounds=self.propose_rounds or 0,
+                lookahead=self.lookahead or 1,
             ),
             proposer={
                 "program_aware": program_aware_proposer,
@@ -301,6 +309,7 @@ class MIPROv2:
             minibatch_size=minibatch_size,
             seed=self.seed,
             propose_rounds=self.propose_rounds or 0,
+            lookahead=self.lookahead or 1,
         )
         return estimate(self._job(program, data=(trainset, valset, testset), sizes=sizes))
 
@@ -325,6 +334,8 @@ class MIPROv2:
         plan = make_plan(sizes, predictors - len(frozen), trainset=trainset, valset=valset, testset=testset)
         if self.propose_rounds is None:
             plan = replace(plan, propose_rounds=default_rounds(self.search, plan))
+        if self.lookahead is None:
+            plan = replace(plan, lookahead=lookahead_of(self.search, plan))
         proposer = proposer or {}
         check_positive(view_data_batch_size=proposer.get("view_data_batch_size"))
         prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model, self.budget)

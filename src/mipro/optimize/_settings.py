@@ -13,6 +13,7 @@ from mipro.context import settings
 from mipro.errors import UserError
 from mipro.lm import BaseLM, Usage
 from mipro.optimize._data import without_shared
+from mipro.search import default_lookahead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +79,8 @@ class Plan:
     seed: int
     propose_rounds: int
     """Rounds of learning during the search."""
+    lookahead: int
+    """Decisions of the search under way at once."""
 
     @property
     def zero_shot(self) -> bool:
@@ -117,6 +120,7 @@ class Sizes:
     minibatch_size: int | None = None
     minibatch_full_eval_steps: int = 5
     propose_rounds: int = 0
+    lookahead: int = 1
 
 
 def make_plan(
@@ -163,6 +167,7 @@ def make_plan(
         max_labeled_demos=sizes.max_labeled_demos,
         seed=sizes.seed,
         propose_rounds=sizes.propose_rounds,
+        lookahead=sizes.lookahead,
     )
 
 
@@ -170,6 +175,11 @@ def default_rounds(search: object, plan: Plan) -> int:
     """Return how many rounds of learning suit a search where the user does not say."""
     is_worth_it = plan.evaluations >= ROUND_EVALUATIONS and plan.num_instructions > 1
     return 1 if search == "bayes" and is_worth_it else 0
+
+
+def lookahead_of(search: object, plan: Plan) -> int:
+    """Return how many decisions of a search should be under way where the user does not say."""
+    return default_lookahead(plan.evaluations) if search == "bayes" else 1
 
 
 def new_choices(count: int) -> int:

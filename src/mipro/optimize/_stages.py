@@ -15,7 +15,7 @@ from mipro.optimize._search import Scoreboard, run_search
 from mipro.optimize._space import CandidateSpace, stratified_order
 from mipro.propose import Proposals, propose_instructions
 from mipro.runs import Evaluator, Run
-from mipro.search import Recommendation, Search, create, default_lookahead
+from mipro.search import Recommendation, Search, create
 
 if TYPE_CHECKING:
     from mipro.modules import Module
@@ -81,8 +81,7 @@ def propose(job: Job, run: Run, report: Reporter, demo_sets: DemoSets, ahead: Ah
 
 def search(job: Job, run: Run, report: Reporter, space: CandidateSpace) -> Found:
     """Stage 3: the best combination on the valset."""
-    lookahead = default_lookahead(job.plan.evaluations) if job.search == "bayes" else 1
-    strategy = _strategy(job, space, lookahead)
+    strategy = _strategy(job, space)
     board = Scoreboard(job.plan.evaluations, partial(report, "search"))
     with (
         run.stage("search"),
@@ -90,7 +89,7 @@ def search(job: Job, run: Run, report: Reporter, space: CandidateSpace) -> Found
         Rounds(job, run, space, strategy, evaluator) as rounds,
     ):
         trials, stop_reason = run_search(
-            strategy, space, evaluator, run, lookahead=lookahead, on_trial=board.tried, rounds=rounds
+            strategy, space, evaluator, run, lookahead=job.plan.lookahead, on_trial=board.tried, rounds=rounds
         )
     return Found(strategy.recommend(), trials, stop_reason, tuple(rounds.held))
 
@@ -120,7 +119,7 @@ def nothing_found(job: Job, stop_reason: str) -> tuple[DemoSets, Proposals, Foun
     return DemoSets.original(job.student), Proposals.original(job.student), Found(original, (), stop_reason)
 
 
-def _strategy(job: Job, space: CandidateSpace, lookahead: int) -> Search:
+def _strategy(job: Job, space: CandidateSpace) -> Search:
     plan = job.plan
     make = partial(create, job.search) if isinstance(job.search, str) else job.search
     options: dict[str, Any] = {}
@@ -136,7 +135,7 @@ def _strategy(job: Job, space: CandidateSpace, lookahead: int) -> Search:
         num_examples=len(plan.valset),
         budget=plan.evaluations,
         seed=plan.stream("search").getrandbits(31),
-        lookahead=lookahead,
+        lookahead=plan.lookahead,
         order=stratified_order(plan.valset, plan.stream("order")),
         **options,
     )
