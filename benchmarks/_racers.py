@@ -60,12 +60,14 @@ def scores_of(table: Table, job: Job) -> list[float]:
     return table.row(job.candidate)[list(job.examples)].tolist()
 
 
-def race(name: str, racer: str, seed: int, table: Table) -> list[Outcome]:
-    """Run one racer on one table with all budgets."""
-    return [_race_once(name, racer, seed, table, fraction) for fraction in FRACTIONS]
+def race(name: str, racer: str, seed: int, table: Table, lookahead: int | None = None) -> list[Outcome]:
+    """Run one racer on one table with all budgets; `lookahead` is that of "bayes", in place of its own."""
+    return [_race_once(name, racer, seed, table, fraction, lookahead) for fraction in FRACTIONS]
 
 
-def _race_once(name: str, racer: str, seed: int, table: Table, fraction: float) -> Outcome:
+def _race_once(
+    name: str, racer: str, seed: int, table: Table, fraction: float, ahead: int | None = None
+) -> Outcome:
     budget = int(fraction * table.budget)
     if racer == YARDSTICK:
         candidate, spent = whole_table(table)
@@ -80,7 +82,7 @@ def _race_once(name: str, racer: str, seed: int, table: Table, fraction: float) 
         order = np.arange(examples)
         options = {"num_trials": trials}
     if racer == "bayes":
-        options = {"lookahead": (lookahead := default_lookahead(budget))}
+        options = {"lookahead": (lookahead := ahead or default_lookahead(budget))}
     search = create(
         racer, table.space, num_examples=examples, budget=budget, seed=seed, order=order.tolist(), **options
     )

@@ -32,14 +32,14 @@ RACERS = ("bayes", "dspy", "tpe", "random", "halving")
 QUICK = ("light", "medium", "medium-plateau", "medium-flat", "medium-2")
 
 
-def run_one(task: tuple[str, int, tuple[str, ...]]) -> list[Outcome]:
+def run_one(task: tuple[str, int, tuple[str, ...], int | None]) -> list[Outcome]:
     """Race all racers on one table."""
-    name, seed, racers = task
+    name, seed, racers, lookahead = task
     outcomes = []
     if name not in SETTINGS:
         racers = (*racers, YARDSTICK)
     for racer in racers:
-        outcomes += race(name, racer, seed, load(name, seed))
+        outcomes += race(name, racer, seed, load(name, seed), lookahead)
     return outcomes
 
 
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write every outcome as a JSON line")
     parser.add_argument("--load", type=Path, nargs="+", help="report on outcomes written before")
+    parser.add_argument("--lookahead", type=int, help='decisions of "bayes" under way; by default its own')
     parser.add_argument("--plot", type=Path, help="write a picture (SVG)")
     parser.add_argument("--scale", action="store_true", help="print time per decision and memory only")
     parser.add_argument("--run-plot", type=Path, help="draw one run (SVG) only")
@@ -69,7 +70,7 @@ def main() -> None:
     if arguments.quick:
         names, seeds = arguments.settings or list(QUICK), min(seeds, 12)
     tasks = [
-        (name, seed, tuple(arguments.racers))
+        (name, seed, tuple(arguments.racers), arguments.lookahead)
         for seed in range(arguments.first_seed, arguments.first_seed + seeds)
         for name in names
     ]
