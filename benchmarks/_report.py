@@ -28,7 +28,7 @@ def print_report(
     gaining = [name for name in names if offers_gain(outcomes, name)]
     for name in names:
         print(f"\n### {name}\n")
-        print_shares(shares, name if name in gaining else [], racers)
+        print_shares(shares, [name] if name in gaining else [], racers)
     print_scores(outcomes, racers)
     for title, members in groups(gaining).items():
         print(f"\n### mean of {title}: {', '.join(members)}\n")
@@ -74,9 +74,8 @@ def share_table(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, float], tup
     return table
 
 
-def print_shares(shares: dict, names: str | Sequence[str], racers: Sequence[str]) -> None:
-    """Print one table: racers down, budgets across."""
-    members = [names] if isinstance(names, str) else list(names)
+def print_shares(shares: dict, members: Sequence[str], racers: Sequence[str]) -> None:
+    """Print one table, the mean of some settings: racers down, budgets across."""
     if not any((name, racers[0], FRACTIONS[0]) in shares for name in members):
         print("nothing to gain")
         return
