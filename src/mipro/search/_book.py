@@ -168,7 +168,8 @@ class Book:
 
     def met(self, candidate: Candidate) -> int:
         """How many examples of a candidate were asked for and did not come back missing."""
-        return self.num_examples - len(self.free(candidate))
+        blocked = self._blocked.get(candidate)
+        return 0 if blocked is None else int(blocked.sum())
 
     def record(self, jobs: list[Job]) -> list[Job]:
         """Register a decision and count its cells; an empty one is none."""
