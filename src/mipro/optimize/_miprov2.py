@@ -261,7 +261,6 @@ class MIPROv2:
                 minibatch_full_eval_steps=minibatch_full_eval_steps,
                 seed=_first(seed, self.seed),
                 propose_rounds=self.propose_rounds or 0,
-                lookahead=self.lookahead or 1,
             ),
             proposer={
                 "program_aware": program_aware_proposer,
@@ -309,7 +308,6 @@ class MIPROv2:
             minibatch_size=minibatch_size,
             seed=self.seed,
             propose_rounds=self.propose_rounds or 0,
-            lookahead=self.lookahead or 1,
         )
         return estimate(self._job(program, data=(trainset, valset, testset), sizes=sizes))
 
@@ -334,8 +332,7 @@ class MIPROv2:
         plan = make_plan(sizes, predictors - len(frozen), trainset=trainset, valset=valset, testset=testset)
         if self.propose_rounds is None:
             plan = replace(plan, propose_rounds=default_rounds(self.search, plan))
-        if self.lookahead is None:
-            plan = replace(plan, lookahead=lookahead_of(self.search, plan))
+        plan = replace(plan, lookahead=self.lookahead or lookahead_of(self.search, plan))
         proposer = proposer or {}
         check_positive(view_data_batch_size=proposer.get("view_data_batch_size"))
         prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model, self.budget)

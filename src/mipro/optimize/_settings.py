@@ -79,7 +79,7 @@ class Plan:
     seed: int
     propose_rounds: int
     """Rounds of learning during the search."""
-    lookahead: int
+    lookahead: int = 1
     """Decisions of the search under way at once."""
 
     @property
@@ -120,7 +120,6 @@ class Sizes:
     minibatch_size: int | None = None
     minibatch_full_eval_steps: int = 5
     propose_rounds: int = 0
-    lookahead: int = 1
 
 
 def make_plan(
@@ -167,7 +166,6 @@ def make_plan(
         max_labeled_demos=sizes.max_labeled_demos,
         seed=sizes.seed,
         propose_rounds=sizes.propose_rounds,
-        lookahead=sizes.lookahead,
     )
 
 

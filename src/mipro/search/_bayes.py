@@ -300,11 +300,9 @@ class BayesSearch(Recallable):
 
     def _nothing_to_gain(self, data: Evidence, rng: np.random.Generator) -> bool:
         """Whether the best is known, or nothing matters; the latter is confirmed by a long chain."""
-        if len(self._recent) < RECENT:
-            return False
-        regret, null = np.mean(self._recent, axis=0)
+        regret, null = self._recently
         if null < NULL_EXCLUDED:
-            return bool(regret < REGRET / self._patience)
+            return regret < REGRET / self._patience
         if null < NULL_SUSPECTED or not self._is_evidence_enough() or self._is_in_doubt:
             return False
         if self._seems_null(data, self._book.table, rng):
@@ -316,15 +314,23 @@ class BayesSearch(Recallable):
 
     def _doubts(self) -> list[Job]:
         """What is to be measured where nothing seems to matter, so that little but that can be the reason."""
-        if len(self._recent) < RECENT or self._evidence_needed > self._book.budget:
+        _, null = self._recently
+        if null < NULL_SUSPECTED or self._evidence_needed > self._book.budget:
             return []
-        null = np.mean(self._recent, axis=0)[1]
-        if null < NULL_SUSPECTED or not self._is_evidence_enough(NULL_DOUBTED):
+        if not self._is_evidence_enough(NULL_DOUBTED):
             return []
         jobs = doubts(self._book, self._space, self._block, everyone=self._tails)
         if jobs:
             self._doubted_at = self._book.next_decision
         return jobs
+
+    @property
+    def _recently(self) -> tuple[float, float]:
+        """Mean regret of recent decisions, and share at which nothing mattered; nothing is known of fewer."""
+        if len(self._recent) < RECENT:
+            return math.inf, 0.0
+        regret, null = np.mean(self._recent, axis=0)
+        return float(regret), float(null)
 
     @property
     def _is_in_doubt(self) -> bool:
