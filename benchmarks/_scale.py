@@ -68,7 +68,7 @@ def _filled(space: Space, seen: int) -> BayesSearch:
     ladder = [8]
     while ladder[-1] < 1000:
         ladder.append(min(1000, ladder[-1] + max(8, ladder[-1] // 4)))
-    met = {space.original}
+    met = set(book.everything().rows)
     while len(met) < seen:
         candidate = tuple(int(rng.integers(size)) for size in space.sizes)
         if candidate in met:

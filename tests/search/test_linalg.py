@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from mipro.search._linalg import cholesky, diagonal, invert, log_det, solve_both, solve_lower
+from mipro.search._linalg import (
+    cholesky,
+    congruent,
+    diagonal,
+    invert_lower,
+    log_det,
+    solve_both,
+    solve_lower,
+)
 
 
 @pytest.fixture
@@ -26,12 +34,21 @@ def test_factors_and_solutions_are_those_of_scipy(matrix):
     assert np.isclose(log_det(factor), np.linalg.slogdet(matrix)[1])
 
 
-def test_inverse_is_whole_and_in_the_order_of_the_factor(matrix):
-    """Both triangles are there, in LAPACK's order, in which products with it are summed."""
-    inverse = invert(cholesky(matrix))
-    assert np.allclose(inverse @ matrix, np.eye(7))
-    assert np.array_equal(inverse, inverse.T)
-    assert inverse.flags.f_contiguous
+def test_the_inverse_of_a_factor_undoes_it(matrix):
+    """It is lower triangular as well."""
+    factor = cholesky(matrix)
+    inverse = invert_lower(factor)
+    assert np.allclose(inverse @ factor, np.eye(7))
+    assert np.array_equal(inverse, np.tril(inverse))
+
+
+def test_congruence_is_two_products(matrix):
+    """Its upper triangle is what two products give, and enough for a Cholesky factor."""
+    factor, other = cholesky(matrix), np.diag(np.arange(1.0, 8.0)) + 0.1
+    product = factor.T @ other @ factor
+    found = congruent(other, factor)
+    assert np.allclose(np.triu(found), np.triu(product))
+    assert np.allclose(cholesky(found), linalg.cholesky(product, lower=True))
 
 
 def test_a_matrix_that_is_not_positive_definite_is_refused():

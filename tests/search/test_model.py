@@ -8,18 +8,19 @@ from mipro.search import Space
 from mipro.search._design import design_of
 from mipro.search._evidence import MAX_GROUPS, condense
 from mipro.search._hyper import VariancePrior, slice_step
-from mipro.search._model import MEAN_VARIANCE, Fit, Scales
+from mipro.search._model import MEAN_VARIANCE, Fit, Pool, Scales
 
 
-def make_case(seed=0):
-    """A small ragged table of two predictors, with its scales."""
+def make_case(seed=0, counts=(9, 6, 4, 4, 2), missing=((0, 3),)):
+    """A small ragged table of two predictors, with its scales: all examples up to a count, but for some."""
     rng = np.random.default_rng(seed)
     space = Space({"0.instruction": 3, "0.demos": 2, "1.instruction": 2, "1.demos": 2})
     candidates = np.array([(0, 0, 0, 0), (1, 1, 0, 1), (2, 0, 1, 1), (1, 0, 1, 0), (1, 1, 1, 1)])
     values = rng.normal(size=(5, 9))
-    for row, count in enumerate((9, 6, 4, 4, 2)):
+    for row, count in enumerate(counts):
         values[row, count:] = np.nan
-    values[0, 3] = np.nan
+    for cell in missing:
+        values[cell] = np.nan
     scales = Scales(
         mains=np.array([0.4, 0.3]),
         interaction=0.2,
@@ -59,11 +60,22 @@ def dense(space, candidates, values, scales):
     return cover, theta, theta[:, rows], scores
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_posterior_equals_the_dense_one(seed):
-    """Means and covariances of the candidates' expected scores are exact."""
-    space, candidates, values, scales = make_case(seed)
-    fit = Fit(design_of(space), condense(design_of(space), candidates, values), scales)
+@pytest.mark.parametrize(
+    ("case", "ladders"),
+    [
+        ({"missing": ()}, 1),
+        ({"missing": (), "counts": (2, 9, 4, 6, 4)}, 1),
+        ({"missing": ((0, 3),)}, 2),
+        ({"missing": ((0, 0), (1, 1), (4, 1)), "seed": 1}, 3),
+        ({"missing": ((0, 2), (0, 3), (1, 2)), "counts": (2, 9, 4, 6, 4), "seed": 2}, 2),
+    ],
+)
+def test_posterior_equals_the_dense_one(case, ladders):
+    """Means and covariances of the candidates' expected scores are exact, in whatever order they were met."""
+    space, candidates, values, scales = make_case(**case)
+    evidence = condense(design_of(space), candidates, values)
+    assert len(evidence.ladders) == ladders
+    fit = Fit(design_of(space), evidence, scales)
     cover, theta, cross, scores = dense(space, candidates, values, scales)
     effects = fit.effects()
     mean = (effects.additive(fit.design, candidates) + effects.rest)[:, 0]
@@ -112,7 +124,7 @@ def test_constant_scores_give_a_finite_model():
     space = Space({"0.instruction": 2})
     evidence = condense(design_of(space), np.array([[0], [1]]), np.ones((2, 4)))
     assert evidence.scale == 1.0
-    assert not any(group.scatter.any() for group in evidence.groups)
+    assert not any(rung.scatter.any() for ladder in evidence.ladders for rung in ladder.rungs)
 
 
 def test_slice_steps_follow_the_density():
@@ -140,7 +152,7 @@ def test_joint_covariance_equals_that_of_the_candidates_seen():
     local = np.array([1.0, 2.0, 0.5, 1.0, 3.0])
     fit = Fit(design, condense(design, candidates, values), scales, local=local)
     pool = np.concatenate([candidates, [[0, 1, 1, 0]]])
-    joint = fit.joint(pool, np.array([0, 1, 2, 3, 4, -1]), np.ones(6))
+    joint = fit.joint(Pool(design, fit.evidence, pool, np.array([0, 1, 2, 3, 4, -1]), np.ones(6)))
     np.testing.assert_allclose(joint[:5, :5], fit.covariance(np.arange(5)), atol=1e-9)
     assert joint[5, 5] > joint[0, 0]
 
@@ -153,5 +165,5 @@ def test_scattered_missing_scores_leave_few_groups():
     values = rng.normal(size=(30, 200))
     values[rng.random(values.shape) < 0.05] = np.nan
     evidence = condense(design_of(space), candidates, values)
-    assert len(evidence.groups) <= MAX_GROUPS
+    assert sum(len(ladder.rungs) for ladder in evidence.ladders) <= MAX_GROUPS
     assert np.isfinite(Fit(design_of(space), evidence, make_case()[3]).log_likelihood)

@@ -32,7 +32,8 @@ class Batch:
 
     def free(self, candidate: Candidate) -> int:
         """How many more evaluations of a candidate can be planned."""
-        return len(self._book.free(candidate)) - self._planned.get(candidate, 0)
+        met = self._book.met(candidate) + self._planned.get(candidate, 0)
+        return self._book.num_examples - met
 
     def block(self, candidate: Candidate, upto: int = 0) -> int:
         """How many evaluations a candidate's next block holds; 0 where none can be planned.

@@ -18,6 +18,7 @@ from mipro.search._estimate import Z95, normal_cdf
 from mipro.search._evidence import Evidence, condense
 from mipro.search._gradient import Outlook
 from mipro.search._hyper import VarianceChain, VariancePrior, tail_factors
+from mipro.search._model import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mipro.search._model import Effects, Fit
     from mipro.search._space import Candidate, Space
 
-OUTLOOKS = 4
+OUTLOOKS = 3
 """Settings of the variances, of this decision and of those before it, that what a block is worth is averaged
 over. By one alone, half of the decisions of some runs take everything for alike and measure what is worth
 nothing."""
@@ -41,6 +42,9 @@ MOST_BLOCKS = 12
 """Most blocks of a decision, so that what it costs does not grow with the run."""
 POOL = 96
 """Candidates whose next blocks are compared, when there are more."""
+SHORTLIST = 16
+"""Of those, what the later blocks of a decision are chosen from: the best for its first one. Planning a block
+seldom makes another candidate worth more, and never so much."""
 TAIL_BUDGET = 12
 """Evaluations for each candidate of the space from which the search looks for surprises: combinations that
 are much better than their parts. With fewer it can't look at all."""
@@ -233,7 +237,8 @@ class BayesSearch(Recallable):
         fits = [fit, *others]
         means = every.mean(axis=0)
         keep = _promising(means, values)
-        joint = np.array([f.joint(pool[keep], seen[keep], fresh[keep]) for f in fits])
+        kept = Pool(self._design, data, pool[keep], seen[keep], fresh[keep])
+        joint = np.array([f.joint(kept) for f in fits])
         outlook = Outlook(every[:, keep], joint, np.array([self._noise(f) for f in fits]))
         return self._measure(outlook, [_tuple(row) for row in pool[keep]], means[keep], seen[keep])
 
@@ -248,14 +253,16 @@ class BayesSearch(Recallable):
             batch.add(self._space.original, "confirming the original")
         blocks = np.array([batch.block(candidate) for candidate in pool])
         free = np.array([batch.free(candidate) for candidate in pool])
+        listed = np.full(len(pool), True)
         for _ in range(MOST_BLOCKS):
             if batch.cells >= wanted or not blocks.any():
                 break
             if chosen is None or not blocks[chosen]:
-                worth = outlook.gradient(blocks, free)
+                worth = outlook.gradient(np.where(listed, blocks, 0), free)
                 # Where nothing seems worth anything: the best that can be asked.
                 merit = worth if worth.max() > WORTHLESS else means
                 chosen = int(np.argmax(np.where(blocks > 0, merit, -np.inf)))
+                listed[np.argsort(-worth, kind="stable")[SHORTLIST:]] = False
             outlook.plan(chosen, int(blocks[chosen]))
             reason = "confirming the leader" if chosen == leader else "challenging the leader"
             batch.add(pool[chosen], "exploring" if seen[chosen] < 0 else reason)
@@ -410,6 +417,7 @@ def _data(table: Table, design: Design, limit: int = 192) -> Evidence | None:
         step = max(1, len(rest) // max(1, limit - len(chosen)))
         chosen.update(rest[::step][: limit - len(chosen)])
         rows = rows[sorted(chosen)]
+    rows = rows[np.argsort(-counts[rows], kind="stable")]
     everyone = list(table.rows)
     candidates = np.array([everyone[row] for row in rows], dtype=np.intp)
     return condense(design, candidates, table.values[rows])

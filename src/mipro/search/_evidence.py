@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
     from mipro.search._book import Floats, Ints
     from mipro.search._design import Design
+
+    Group: TypeAlias = tuple[npt.NDArray[np.bool_], Ints]
+    """Examples that the same candidates have met: which those are, `[n]`, and the examples' places."""
 
 MAX_GROUPS = 48
 """Most groups of examples; there are more only where scores are missing here and there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Examples that the same candidates have met."""
+class Rung:
+    """Candidates of a ladder that have met the same examples."""
+
+    start: int
+    """Place of the first of them in the ladder."""
+    stop: int
+    """Place after the last of them. Those before have met all that they have met."""
+    sums: Floats
+    """Sums of the scores over the examples that they have met, of all candidates down to them, `[stop]`."""
+    scatter: Floats
+    """Sums of the products of two candidates' scores over the same examples, `[stop, stop]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Candidates of whom each has met, of some examples, all that the next one has met.
+
+    So the covariances of their scores on all these examples are corners of one matrix, and one Cholesky
+    factor serves them all.
+    """
 
     rows: Ints
-    """Rows of those candidates, `[s]`."""
-    cells: tuple[Ints, ...]
-    """The same as an index of their part of a square matrix over all candidates."""
-    count: int
-    """Number of examples, m."""
-    sums: Floats
-    """Sum of the scores over the examples, `[s]`."""
-    scatter: Floats
-    """Sum over the examples of the products of two candidates' scores, `[s, s]`."""
+    """Rows of the candidates, `[s]`."""
+    cells: tuple[Any, ...]
+    """The same as an index of their part of a square matrix over all candidates; slices where they are the
+    first rows in order, which takes no copies."""
+    met: Ints
+    """Number of the examples that each has met, `[s]`, falling."""
+    rungs: tuple[Rung, ...]
+    """From those who have met the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +61,9 @@ class Evidence:
 
     candidates: Ints
     """Candidates with at least one known score, `[n, variables]`."""
-    groups: tuple[Group, ...]
-    """Examples grouped by who met them."""
+    ladders: tuple[Ladder, ...]
+    """All known scores; there is one ladder where candidates meet the examples in one order and none of their
+    scores is missing."""
     ids: tuple[Ints, ...]
     """Effect index of each candidate in each term of the design, `[n]` each."""
     shared: Floats
@@ -56,48 +80,85 @@ def condense(design: Design, candidates: Ints, values: Floats) -> Evidence:
 
     Args:
         design: Terms of the space.
-        candidates: `[n, variables]`.
+        candidates: `[n, variables]`; those with the most scores first, for speed.
         values: Scores `[n, num_examples]`, NaN where unknown; each row has a known score.
 
     Returns:
         Its sufficient statistics.
     """
     known = ~np.isnan(values)
+    met = known.any(axis=0)
+    known, values = known[:, met], values[:, met]
     flat = values[known]
     center = float(flat.mean())
     scale = float(flat.std()) or 1.0
     scores = np.where(known, (values - center) / scale, 0.0)
     ids = tuple(term.ids(candidates) for term in design.terms)
-    shared = np.zeros((design.kinds + 2, len(candidates), len(candidates)))
-    for term, effect in zip(design.terms, ids, strict=True):
-        shared[term.kind] += effect[:, None] == effect[None, :]
     return Evidence(
         candidates=candidates,
-        groups=tuple(_group(scores, pattern, examples) for pattern, examples in _patterns(known)),
+        ladders=tuple(_ladder(scores, groups) for groups in _nested(_patterns(known))),
         ids=ids,
-        shared=shared,
+        shared=shared_effects(design, ids, ids),
         center=center,
         scale=scale,
     )
 
 
-def _group(scores: Floats, pattern: npt.NDArray[np.bool_], examples: Ints) -> Group:
-    rows = np.flatnonzero(pattern)
-    part = scores[np.ix_(rows, examples)]
-    return Group(rows, np.ix_(rows, rows), len(examples), part.sum(axis=1), part @ part.T)
+def shared_effects(design: Design, left: Sequence[Ints], right: Sequence[Ints]) -> Floats:
+    """How many effects of each kind two candidates share, `[kinds + 2, l, r]`.
+
+    Args:
+        design: Terms of the space.
+        left: Effect index of some candidates in each term, `[l]` each.
+        right: The same of others, `[r]` each.
+    """
+    shared = np.zeros((design.kinds + 2, len(left[0]), len(right[0])))
+    for term, mine, others in zip(design.terms, left, right, strict=True):
+        shared[term.kind] += mine[:, None] == others[None, :]
+    return shared
 
 
-def _patterns(known: npt.NDArray[np.bool_]) -> list[tuple[npt.NDArray[np.bool_], Ints]]:
-    """Return who met which examples: for each group its candidates `[n]` and its examples.
+def _nested(groups: list[Group]) -> list[list[Group]]:
+    """Share out groups of examples among as few lists as come easily, each of less and less candidates."""
+    lists: list[list[Group]] = []
+    for group in sorted(groups, key=lambda group: -int(group[0].sum())):
+        fitting = (found for found in lists if found[-1][0][group[0]].all())
+        home = next(fitting, None)
+        if home is None:
+            lists.append([group])
+        else:
+            home.append(group)
+    return lists
+
+
+def _ladder(scores: Floats, groups: list[Group]) -> Ladder:
+    depths = np.sum([pattern for pattern, _ in groups], axis=0)
+    rows = np.argsort(-depths, kind="stable")[: np.count_nonzero(depths)]
+    stops = [int(pattern.sum()) for pattern, _ in groups]
+    sums, scatter = np.zeros(len(rows)), np.zeros((len(rows), len(rows)))
+    met = np.zeros(len(rows), dtype=np.intp)
+    rungs = []
+    for (_, examples), start, stop in zip(groups, [*stops[1:], 0], stops, strict=True):
+        part = scores[np.ix_(rows[:stop], examples)]
+        sums = sums[:stop] + part.sum(axis=1)
+        scatter = scatter[:stop, :stop] + part @ part.T
+        met[:stop] += len(examples)
+        rungs.append(Rung(start, stop, sums, scatter))
+    first = slice(len(rows))
+    in_order = np.array_equal(rows, np.arange(len(rows)))
+    return Ladder(rows, (first, first) if in_order else np.ix_(rows, rows), met, tuple(reversed(rungs)))
+
+
+def _patterns(known: npt.NDArray[np.bool_]) -> list[Group]:
+    """Return who met which examples, each of which someone has met.
 
     Of many groups the largest are kept. The examples of the others join the largest kept group whose
     candidates have all met them, so that a few of their scores go unused.
     """
-    met = np.flatnonzero(known.any(axis=0))
-    packed = np.packbits(known[:, met], axis=0).T
+    packed = np.packbits(known, axis=0).T
     _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
     inverse = inverse.ravel()
-    patterns = known[:, met[first]].T
+    patterns = known[:, first].T
     sizes = np.bincount(inverse)
     if len(patterns) > MAX_GROUPS:
         kept = np.sort(np.argsort(-sizes * patterns.sum(axis=1), kind="stable")[:MAX_GROUPS])
@@ -105,4 +166,4 @@ def _patterns(known: npt.NDArray[np.bool_]) -> list[tuple[npt.NDArray[np.bool_],
         best = np.argmax(fits * patterns[kept].sum(axis=1)[:, None], axis=0)
         home = np.where(fits[best, np.arange(len(patterns))], kept[best], -1)
         inverse = home[inverse]
-    return [(patterns[g], met[inverse == g]) for g in np.unique(inverse[inverse >= 0])]
+    return [(patterns[g], np.flatnonzero(inverse == g)) for g in np.unique(inverse[inverse >= 0])]

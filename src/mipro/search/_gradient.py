@@ -11,12 +11,6 @@ if TYPE_CHECKING:
 
 NODES: Floats = np.array(
     (
-        -1.731664396122245,
-        -1.1503493803760079,
-        -0.8122178014999129,
-        -0.5485222826980979,
-        -0.31863936396437514,
-        -0.1046334556140754,
         0.10463345561407526,
         0.31863936396437514,
         0.5485222826980981,
@@ -25,7 +19,7 @@ NODES: Floats = np.array(
         1.7316643961222453,
     )
 )
-"""Equally likely outcomes of a block, in standard deviations of its mean."""
+"""Equally likely outcomes of a block, up or down, in standard deviations of its mean."""
 HORIZONS = (1, 4, 16)
 """How many blocks the worth of measuring a candidate is looked at. One block alone is often too little to
 change the choice and would seem worth nothing."""
@@ -69,10 +63,9 @@ class Outlook:
             looking at several blocks.
         """
         able = np.flatnonzero(blocks > 0)
-        best = np.full((len(self._rows), len(able)), -np.inf)
-        for horizon in HORIZONS:
-            counts = np.minimum(blocks[able] * horizon, free[able])
-            np.maximum(best, self._rise(able, counts) / counts, out=best)
+        counts = np.minimum(np.outer(HORIZONS, blocks[able]), free[able]).ravel()
+        rises = self._rise(np.tile(able, len(HORIZONS)), counts) / counts
+        best = rises.reshape(len(rises), len(HORIZONS), len(able)).max(axis=1)
         worth = np.full(len(blocks), -np.inf)
         worth[able] = best.mean(axis=0)
         return worth
@@ -86,12 +79,13 @@ class Outlook:
         """Expected rise of the best mean after so many evaluations of a candidate, `[k, candidates]`."""
         steps = self._steps(candidates, counts)
         steps -= steps[self._rows, self._leaders][:, None]
-        total, after = np.zeros((len(steps), len(candidates))), np.empty_like(steps)
+        total = np.zeros((len(steps), len(candidates)))
+        moved, after = np.empty_like(steps), np.empty_like(steps)
         for node in NODES:
-            np.multiply(steps, node, out=after)
-            after += self._behind
-            total += after.max(axis=1)
-        return total / len(NODES)
+            np.multiply(steps, node, out=moved)
+            total += np.add(self._behind, moved, out=after).max(axis=1)
+            total += np.subtract(self._behind, moved, out=after).max(axis=1)
+        return total / (2 * len(NODES))
 
     def _steps(self, candidates: Ints, counts: Ints) -> Floats:
         """How far one standard deviation of a block's mean moves all means, `[k, p, candidates]`."""

@@ -34,7 +34,7 @@ _lapack = _bindings()
 
 
 def cholesky(matrix: Floats) -> Floats:
-    """Return the lower factor of a symmetric matrix.
+    """Return the lower factor of a symmetric matrix, of which the upper triangle is read.
 
     Raises:
         numpy.linalg.LinAlgError: It is not positive definite.
@@ -44,6 +44,15 @@ def cholesky(matrix: Floats) -> Floats:
     if info:
         raise np.linalg.LinAlgError(f"the matrix must be positive definite, but LAPACK says {info}.")
     return np.asarray(factor)
+
+
+def congruent(matrix: Floats, factor: Floats) -> Floats:
+    """Return the upper triangle of `L' M L` for a symmetric matrix M and a lower factor L.
+
+    What is below the diagonal has no meaning. Two products would take twice the time.
+    """
+    product, _ = _lapack.dsygst(matrix.T, factor, itype=2, lower=1)
+    return np.asarray(product).T
 
 
 def solve_lower(factor: Floats, right: Floats) -> Floats:
@@ -56,13 +65,9 @@ def solve_both(factor: Floats, right: Floats) -> Floats:
     return np.asarray(_lapack.dpotrs(factor, right, lower=1)[0])
 
 
-def invert(factor: Floats) -> Floats:
-    """Return `(L L')^-1` for a lower factor L."""
-    lower, _ = _lapack.dpotri(factor, lower=1)
-    # The other triangle is zero.
-    inverse = np.add(lower, lower.T, order="F")
-    diagonal(inverse)[:] = lower.diagonal()
-    return np.asarray(inverse)
+def invert_lower(factor: Floats) -> Floats:
+    """Return `L^-1` for a lower factor L."""
+    return np.asarray(_lapack.dtrtri(factor, lower=1)[0])
 
 
 def diagonal(matrix: Floats) -> Floats:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mipro.search._linalg import cholesky, diagonal, invert, log_det, solve_both, solve_lower
+from mipro.search._evidence import shared_effects
+from mipro.search._linalg import cholesky, congruent, diagonal, invert_lower, log_det, solve_both, solve_lower
 
 if TYPE_CHECKING:
     from mipro.search._book import Floats, Ints
@@ -54,6 +55,29 @@ class Scales:
             alike=float(values[2 * kinds + 5]),
             noise=float(values[2 * kinds + 6]),
         )
+
+
+class Pool:
+    """Any candidates, with or without a score, beside those of a table.
+
+    Args:
+        design: Terms of the space.
+        evidence: The condensed table.
+        candidates: `[p, variables]`.
+        seen: Their rows in the evidence, -1 for those without a score, `[p]`.
+        fresh: Factor on the variance of the rest of those without a score, `[p]`.
+    """
+
+    def __init__(
+        self, design: Design, evidence: Evidence, candidates: Ints, seen: Ints, fresh: Floats
+    ) -> None:
+        self.seen = seen
+        self.fresh = fresh
+        ids = [term.ids(candidates) for term in design.terms]
+        self.among = shared_effects(design, ids, ids)
+        """Effects that two of them share, `[kinds + 2, p, p]`."""
+        self.across = shared_effects(design, evidence.ids, ids)
+        """Effects that each candidate of the table shares with them, `[kinds + 2, n, p]`."""
 
 
 class Marginal:
@@ -106,7 +130,7 @@ class Fit:
         self.prior = self._prior_covariance()
         self._chol = marginal.chol
         self._upper = marginal.upper
-        inner = self._upper @ self.prior @ self._chol
+        inner = congruent(self.prior, self._chol)
         diagonal(inner)[:] += 1.0
         self._inner = cholesky(inner)
         self._white = marginal.white
@@ -144,25 +168,17 @@ class Fit:
         half = solve_lower(self._inner, self._upper @ self.prior[:, rows])
         return np.asarray(self.prior[np.ix_(rows, rows)] - half.T @ half)
 
-    def joint(self, pool: Ints, seen: Ints, fresh: Floats) -> Floats:
-        """Posterior covariance of the expected scores of any candidates, `[p, p]`.
-
-        Args:
-            pool: Candidates `[p, variables]`.
-            seen: Their rows in the evidence, -1 for those without a score, `[p]`.
-            fresh: Factor on the variance of the rest of those without a score, `[p]`.
-        """
-        among = np.full((len(pool), len(pool)), MEAN_VARIANCE)
-        across = np.full((len(self.evidence.candidates), len(pool)), MEAN_VARIANCE)
-        for index, term in enumerate(self.design.terms):
-            ids = term.ids(pool)
-            among += self.term_variance(index) * (ids[:, None] == ids[None, :])
-            across += self.term_variance(index) * (self._ids[index][:, None] == ids[None, :])
-        old = np.flatnonzero(seen >= 0)
-        rests = self.scales.rest**2 * fresh
-        rests[old] = self._rests[seen[old]]
+    def joint(self, pool: Pool) -> Floats:
+        """Posterior covariance of the expected scores of any candidates, `[p, p]`."""
+        among = _mix(self._variances, pool.among)
+        across = _mix(self._variances, pool.across)
+        among += MEAN_VARIANCE
+        across += MEAN_VARIANCE
+        old = np.flatnonzero(pool.seen >= 0)
+        rests = self.scales.rest**2 * pool.fresh
+        rests[old] = self._rests[pool.seen[old]]
         diagonal(among)[:] += rests
-        across[seen[old], old] += rests[old]
+        across[pool.seen[old], old] += rests[old]
         half = solve_lower(self._inner, self._upper @ across)
         return np.asarray(among - half.T @ half)
 
@@ -222,12 +238,18 @@ def _integrate_examples(evidence: Evidence, scales: Scales) -> tuple[Floats, Flo
     covariance += scales.common**2
     diagonal(covariance)[:] += scales.noise**2
     precision, information, unexplained = np.zeros((count, count)), np.zeros(count), 0.0
-    for group in evidence.groups:
-        factor = cholesky(covariance[group.cells])
-        inverse = invert(factor)
-        precision[group.cells] += group.count * inverse
-        information[group.rows] += inverse @ group.sums
-        unexplained += group.count * log_det(factor) + float(np.vdot(inverse, group.scatter))
+    for ladder in evidence.ladders:
+        factor = cholesky(covariance[ladder.cells])
+        whitening = invert_lower(factor)
+        weighted = np.sqrt(ladder.met)[:, None] * whitening
+        precision[ladder.cells] += weighted.T @ weighted
+        pulls = np.empty(len(ladder.rows))
+        for rung in ladder.rungs:
+            part = whitening[rung.start : rung.stop, : rung.stop]
+            pulls[rung.start : rung.stop] = part @ rung.sums
+            unexplained += float(np.vdot(part @ rung.scatter, part))
+        information[ladder.rows] += whitening.T @ pulls
+        unexplained += 2.0 * float(ladder.met @ np.log(factor.diagonal()))
     # Only missing scores that no group could take leave a candidate without any.
     held = diagonal(precision)
     held[:] = np.where(held > 0.0, held, 1e-9)
@@ -235,6 +257,5 @@ def _integrate_examples(evidence: Evidence, scales: Scales) -> tuple[Floats, Flo
 
 
 def _mix(variances: Floats, shared: Floats) -> Floats:
-    """Sum of `variances[k] * shared[k]`, `[n, n]`."""
-    count = shared.shape[1]
-    return np.asarray((variances @ shared.reshape(len(variances), -1)).reshape(count, count))
+    """Sum of `variances[k] * shared[k]`, `[l, r]`."""
+    return np.asarray((variances @ shared.reshape(len(variances), -1)).reshape(shared.shape[1:]))
