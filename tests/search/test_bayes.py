@@ -96,7 +96,7 @@ def test_large_tables_are_cut_to_what_matters():
 
 
 def test_keeps_the_original_when_nothing_matters():
-    """On candidates that are all alike the search stops long before its budget is spent and changes nothing."""
+    """On candidates that are all alike the search stops long before its budget ends and changes nothing."""
     spent, kept = 0, 0
     for seed in range(12):
         search = make(seed=seed, budget=2000)

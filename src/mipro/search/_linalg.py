@@ -52,7 +52,7 @@ def congruent(matrix: Floats, factor: Floats) -> Floats:
     What is below the diagonal has no meaning. Two products would take twice the time.
     """
     product, _ = _lapack.dsygst(matrix.T, factor, itype=2, lower=1)
-    return np.asarray(product).T
+    return np.asarray(product.T)
 
 
 def solve_lower(factor: Floats, right: Floats) -> Floats:
