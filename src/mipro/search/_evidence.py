@@ -119,7 +119,7 @@ def shared_effects(design: Design, left: Sequence[Ints], right: Sequence[Ints]) 
 
 
 def _nested(groups: list[Group]) -> list[list[Group]]:
-    """Share out groups of examples among as few lists as come easily, each of less and less candidates."""
+    """Share out groups of examples among few lists; who met a group has met the one before it."""
     lists: list[list[Group]] = []
     for group in sorted(groups, key=lambda group: -int(group[0].sum())):
         fitting = (found for found in lists if found[-1][0][group[0]].all())
