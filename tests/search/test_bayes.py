@@ -96,13 +96,13 @@ def test_large_tables_are_cut_to_what_matters():
 
 
 def test_keeps_the_original_when_nothing_matters():
-    """On candidates that are all alike the search stops long before its budget ends and changes nothing."""
+    """On candidates that are all alike the search spends half of its budget at most and changes nothing."""
     spent, kept = 0, 0
     for seed in range(12):
         search = make(seed=seed, budget=2000)
         spent += len(cells_of(run(search, noisy_scorer(seed, spread=0.0))))
         kept += search.recommend().candidate == (0, 0)
-    assert spent <= 12 * 1300
+    assert spent <= 12 * 1000
     assert kept >= 11
 
 

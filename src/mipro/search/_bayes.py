@@ -417,7 +417,6 @@ def _data(table: Table, design: Design, limit: int = 192) -> Evidence | None:
         step = max(1, len(rest) // max(1, limit - len(chosen)))
         chosen.update(rest[::step][: limit - len(chosen)])
         rows = rows[sorted(chosen)]
-    rows = rows[np.argsort(-counts[rows], kind="stable")]
     everyone = list(table.rows)
     candidates = np.array([everyone[row] for row in rows], dtype=np.intp)
     return condense(design, candidates, table.values[rows])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +46,8 @@ class Ladder:
 
     rows: Ints
     """Rows of the candidates, `[s]`."""
-    cells: tuple[Any, ...]
-    """The same as an index of their part of a square matrix over all candidates; slices where they are the
-    first rows in order, which takes no copies."""
+    cells: tuple[Ints, ...]
+    """The same as an index of their part of a square matrix over all candidates."""
     met: Ints
     """Number of the examples that each has met, `[s]`, falling."""
     rungs: tuple[Rung, ...]
@@ -80,7 +79,7 @@ def condense(design: Design, candidates: Ints, values: Floats) -> Evidence:
 
     Args:
         design: Terms of the space.
-        candidates: `[n, variables]`; those with the most scores first, for speed.
+        candidates: `[n, variables]`.
         values: Scores `[n, num_examples]`, NaN where unknown; each row has a known score.
 
     Returns:
@@ -144,9 +143,7 @@ def _ladder(scores: Floats, groups: list[Group]) -> Ladder:
         scatter = scatter[:stop, :stop] + part @ part.T
         met[:stop] += len(examples)
         rungs.append(Rung(start, stop, sums, scatter))
-    first = slice(len(rows))
-    in_order = np.array_equal(rows, np.arange(len(rows)))
-    return Ladder(rows, (first, first) if in_order else np.ix_(rows, rows), met, tuple(reversed(rungs)))
+    return Ladder(rows, np.ix_(rows, rows), met, tuple(reversed(rungs)))
 
 
 def _patterns(known: npt.NDArray[np.bool_]) -> list[Group]:
