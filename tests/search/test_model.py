@@ -1,5 +1,7 @@
 """The model equals the plain multivariate normal that it stands for."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -7,8 +9,18 @@ from scipy.stats import multivariate_normal
 from mipro.search import Space
 from mipro.search._design import design_of
 from mipro.search._evidence import MAX_GROUPS, condense
-from mipro.search._hyper import VariancePrior, slice_step
+from mipro.search._hyper import (
+    ALIKE_CHANGE,
+    CHANGE,
+    NULL_LEVEL,
+    ODDS_LEVELS,
+    VarianceChain,
+    VariancePrior,
+    slice_step,
+)
 from mipro.search._model import MEAN_VARIANCE, Fit, Pool, Scales
+
+SPACE = Space({"0.instruction": 4, "0.demos": 5})
 
 
 def make_case(seed=0, counts=(9, 6, 4, 4, 2), missing=((0, 3),)):
@@ -167,3 +179,44 @@ def test_scattered_missing_scores_leave_few_groups():
     evidence = condense(design_of(space), candidates, values)
     assert sum(len(ladder.rungs) for ladder in evidence.ladders) <= MAX_GROUPS
     assert np.isfinite(Fit(design_of(space), evidence, make_case()[3]).log_likelihood)
+
+
+@pytest.mark.parametrize(
+    ("effects", "changed", "low", "high"),
+    [(0.0, 0.0, -3.0, -0.5), (0.25, 0.0, 2.0, 400.0), (0.0, 0.6, 2.0, 400.0)],
+    ids=["nothing matters", "choices matter", "any change matters"],
+)
+def test_the_odds_tell_what_matters_from_nothing(effects, changed, low, high):
+    """Negative only where all expected scores are the same, by ten tables of 20 candidates x 60 examples."""
+    design = design_of(SPACE)
+    candidates = np.array(list(np.ndindex(*SPACE.sizes)))
+    found = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        expected = rng.normal(scale=effects, size=4)[candidates[:, 0]] + changed * (candidates[:, 1] > 0)
+        evidence = condense(design, candidates, expected[:, None] + rng.normal(size=(20, 60)))
+        prior = VariancePrior(design.kinds)
+        chain = VarianceChain(design, evidence, prior, prior.center.copy(), tails=True)
+        chain.advance(rng)
+        found.append(chain.odds())
+    assert low < np.median(found) < high
+
+
+def test_the_odds_are_a_ratio_of_mean_likelihoods():
+    """Of settings of the effects' scales, with the scales of single scores as they are and normal rests."""
+    space, candidates, values, _ = make_case()
+    design = design_of(space)
+    evidence = condense(design, candidates, values)
+    prior = VariancePrior(design.kinds)
+    rng = np.random.default_rng(1)
+    chain = VarianceChain(design, evidence, prior, prior.center.copy(), tails=True)
+    chain.advance(rng)
+
+    def likelihood(level, change):
+        logs = np.append(prior.center[: prior.effects], chain.logs[prior.effects :])
+        logs[0], logs[prior.effects - 1] = level, math.log(change)
+        return math.exp(Fit(design, evidence, Scales.from_vector(logs, design.kinds)).log_likelihood)
+
+    nothing = math.log(NULL_LEVEL)
+    some = [likelihood(level, ALIKE_CHANGE) for level in ODDS_LEVELS] + [likelihood(nothing, CHANGE)]
+    assert chain.odds() == pytest.approx(math.log(np.mean(some) / likelihood(nothing, ALIKE_CHANGE)))

@@ -35,20 +35,15 @@ class Batch:
         met = self._book.met(candidate) + self._planned.get(candidate, 0)
         return self._book.num_examples - met
 
-    def block(self, candidate: Candidate, upto: int = 0) -> int:
-        """How many evaluations a candidate's next block holds; 0 where none can be planned.
-
-        Args:
-            candidate: Whose block.
-            upto: How many the candidate must have met thereafter, if that asks for more.
-        """
+    def block(self, candidate: Candidate) -> int:
+        """How many evaluations a candidate's next block holds; 0 where none can be planned."""
         free = self.free(candidate)
         met = self._book.num_examples - free
-        return min(max(self._block_size, int(met * GROWTH), upto - met), self._book.left - self.cells, free)
+        return min(max(self._block_size, int(met * GROWTH)), self._book.left - self.cells, free)
 
-    def add(self, candidate: Candidate, reason: str, upto: int = 0) -> None:
+    def add(self, candidate: Candidate, reason: str) -> None:
         """Plan a candidate's next block, if there is one; see `block`."""
-        size = self.block(candidate, upto)
+        size = self.block(candidate)
         if size > 0:
             self._planned[candidate] = self._planned.get(candidate, 0) + size
             self._reasons.setdefault(candidate, reason)

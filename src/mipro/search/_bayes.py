@@ -12,13 +12,13 @@ from mipro.search._batch import Batch
 from mipro.search._beliefs import neighbours
 from mipro.search._blas import one_thread
 from mipro.search._design import Design, design_of
-from mipro.search._doubts import doubts, is_refuted
 from mipro.search._draw import LIST_LIMIT
 from mipro.search._estimate import Z95, normal_cdf
 from mipro.search._evidence import Evidence, condense
 from mipro.search._gradient import Outlook
-from mipro.search._hyper import VarianceChain, VariancePrior, tail_factors
+from mipro.search._hyper import NULL_SHARE, VarianceChain, VariancePrior, tail_factors
 from mipro.search._model import Pool
+from mipro.search._refute import is_refuted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,23 +57,21 @@ WORTHLESS = 1e-9
 """Worth of an evaluation, in standard deviations of a score, that is lost in rounding."""
 REGRET = 0.005
 """Stop when the best candidate is known up to this, in standard deviations of a score."""
-NULL_BOUND = math.log(0.15)
-"""Log of the standard deviation of all effects together, relative to the prior medians, that counts as
-nothing mattering."""
-NULL_LEAST, NULL_EVIDENCE, NULL_CHOICE = 0.35, 700, 40
-"""Share of the budget, evaluations, and evaluations for each choice of the space, to spend before nothing may
-seem to matter. With fewer, effects worth having can't be told from none; measured on the tables of
+NULL_LEAST, NULL_CHOICE = 0.3, 35
+"""Share of the budget, and evaluations for each choice of the space, to spend before nothing may seem to
+matter. With fewer, effects worth having can't be told from none."""
+NULL_ODDS, NULL_CLEAR = -1.0, -1.35
+"""Log odds that something matters below which nothing seems to, late in a run and before."""
+NULL_LATE, NULL_LATE_LEAST = 0.55, 700
+"""Share of the budget, and evaluations, from which it is late. All these were chosen on the tables of
 benchmarks/search.py."""
-NULL_EXCLUDED, NULL_SUSPECTED, NULL_LIKELY = 0.2, 0.5, 0.5
-"""Share of recent levels below the bound up to which something does matter, share at which that is looked
-into, and share of a long chain's at which the search stops, or keeps the original in the end."""
-NULL_DOUBTED = 0.62
-"""Share of what is to be spent before nothing may seem to matter, after which it may be doubted."""
+SOME_ODDS = 1.0
+"""Log odds above which something does matter."""
+PRIOR_ODDS = math.log((1 - NULL_SHARE) / NULL_SHARE)
+"""Log odds that something matters before any score."""
 WORTHWHILE = 0.01
 """Expected gain, in standard deviations of a score, below which the original is kept where nothing seems to
 matter, however little was measured."""
-NULL_CHAIN = 40
-"""Draws of the variances that look into it."""
 ORIGINAL_SHARE = 4
 """How many times more examples than the original the leader may have met: what is reported is their
 difference, however little it is worth to the choice."""
@@ -110,9 +108,8 @@ class BayesSearch(Recallable):
         self._prior = VariancePrior(self._known_design.kinds)
         self._logs = self._prior.center.copy()
         self._earlier: list[Floats] = []
-        self._recent: list[tuple[float, bool]] = []
+        self._recent: list[tuple[float, float]] = []
         self._nothing_matters = False
-        self._doubted_at = -1
         self._stopped_at: tuple[int, ...] | None = None
 
     @one_thread()
@@ -146,7 +143,6 @@ class BayesSearch(Recallable):
             "recent": self._recent,
             "nothing_matters": self._nothing_matters,
             "stopped_at": self._stopped_at,
-            "doubted_at": self._doubted_at,
         }
 
     def recall(self, jobs: Sequence[Job], state: Any) -> None:
@@ -156,9 +152,8 @@ class BayesSearch(Recallable):
         self._sizes = self._space.sizes
         self._logs = np.array(state["logs"])
         self._earlier = [np.array(logs) for logs in state["earlier"]]
-        self._recent = [(regret, null) for regret, null in state["recent"]]
+        self._recent = [(regret, odds) for regret, odds in state["recent"]]
         self._nothing_matters = state["nothing_matters"]
-        self._doubted_at = state["doubted_at"]
         stopped_at = state["stopped_at"]
         self._stopped_at = None if stopped_at is None else tuple(stopped_at)
 
@@ -173,16 +168,17 @@ class BayesSearch(Recallable):
         rng = np.random.default_rng([self._seed, self._book.next_decision, 1])
         chain = self._chain(data, table)
         chain.loosen(rng)
-        fits, nulls = [], []
+        fits, odds = [], []
         for _ in range(MIXTURE):
             chain.advance(rng)
             chain.advance(rng)
-            nulls.append(chain.level() < NULL_BOUND)
+            odds.append(chain.odds())
             fits.append(self._fit(chain, data, rng))
+        mean_odds = math.inf if is_refuted(table, original) else float(np.mean(odds))
         least = math.inf if self._nothing_matters else 0.0
-        if np.mean(nulls) >= NULL_LIKELY and self._seems_null(data, table, rng):
+        if mean_odds < self._null_bound:
             least = math.inf if self._is_evidence_enough() else WORTHWHILE
-        return _recommend(fits, nulls, data, original, least=least)
+        return _recommend(fits, data, original, least=least, matters=_probability(mean_odds + PRIOR_ODDS))
 
     @one_thread()
     def beliefs(self) -> Beliefs:
@@ -225,11 +221,8 @@ class BayesSearch(Recallable):
         spread = fit.scales.rest * np.sqrt(fresh[unseen])[:, None]
         values[unseen] += rng.normal(size=(unseen.sum(), DRAWS)) * spread
         regret = float(values.max(axis=0).mean() - means.max())
-        null = bool(chain.level() < NULL_BOUND)
-        self._recent = [*self._recent, (regret, null)][-RECENT:]
-        if jobs := self._doubts():
-            return self._book.record(jobs)
-        if self._nothing_to_gain(data, rng):
+        self._recent = [*self._recent, (regret, chain.odds())][-RECENT:]
+        if self._nothing_to_gain():
             return self._stop()
         others = [self._fit_at(logs, data, rng) for logs in self._earlier]
         self._earlier = [self._logs, *self._earlier][: OUTLOOKS - 1]
@@ -246,7 +239,7 @@ class BayesSearch(Recallable):
         """Plan block after block, each where it is worth most given those before it."""
         batch = Batch(self._book, self._block)
         pace = min(PACE, IN_FLIGHT / self._book.lookahead)
-        wanted = self._block if self._is_in_doubt else max(self._block, int(pace * self._book.spent))
+        wanted = max(self._block, int(pace * self._book.spent))
         leader = int(np.argmax(means))
         chosen = leader if seen[leader] < 0 else None
         if self._book.met(pool[leader]) > ORIGINAL_SHARE * self._book.met(self._space.original):
@@ -305,65 +298,27 @@ class BayesSearch(Recallable):
         chain.loosen(rng)
         return chain.fit()
 
-    def _nothing_to_gain(self, data: Evidence, rng: np.random.Generator) -> bool:
-        """Whether the best is known, or nothing matters; the latter is confirmed by a long chain."""
-        regret, null = self._recently
-        if null < NULL_EXCLUDED:
-            return regret < REGRET / self._patience
-        if null < NULL_SUSPECTED or not self._is_evidence_enough() or self._is_in_doubt:
-            return False
-        if self._seems_null(data, self._book.table, rng):
-            self._nothing_matters = True
-            return True
-        # Not so: it takes a while until it is suspected again.
-        self._recent = self._recent[RECENT // 2 :]
-        return False
-
-    def _doubts(self) -> list[Job]:
-        """What is to be measured where nothing seems to matter, so that little but that can be the reason."""
-        _, null = self._recently
-        if null < NULL_SUSPECTED or self._evidence_needed > self._book.budget:
-            return []
-        if not self._is_evidence_enough(NULL_DOUBTED):
-            return []
-        jobs = doubts(self._book, self._space, self._block, everyone=self._tails)
-        if jobs:
-            self._doubted_at = self._book.next_decision
-        return jobs
-
-    @property
-    def _recently(self) -> tuple[float, float]:
-        """Mean regret of recent decisions, and share at which nothing mattered; nothing is known of fewer."""
+    def _nothing_to_gain(self) -> bool:
+        """Whether the best is known, or nothing matters."""
         if len(self._recent) < RECENT:
-            return math.inf, 0.0
-        regret, null = np.mean(self._recent, axis=0)
-        return float(regret), float(null)
-
-    @property
-    def _is_in_doubt(self) -> bool:
-        """Whether doubts are measured whose scores are not known yet."""
-        return self._doubted_at >= 0 and self._book.next_decision - self._doubted_at < self._book.lookahead
-
-    def _seems_null(self, data: Evidence, table: Table, rng: np.random.Generator) -> bool:
-        """Whether nothing stands out, and nothing matters by most steps of a long chain."""
-        if is_refuted(table, self._space.original):
             return False
-        chain = self._chain(data, table)
-        chain.loosen(rng)
-        votes = 0
-        for _ in range(NULL_CHAIN):
-            chain.advance(rng)
-            votes += chain.level() < NULL_BOUND
-        return votes >= NULL_LIKELY * NULL_CHAIN
-
-    def _is_evidence_enough(self, share: float = 1.0) -> bool:
-        """Whether so much was measured that nothing can seem to matter for no other reason."""
-        return self._book.spent >= share * self._evidence_needed
+        regret, odds = (float(mean) for mean in np.mean(self._recent, axis=0))
+        if odds > SOME_ODDS:
+            return regret < REGRET / self._patience
+        if self._is_evidence_enough() and odds < self._null_bound:
+            self._nothing_matters = not is_refuted(self._book.table, self._space.original)
+        return self._nothing_matters
 
     @property
-    def _evidence_needed(self) -> float:
-        least = max(NULL_LEAST * self._book.budget, NULL_EVIDENCE, NULL_CHOICE * sum(self._space.sizes))
-        return least * self._patience
+    def _null_bound(self) -> float:
+        """Log odds below which nothing seems to matter: the less was spent, the clearer it must be."""
+        is_late = self._book.spent >= max(NULL_LATE * self._book.budget, NULL_LATE_LEAST)
+        return NULL_ODDS if is_late else NULL_CLEAR
+
+    def _is_evidence_enough(self) -> bool:
+        """Whether so much was measured that nothing can seem to matter for no other reason."""
+        least = max(NULL_LEAST * self._book.budget, NULL_CHOICE * sum(self._space.sizes))
+        return self._book.spent >= least * self._patience
 
     def _stop(self) -> list[Job]:
         self._stopped_at = self._space.sizes
@@ -462,7 +417,7 @@ def _greedy(design: Design, draws: Effects) -> Ints:
 
 
 def _recommend(
-    fits: list[Fit], nulls: list[bool], data: Evidence, original: Candidate, *, least: float
+    fits: list[Fit], data: Evidence, original: Candidate, *, least: float, matters: float
 ) -> Recommendation:
     means = np.array([_seen_means(fit) for fit in fits])
     best = int(np.argmax(means.mean(axis=0)))
@@ -474,8 +429,7 @@ def _recommend(
         for mean, cov in zip(means, covariances, strict=True)
     ]
     # Where nothing matters, nothing is better.
-    sure = [0.0 if null else normal_cdf(gap) for gap, null in zip(gaps, nulls, strict=True)]
-    p_better = sum(sure) / len(sure) if best != base else 0.0
+    p_better = matters * sum(map(normal_cdf, gaps)) / len(gaps) if best != base else 0.0
     if means[:, best].mean() - means[:, base].mean() < least:
         best, p_better, which = base, 0.0, 1
     else:
@@ -485,6 +439,10 @@ def _recommend(
     half = Z95 * INFLATION * math.sqrt(variance)
     low, middle, high = (data.center + data.scale * x for x in (mean - half, mean, mean + half))
     return Recommendation(_tuple(data.candidates[best]), middle, (low, high), p_better)
+
+
+def _probability(log_odds: float) -> float:
+    return 0.5 + 0.5 * math.tanh(0.5 * log_odds)
 
 
 def _seen_means(fit: Fit) -> Floats:

@@ -29,12 +29,13 @@ ALIKE_SHARE, ALIKE_CHANGE, CHANGE_SPREAD = 0.6, 0.02, 0.5
 TAILS = 3.0
 """Degrees of freedom of the rest of a combination: most combinations are what their parts make them, a few
 are something else (a prompt after which the model gives one answer whatever it is asked)."""
-REST_PLACE, CHANGE_PLACE = -2, -1
-"""Places of the rest and of the change among the scales of effects."""
 TAIL_RANGE = (0.05, 100.0)
 """Bounds of the factors on the variances of single rests."""
 LOW, HIGH = math.log(1e-3), math.log(10.0)
 """Bounds of the logarithms; they keep the linear algebra well conditioned."""
+ODDS_LEVELS = (-1.5, -0.5, 0.5)
+"""Logarithms of the level at which effects matter, where that is weighed against that none does: from a
+quarter of the prior medians to more than them."""
 FITS_KEPT = 8
 """Points of a chain whose posteriors are kept: those of one step, which the next one begins at."""
 NOISE_FLOOR = math.log(0.2)
@@ -68,20 +69,6 @@ class VariancePrior:
         """How many of the leading entries concern effects on expected scores."""
         self.center: Floats = np.log(medians)
         self.spread: Floats = np.array(spreads)
-
-    def level(self, logs: Floats, local: Floats) -> float:
-        """Log of the standard deviation of all effects together, relative to that at the prior medians.
-
-        Args:
-            logs: Logarithms of the standard deviations.
-            local: Factors on the variances of the candidates' rests.
-        """
-        scales = logs[1 : self.effects] + logs[0]
-        scales[CHANGE_PLACE] -= logs[0]
-        # A single exception matters, whatever the others are.
-        scales[REST_PLACE] += 0.5 * math.log(float(local.max()))
-        medians = self.center[1 : self.effects]
-        return 0.5 * float(np.logaddexp.reduce(2 * scales) - np.logaddexp.reduce(2 * medians))
 
     def log_density(self, logs: Floats) -> float:
         """Log prior density up to a constant; minus infinity out of bounds."""
@@ -131,19 +118,33 @@ class VarianceChain:
         if fit is None:
             if len(self._fits) == FITS_KEPT:
                 del self._fits[next(iter(self._fits))]
-            fit = self._fits[point] = self._fit(logs)
+            fit = self._fits[point] = self._fit(logs, self.local)
         return fit
 
-    def _fit(self, logs: Floats) -> Fit:
+    def odds(self) -> float:
+        """Log of how much likelier the scores are where something matters than where nothing does.
+
+        A Bayes factor, for the scales of single scores that the chain is at. Effects are in the proportions
+        of the prior medians, the rests normal; it is one of `ODDS_LEVELS` that matters or the change.
+        """
+        effects = self._prior.effects
+
+        def likelihood(level: float, change: float) -> float:
+            logs = self._prior.center.copy()
+            logs[effects:] = self.logs[effects:]
+            logs[0], logs[effects - 1] = level, math.log(change)
+            return self._fit(logs, np.ones(len(self.local))).log_likelihood
+
+        nothing = math.log(NULL_LEVEL)
+        some = [likelihood(level, ALIKE_CHANGE) for level in ODDS_LEVELS] + [likelihood(nothing, CHANGE)]
+        return float(np.logaddexp.reduce(some)) - math.log(len(some)) - likelihood(nothing, ALIKE_CHANGE)
+
+    def _fit(self, logs: Floats, local: Floats) -> Fit:
         scales = Scales.from_vector(logs, self._design.kinds)
         key = logs[self._prior.effects :].tobytes()
         if self._marginal is None or self._marginal[0] != key:
             self._marginal = (key, Marginal(self._evidence, scales))
-        return Fit(self._design, self._evidence, scales, self._marginal[1], self.local)
-
-    def level(self) -> float:
-        """See `VariancePrior.level`, at the current point."""
-        return self._prior.level(self.logs, self.local)
+        return Fit(self._design, self._evidence, scales, self._marginal[1], local)
 
     def loosen(self, rng: np.random.Generator) -> None:
         """Draw the factors on the rests' variances, given a draw of the rests (a step of Gibbs sampling)."""
