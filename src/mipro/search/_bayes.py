@@ -65,8 +65,8 @@ NULL_ODDS, NULL_CLEAR = -1.0, -1.35
 NULL_LATE, NULL_LATE_LEAST = 0.55, 700
 """Share of the budget, and evaluations, from which it is late. All these were chosen on the tables of
 benchmarks/search.py."""
-SOME_ODDS = 1.0
-"""Log odds above which something does matter."""
+SOME_ODDS, SETTLED_ODDS = 1.0, 20.0
+"""Log odds above which something does matter, and above which that is not weighed again."""
 PRIOR_ODDS = math.log((1 - NULL_SHARE) / NULL_SHARE)
 """Log odds that something matters before any score."""
 WORTHWHILE = 0.01
@@ -221,7 +221,8 @@ class BayesSearch(Recallable):
         spread = fit.scales.rest * np.sqrt(fresh[unseen])[:, None]
         values[unseen] += rng.normal(size=(unseen.sum(), DRAWS)) * spread
         regret = float(values.max(axis=0).mean() - means.max())
-        self._recent = [*self._recent, (regret, chain.odds())][-RECENT:]
+        settled = [odds for _, odds in self._recent[-1:] if odds > SETTLED_ODDS]
+        self._recent = [*self._recent, (regret, settled[0] if settled else chain.odds())][-RECENT:]
         if self._nothing_to_gain():
             return self._stop()
         others = [self._fit_at(logs, data, rng) for logs in self._earlier]
