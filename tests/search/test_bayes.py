@@ -140,7 +140,7 @@ def test_a_decision_grows_with_what_was_spent():
     assert len(sizes) < 150
 
 
-def test_an_exception_is_followed_up_before_nothing_matters():
+def test_an_exception_among_many_alike_is_found():
     """One good combination among many that are all alike is found, though their parts say nothing of it."""
 
     def score(candidate, example):

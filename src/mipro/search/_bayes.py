@@ -62,7 +62,7 @@ NULL_LEAST, NULL_CHOICE = 0.3, 35
 matter. With fewer, effects worth having can't be told from none."""
 NULL_ODDS, NULL_CLEAR = -1.0, -1.35
 """Log odds that something matters below which nothing seems to, late in a run and before."""
-NULL_LATE, NULL_LATE_LEAST = 0.55, 700
+NULL_LATE, NULL_LATE_LEAST = 0.55, 1100
 """Share of the budget, and evaluations, from which it is late. All these were chosen on the tables of
 benchmarks/search.py."""
 SOME_ODDS, SETTLED_ODDS = 1.0, 20.0
