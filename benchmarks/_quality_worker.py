@@ -6,16 +6,12 @@ Program, data, metric and model are the same for both libraries; only the import
 from __future__ import annotations
 
 import importlib
-import json
-import logging
-import os
 import random
-import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from _worker import work
 from mipro.datasets import big_bench, split
 from mipro.evaluate import normalize_text
 
@@ -114,19 +110,6 @@ def _count_calls(dspy: Any) -> list[int]:
     return counted
 
 
-def main() -> None:
-    """Work in a folder of this run's own, so that no cache helps; the data are where they were fetched to."""
-    big_bench(json.loads(sys.argv[1])["task"])
-    with tempfile.TemporaryDirectory() as home:
-        for name in ("DSPY_CACHEDIR", "XDG_DATA_HOME"):
-            os.environ[name] = home
-        os.chdir(home)
-        out = os.dup(1)
-        os.dup2(2, 1)  # what the libraries print is not the result
-        logging.disable(logging.CRITICAL)
-        measured = run(Orders(**json.loads(sys.argv[1])))
-        os.write(out, (json.dumps(measured) + "\n").encode())
-
-
 if __name__ == "__main__":
-    main()
+    # Not the cache's home: the data are where they were fetched to.
+    work(lambda orders: run(Orders(**orders)), ("DSPY_CACHEDIR", "XDG_DATA_HOME"))

@@ -6,17 +6,15 @@ The program, the data and the metric are the same for both libraries; only the i
 from __future__ import annotations
 
 import importlib
-import json
-import logging
-import os
 import resource
 import sys
-import tempfile
 import threading
 import time
 from functools import wraps
 from pathlib import Path
 from typing import Any
+
+from _worker import work
 
 STAGES = {
     "_bootstrap_fewshot_examples": "demos",
@@ -186,18 +184,5 @@ def _memory_mb() -> float:
     return peak / 1024 if sys.platform == "linux" else peak / 1024**2
 
 
-def main() -> None:
-    """Work in a folder of this run's own, so that no cache helps."""
-    with tempfile.TemporaryDirectory() as home:
-        for name in ("DSPY_CACHEDIR", "MIPRO_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
-            os.environ[name] = home
-        os.chdir(home)
-        out = os.dup(1)
-        os.dup2(2, 1)  # what the libraries print is not the result
-        logging.disable(logging.CRITICAL)
-        measured = run(json.loads(sys.argv[1]))
-        os.write(out, (json.dumps(measured) + "\n").encode())
-
-
 if __name__ == "__main__":
-    main()
+    work(run, ("DSPY_CACHEDIR", "MIPRO_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"))

@@ -18,26 +18,21 @@ import json
 import statistics
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xllamacpp
 
 from _quality_worker import TASKS
 from mipro.fetch import model_path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 RUNS = ("dspy", "mipro", "mipro-half")
 """In this order: the last one's budget is half of the first one's calls."""
 WORKER = Path(__file__).with_name("_quality_worker.py")
 
 
-@contextmanager
-def serving(model: str, threads: int, parallel: int) -> Iterator[str]:
-    """Serve a local model and yield the server's address."""
+def serve(model: str, threads: int, parallel: int) -> xllamacpp.Server:
+    """Return a server of a local model, which answers as long as it is held."""
     params = xllamacpp.CommonParams()
     params.model.path = str(model_path(model))
     params.n_parallel = parallel
@@ -46,8 +41,7 @@ def serving(model: str, threads: int, parallel: int) -> Iterator[str]:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.warmup = False
     params.verbosity = 0
-    server = xllamacpp.Server(params)
-    yield f"{server.listening_address}/v1"
+    return xllamacpp.Server(params)
 
 
 def measure(orders: dict[str, Any]) -> dict[str, Any]:
@@ -110,27 +104,27 @@ def main() -> None:
     args = parser.parse_args()
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     seeds = range(args.first_seed, args.first_seed + args.seeds)
-    with serving(args.model, args.threads, args.parallel) as url:
-        for task, seed, run in itertools.product(args.tasks, seeds, RUNS):
-            done = {row["run"]: row for row in rows if (row["task"], row["seed"]) == (task, seed)}
-            if run in done:
-                continue
-            orders = {
-                "run": run,
-                "lib": run.partition("-")[0],
-                "budget": done["dspy"]["calls"] // 2 if run == "mipro-half" else None,
-                "url": url,
-                "task": task,
-                "seed": seed,
-                "sizes": {"train": args.train, "val": args.val, "test": args.test},
-                "auto": args.auto,
-                "threads": args.parallel,
-                "temperature": args.temperature,
-                "max_tokens": args.max_tokens,
-            }
-            rows.append(measure(orders))
-            with args.out.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+    server = serve(args.model, args.threads, args.parallel)
+    for task, seed, run in itertools.product(args.tasks, seeds, RUNS):
+        done = {row["run"]: row for row in rows if (row["task"], row["seed"]) == (task, seed)}
+        if run in done:
+            continue
+        orders = {
+            "run": run,
+            "lib": run.partition("-")[0],
+            "budget": done["dspy"]["calls"] // 2 if run == "mipro-half" else None,
+            "url": f"{server.listening_address}/v1",
+            "task": task,
+            "seed": seed,
+            "sizes": {"train": args.train, "val": args.val, "test": args.test},
+            "auto": args.auto,
+            "threads": args.parallel,
+            "temperature": args.temperature,
+            "max_tokens": args.max_tokens,
+        }
+        rows.append(measure(orders))
+        with args.out.open("a") as file:
+            file.write(json.dumps(rows[-1]) + "\n")
     show(rows)
 
 

@@ -221,8 +221,10 @@ class BayesSearch(Recallable):
         spread = fit.scales.rest * np.sqrt(fresh[unseen])[:, None]
         values[unseen] += rng.normal(size=(unseen.sum(), DRAWS)) * spread
         regret = float(values.max(axis=0).mean() - means.max())
-        settled = [odds for _, odds in self._recent[-1:] if odds > SETTLED_ODDS]
-        self._recent = [*self._recent, (regret, settled[0] if settled else chain.odds())][-RECENT:]
+        odds = self._recent[-1][1] if self._recent else 0.0
+        if odds <= SETTLED_ODDS:
+            odds = chain.odds()
+        self._recent = [*self._recent, (regret, odds)][-RECENT:]
         if self._nothing_to_gain():
             return self._stop()
         others = [self._fit_at(logs, data, rng) for logs in self._earlier]

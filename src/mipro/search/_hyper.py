@@ -133,13 +133,13 @@ class VarianceChain:
             logs = self._prior.center.copy()
             logs[effects:] = self.logs[effects:]
             logs[0], logs[effects - 1] = level, math.log(change)
-            return self._fit(logs, np.ones(len(self.local))).log_likelihood
+            return self._fit(logs, None).log_likelihood
 
         nothing = math.log(NULL_LEVEL)
         some = [likelihood(level, ALIKE_CHANGE) for level in ODDS_LEVELS] + [likelihood(nothing, CHANGE)]
         return float(np.logaddexp.reduce(some)) - math.log(len(some)) - likelihood(nothing, ALIKE_CHANGE)
 
-    def _fit(self, logs: Floats, local: Floats) -> Fit:
+    def _fit(self, logs: Floats, local: Floats | None) -> Fit:
         scales = Scales.from_vector(logs, self._design.kinds)
         key = logs[self._prior.effects :].tobytes()
         if self._marginal is None or self._marginal[0] != key:

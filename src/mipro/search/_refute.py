@@ -30,17 +30,16 @@ def is_refuted(table: Table, original: Candidate) -> bool:
     is wrong: they give one answer always. Prompts that make a model do that matter, however many of them are
     as good as the original on average.
     """
-    if has_opposites(table):
-        return True
     found = _surprises(table)
     if found.get(original, 0.0) < -REFUTED_ORIGINAL:
         return True
     least = min(REFUTED_LEAST, table.values.shape[1])
-    return any(
+    stands_out = any(
         z > REFUTED and table.counts[table.rows[candidate]] >= least
         for candidate, z in found.items()
         if candidate != original
     )
+    return stands_out or has_opposites(table)
 
 
 def _surprises(table: Table) -> dict[Candidate, float]:
