@@ -82,7 +82,7 @@ def _race_once(
         order = np.arange(examples)
         options = {"num_trials": trials}
     if racer == "bayes":
-        options = {"lookahead": (lookahead := ahead or default_lookahead(budget))}
+        options = {"lookahead": (lookahead := ahead or default_lookahead(budget, table.space.sizes))}
     search = create(
         racer, table.space, num_examples=examples, budget=budget, seed=seed, order=order.tolist(), **options
     )

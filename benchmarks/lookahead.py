@@ -61,7 +61,7 @@ def third_stage(
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lookahead", type=int, nargs="+", default=[MOST_AHEAD, 12, 16])
+    parser.add_argument("--lookahead", type=int, nargs="+", default=[8, 12, MOST_AHEAD])
     parser.add_argument("--threads", type=int, nargs="+", default=[32, 100])
     parser.add_argument("--hedge", type=float, nargs="+", default=[math.inf, 0.4], help="seconds")
     parser.add_argument("--latency", type=float, default=0.2, help="median, seconds")

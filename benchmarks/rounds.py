@@ -52,7 +52,7 @@ class Grown:
             num_examples=self.table.num_examples,
             budget=(budget := int(self.budget - paid)),
             seed=self.seed,
-            lookahead=(lookahead := default_lookahead(budget)),
+            lookahead=(lookahead := default_lookahead(budget, space.sizes)),
             order=[int(e) for e in self.table.order],
         )
         self._run(search, space, lookahead, self.budget / 2 if in_round else float("inf"))

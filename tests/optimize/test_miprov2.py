@@ -126,6 +126,16 @@ class TestResume:
         with pytest.raises(RunMismatchError, match=named):
             optimize(**change)
 
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_a_run_keeps_the_lookahead_of_the_budget_it_began_with(self, optimize, tmp_path):
+        """It depends on the calls that are allowed, of which a run may be given more later."""
+        asked = {"search": "bayes", "compile_with": {"num_trials": 20}}
+        lookaheads = []
+        for place, budget in (("run", mipro.Budget(lm_calls=60)), ("run", None), ("other", None)):
+            optimize(**asked, run_dir=str(tmp_path / place), budget=budget)
+            lookaheads.append(int(mipro.runs.open(str(tmp_path / place)).facts()["lookahead"]))
+        assert lookaheads[0] == lookaheads[1] < lookaheads[2]
+
     @pytest.mark.parametrize("limit", [3, 20, 60])
     def test_budget_ends_the_run_with_the_best_so_far(self, optimize, fruit_lm, limit):
         """The cap holds to the call in every stage, and a program comes back."""

@@ -46,6 +46,17 @@ def test_second_process_is_refused(tmp_path):
     start(tmp_path / "run").close()
 
 
+def test_settled_facts_stay_as_they_were(tmp_path):
+    """They are what they were when the run began, and no reason to refuse it; all others are."""
+    start(tmp_path / "run", {"seed": "1", "lookahead": "4"}).close()
+    changed = {"seed": "1", "lookahead": "16"}
+    with pytest.raises(RunMismatchError, match="lookahead: was 4, is 16"):
+        start(tmp_path / "run", changed)
+    run = Run(str(tmp_path / "run"), changed, settled=("lookahead",), budget=Budget(), seed=0)
+    assert run.facts["lookahead"] == "4"
+    run.close()
+
+
 def test_database_without_a_lock_is_said(caplog):
     """Where two processes can't be kept apart the user is told to, without the password."""
     _lock_database(sa.make_url("mysql+pymysql://me:secret@host/runs"))()

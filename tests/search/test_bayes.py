@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from mipro.search import Space, create
 from mipro.search._bayes import _data
@@ -138,6 +139,23 @@ def test_a_decision_grows_with_what_was_spent():
     assert sizes[1] == 8
     assert max(sizes) >= 0.03 * 2000
     assert len(sizes) < 150
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_under_way_is_taken_as_made(seed):
+    """Decisions that wait for their scores together hardly ever ask for the same candidate."""
+    search, scorer = make(lookahead=8, seed=seed), noisy_scorer(spread=0.4)
+
+    def tell(jobs):
+        search.tell(jobs, [[scorer(job.candidate, example) for example in job.examples] for job in jobs])
+
+    waiting = [search.ask() for _ in range(8)]
+    for _ in range(20):
+        tell(waiting.pop(0))
+        waiting.append(search.ask())
+    for jobs in waiting:
+        tell(jobs)
+    assert len({job.candidate for _ in range(8) for job in search.ask()}) >= 7
 
 
 def test_an_exception_among_many_alike_is_found():

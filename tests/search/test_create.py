@@ -108,6 +108,10 @@ def test_replay_refuses_another_seed():
         replay(make(seed=2), record)
 
 
-def test_small_budgets_have_few_decisions_under_way():
-    """The first blocks of all decisions under way hold a tenth of the budget, and never more than eight."""
-    assert [default_lookahead(budget) for budget in (1, 160, 400, 650, 10**6)] == [2, 2, 5, 8, 8]
+@pytest.mark.parametrize(
+    ("budget", "sizes", "expected"),
+    [(1, (3, 6), 2), (165, (3, 6), 2), (660, (3, 6), 13), (660, (3, 12), 7), (10**6, (3, 12), 16)],
+)
+def test_small_budgets_have_few_decisions_under_way(budget, sizes, expected):
+    """Opening and first blocks of all under way hold a quarter of the budget, and never more than sixteen."""
+    assert default_lookahead(budget, sizes) == expected

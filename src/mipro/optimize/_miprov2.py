@@ -90,7 +90,7 @@ class MIPROv2:
         propose_rounds: Times that more is proposed during the search, from what it has learned; by
             default as many as the budget of the search is worth.
         lookahead: Decisions of the search under way at once, each made without the results of the others;
-            2 to 8 by the budget where left out, 1 for a search other than "bayes". More keep more threads
+            2 to 16 by the budget where left out, 1 for a search other than "bayes". More keep more threads
             at work, and know less.
         frozen: Names of predictors, as in `named_predictors()`, that are left as they are.
 
@@ -332,7 +332,8 @@ class MIPROv2:
         plan = make_plan(sizes, predictors - len(frozen), trainset=trainset, valset=valset, testset=testset)
         if self.propose_rounds is None:
             plan = replace(plan, propose_rounds=default_rounds(self.search, plan))
-        plan = replace(plan, lookahead=self.lookahead or lookahead_of(self.search, plan))
+        lookahead = self.lookahead or lookahead_of(self.search, plan, self.budget, predictors)
+        plan = replace(plan, lookahead=lookahead)
         proposer = proposer or {}
         check_positive(view_data_batch_size=proposer.get("view_data_batch_size"))
         prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model, self.budget)
@@ -367,8 +368,17 @@ class MIPROv2:
         load_ahead(job)
         run_dir = choose_run_dir(self.run_dir, name=type(job.student).__name__, resume=self.resume)
         with ExitStack() as stack:
-            run = Run(run_dir, facts(job), budget=self.budget, seed=job.plan.seed, patience_s=self.patience_s)
+            run = Run(
+                run_dir,
+                facts(job),
+                # Chosen for the budget that the run began with, which may be another now.
+                settled=() if self.lookahead else ("lookahead",),
+                budget=self.budget,
+                seed=job.plan.seed,
+                patience_s=self.patience_s,
+            )
             stack.callback(run.close)
+            job = replace(job, plan=replace(job.plan, lookahead=int(run.facts["lookahead"])))
             stack.enter_context(interruptible(run))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run.where)
             listeners = list(self.callbacks)

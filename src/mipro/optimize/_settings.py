@@ -175,9 +175,18 @@ def default_rounds(search: object, plan: Plan) -> int:
     return 1 if search == "bayes" and is_worth_it else 0
 
 
-def lookahead_of(search: object, plan: Plan) -> int:
-    """Return how many decisions of a search should be under way where the user does not say."""
-    return default_lookahead(plan.evaluations) if search == "bayes" else 1
+def lookahead_of(search: object, plan: Plan, budget: Budget, predictors: int) -> int:
+    """Return how many decisions of a search should be under way where the user does not say.
+
+    Args:
+        search: As given to MIPROv2.
+        plan: Its size.
+        budget: May not last for as many evaluations as are planned.
+        predictors: Calls of one evaluation.
+    """
+    affordable = plan.evaluations if budget.lm_calls is None else budget.lm_calls // predictors
+    sizes = (plan.num_instructions, plan.num_demo_sets)
+    return default_lookahead(min(plan.evaluations, affordable), sizes) if search == "bayes" else 1
 
 
 def new_choices(count: int) -> int:

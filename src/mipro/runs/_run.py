@@ -30,7 +30,7 @@ from mipro.runs._records import (
 from mipro.runs._writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from mipro.errors import LMError, RunStopped
     from mipro.runs._records import Record, Spent
@@ -43,12 +43,14 @@ class Run:
         run_dir: Folder of the run, created where it is missing, or a SQLAlchemy URL.
         facts: What identifies the run (program, data, metric, settings, versions), by name.
             Given again with other facts, the run is refused.
+        settled: Names of facts that stay as they were when the run began, whatever is given.
         budget: What may be spent, over all sessions of the run together.
         seed: Seeds the jitter of retries; results do not depend on it.
         patience_s: Seconds without any answer of a model after which the run stops.
 
     Attributes:
         where: `run_dir` as it may be shown: without a password.
+        facts: What identifies the run, as it is kept.
         store: The ledger.
         seconds_by_stage: Seconds of each stage, over all sessions of the run.
         resumed: Whether the ledger held this run already.
@@ -64,6 +66,7 @@ class Run:
         run_dir: str,
         facts: Mapping[str, str],
         *,
+        settled: Collection[str] = (),
         budget: Budget,
         seed: int,
         patience_s: float = PATIENCE_S,
@@ -73,7 +76,7 @@ class Run:
         self._writer = Writer(self.store)
         self._began = time.monotonic()
         try:
-            self.resumed = self._identify(facts)
+            self.facts, self.resumed = self._identify(facts, settled)
         except RunMismatchError:
             self.close()
             raise
@@ -96,12 +99,12 @@ class Run:
             is_new=not self.resumed,
         )
 
-    def _identify(self, facts: Mapping[str, str]) -> bool:
+    def _identify(self, facts: Mapping[str, str], settled: Collection[str]) -> tuple[Mapping[str, str], bool]:
         kept = {name: value for name, value in self.store.facts().items() if name != "format"}
         if not kept:
             self.store.state(facts)
-            return False
-        found = differences(kept, facts)
+            return facts, False
+        found = differences(kept, {**facts, **{name: kept[name] for name in settled if name in kept}})
         if found:
             listed = "\n  ".join(found)
             raise RunMismatchError(
@@ -109,7 +112,7 @@ class Run:
                 "Give another run_dir, or put back what changed.",
                 differences=found,
             )
-        return True
+        return kept, True
 
     def gate(self, stage: str, *, subject: str = "", patient: bool = False) -> StageGate:
         """Return a gate for `context(gate=...)`, as one stage sees it.

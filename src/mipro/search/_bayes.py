@@ -55,7 +55,7 @@ RECENT = 8
 """Decisions whose findings are averaged before the search stops."""
 WORTHLESS = 1e-9
 """Worth of an evaluation, in standard deviations of a score, that is lost in rounding."""
-REGRET = 0.005
+REGRET = 0.01
 """Stop when the best candidate is known up to this, in standard deviations of a score."""
 NULL_LEAST, NULL_CHOICE = 0.3, 35
 """Share of the budget, and evaluations for each choice of the space, to spend before nothing may seem to
@@ -239,12 +239,16 @@ class BayesSearch(Recallable):
         return self._measure(outlook, [_tuple(row) for row in pool[keep]], means[keep], seen[keep])
 
     def _measure(self, outlook: Outlook, pool: list[Candidate], means: Floats, seen: Ints) -> list[Job]:
-        """Plan block after block, each where it is worth most given those before it."""
+        """Plan block after block, each where it is worth most given those under way and before it."""
         batch = Batch(self._book, self._block)
         pace = min(PACE, IN_FLIGHT / self._book.lookahead)
         wanted = max(self._block, int(pace * self._book.spent))
+        under_way = self._book.under_way()
+        for place, candidate in enumerate(pool):
+            if candidate in under_way:
+                outlook.plan(place, under_way[candidate])
         leader = int(np.argmax(means))
-        chosen = leader if seen[leader] < 0 else None
+        chosen = leader if seen[leader] < 0 and pool[leader] not in under_way else None
         if self._book.met(pool[leader]) > ORIGINAL_SHARE * self._book.met(self._space.original):
             batch.add(self._space.original, "confirming the original")
         blocks = np.array([batch.block(candidate) for candidate in pool])

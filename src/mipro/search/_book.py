@@ -171,6 +171,14 @@ class Book:
         blocked = self._blocked.get(candidate)
         return 0 if blocked is None else int(blocked.sum())
 
+    def under_way(self) -> dict[Candidate, int]:
+        """Count the scores asked of each candidate that the next decision may not see."""
+        found: dict[Candidate, int] = {}
+        for decision in self._decisions[self._absorbed :]:
+            for job in decision.jobs:
+                found[job.candidate] = found.get(job.candidate, 0) + len(job.examples)
+        return found
+
     def record(self, jobs: list[Job]) -> list[Job]:
         """Register a decision and count its cells; an empty one is none."""
         if not jobs:

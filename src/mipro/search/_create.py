@@ -33,23 +33,27 @@ def default_num_trials(space: Space) -> int:
     return max(1, int(max(2 * len(space) * math.log2(largest), 1.5 * largest)))
 
 
-MOST_AHEAD, LEAST_AHEAD = 8, 2
-"""Decisions under way at once, at most and at least: eight of a block or more each are enough for some sixty
-threads at the start, and for more later, since decisions grow."""
-CELLS_AHEAD = 80
-"""Cells of the budget for each decision under way: the first blocks of all hold a tenth of it."""
+BLOCK = 8
+"""Examples of a first look at a candidate by "bayes"."""
+MOST_AHEAD, LEAST_AHEAD = 16, 2
+"""Decisions under way at once, at most and at least: sixteen of a block or more each are enough for a hundred
+threads."""
+BLIND = 0.25
+"""Share of the budget to ask for at most before any score is known."""
 
 
-def default_lookahead(budget: int) -> int:
+def default_lookahead(budget: int, sizes: Sequence[int]) -> int:
     """Return how many decisions of "bayes" should be under way at once.
 
-    Each is made without the results of the others, so small budgets allow few. Not the number of threads
-    decides, so that a run is the same with any number of them.
+    Each knows of the others under way, but not their results, so small budgets allow few. Not the number of
+    threads decides, so that a run is the same with any number of them.
 
     Args:
         budget: Cells that the search may ask for.
+        sizes: Number of choices of each variable.
     """
-    return min(max(budget // CELLS_AHEAD, LEAST_AHEAD), MOST_AHEAD)
+    opening = BLOCK * (1 + max(sizes))
+    return min(max(int(BLIND * budget - opening) // BLOCK, LEAST_AHEAD), MOST_AHEAD)
 
 
 def create(
@@ -155,7 +159,7 @@ def _halving(space: Space, book: Book, *, seed: int, min_block: int = 8) -> Sear
     return HalvingSearch(space, book, seed=seed, min_block=min_block)
 
 
-def _bayes(space: Space, book: Book, *, seed: int, block_size: int = 8, patience: float = 1.0) -> Search:
+def _bayes(space: Space, book: Book, *, seed: int, block_size: int = BLOCK, patience: float = 1.0) -> Search:
     _check_int("block_size", block_size)
     if not patience > 0:
         raise UserError(f"`patience` must be positive, but got {patience!r}; larger stops later.")
