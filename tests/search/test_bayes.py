@@ -172,15 +172,22 @@ def test_an_exception_among_many_alike_is_found():
     assert found.count((3, 5)) >= 3
 
 
-def test_recalled_decisions_lead_to_the_same_next_one():
+@pytest.mark.parametrize("lookahead", [1, 4])
+def test_recalled_decisions_lead_to_the_same_next_one(lookahead):
     """A search that takes over recorded decisions goes on as the one that made them."""
     scorer = noisy_scorer()
-    first, second = make(), make()
-    for _ in range(12):
-        jobs = first.ask()
-        second.recall(jobs, json.loads(json.dumps(first.state())))
-        scores = [[scorer(job.candidate, e) for e in job.examples] for job in jobs]
-        first.tell(jobs, scores)
-        second.tell(jobs, scores)
+    first, second = make(lookahead=lookahead), make(lookahead=lookahead)
+    waiting = []
+    for _ in range(16):
+        if len(waiting) == lookahead:
+            jobs = waiting.pop(0)
+            scores = [[scorer(job.candidate, e) for e in job.examples] for job in jobs]
+            first.tell(jobs, scores)
+            second.tell(jobs, scores)
+        waiting.append(first.ask())
+        second.recall(waiting[-1], json.loads(json.dumps(first.state())))
+    told = waiting.pop(0)
+    for search in (first, second):
+        search.tell(told, [[scorer(job.candidate, e) for e in job.examples] for job in told])
     assert first.ask() == second.ask()
     assert first.recommend() == second.recommend()
