@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextvars import Token
 
     from mipro.lm import BaseLM, LMRequest, LMResponse
@@ -64,6 +64,30 @@ DEFAULT_CONFIG: dict[str, Any] = {
 _process_wide: Mapping[str, Any] = MappingProxyType(DEFAULT_CONFIG)
 # What `context` set, for this thread or task and those that copy its context.
 _overrides: ContextVar[Mapping[str, Any] | None] = ContextVar("mipro_overrides", default=None)
+
+
+# Told of each call to a model that passes no gate, one for each run under way in the process.
+_watchers: list[Callable[[], None]] = []
+
+
+@contextlib.contextmanager
+def watching(notice: Callable[[], None]) -> Iterator[None]:
+    """Have `notice` called for every call to a model that passes no gate, in whatever thread.
+
+    Threads that a program starts by itself do not have the context of the one that started them, so
+    that their calls pass by the run that the program is a part of.
+    """
+    _watchers.append(notice)
+    try:
+        yield
+    finally:
+        _watchers.remove(notice)
+
+
+def passed_by() -> None:
+    """Tell the runs under way that a call to a model passes no gate."""
+    for notice in tuple(_watchers):
+        notice()
 
 
 class Settings:

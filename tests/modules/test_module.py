@@ -149,6 +149,23 @@ def test_what_can_not_be_copied_is_shared(caplog):
     assert "'lock'" in caplog.text
 
 
+def test_what_is_one_stays_one_beside_what_can_not_be_copied():
+    """A predictor held in two places is one in the copy, also in a list or beside a client of its own."""
+
+    class Tied(Module):
+        def __init__(self):
+            self.client = threading.Lock()
+            self.first = Predict("question -> answer")
+            self.again = self.first
+            self.steps = [self.first, threading.Lock()]
+
+    program = Tied()
+    copied = program.deepcopy()
+    assert copied.first is copied.again is copied.steps[0]
+    assert copied.first is not program.first
+    assert [name for name, _ in copied.named_predictors()] == ["first"]
+
+
 def test_a_reset_copy_has_learned_nothing():
     """The original keeps what it has."""
     program = Program()

@@ -1,5 +1,8 @@
 """MIPROv2 from end to end, on a scripted model."""
 
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import mipro
@@ -87,6 +90,37 @@ class TestResult:
         assert best.trial_logs[1]["full_eval_score"] == pytest.approx(100 * story.trials[0].score, abs=0.01)
         assert best.candidate_programs[0]["score"] >= best.candidate_programs[-1]["score"]
         assert story.test.after > story.test.before
+
+    @pytest.mark.parametrize("track_stats", [True, False])
+    def test_what_is_the_programs_own_stays(self, optimize, track_stats):
+        """A predictor of the name of an attribute that is attached is not lost to it."""
+
+        class Grader(mipro.Module):
+            def __init__(self):
+                self.score = mipro.Predict("fruit -> colour")
+
+            def forward(self, fruit):
+                return self.score(fruit=fruit)
+
+            @property
+            def total_calls(self):
+                return "its own"
+
+        best = optimize(Grader(), track_stats=track_stats)
+        assert [name for name, _ in best.named_predictors()] == ["score"]
+        assert best(fruit="lime 1").colour
+        assert best.total_calls == "its own"
+        told = [warning.split("`")[1] for warning in best.optimization.warnings if "own" in warning]
+        assert told == (["score", "total_calls"] if track_stats else ["score"])
+
+    def test_a_program_is_optimized_again(self, optimize):
+        """The next run attaches its own story, and copies of the program hold that of the first but once."""
+        first = optimize()
+        assert first.deepcopy().trial_logs is first.trial_logs
+        second = optimize(first, seed=1, run_dir="again")
+        assert second.optimization.seed == 1
+        assert second.score == round(100 * second.optimization.estimate, 2)
+        assert not any("own" in warning for warning in second.optimization.warnings)
 
     def test_saved_program_loads_back(self, optimize, tmp_path):
         """The file holds instruction and demos; nothing of the run is in it."""
@@ -177,11 +211,47 @@ class TestRefusals:
         with pytest.raises(UserError, match=r"mipro\.configure\(lm="):
             optimize()
 
+    def test_its_own_optimization(self, optimize, fruit_lm):
+        """The result needs its place."""
+        program = mipro.Predict("fruit -> colour")
+        program.optimization = "mine"
+        with pytest.raises(UserError, match="own `optimization` must have another name"):
+            optimize(program)
+        assert fruit_lm.calls == []
+
     @pytest.mark.usefixtures("fruit_lm")
     def test_program_without_predictors(self, optimize):
         """A program with nothing to optimize is refused."""
         with pytest.raises(UserError, match="at least one predictor"):
             optimize(mipro.Module())
+
+
+class TestThreads:
+    """Programs that start threads by themselves."""
+
+    @pytest.mark.parametrize("copied", [False, True])
+    def test_calls_that_pass_the_run_by_are_told(self, optimize, fruit_lm, caplog, copied):
+        """No budget can count them; with the context of the caller they are like any other."""
+
+        class Threaded(mipro.Module):
+            def __init__(self):
+                self.name = mipro.Predict("fruit -> colour")
+
+            def forward(self, fruit):
+                run = contextvars.copy_context().run if copied else lambda call, **inputs: call(**inputs)
+                with ThreadPoolExecutor(1) as threads:
+                    return threads.submit(run, self.name, fruit=fruit).result()
+
+        # Threads without a context know what is configured only.
+        mipro.configure(lm=fruit_lm)
+        try:
+            best = optimize(Threaded(), max_bootstrapped_demos=0, budget=mipro.Budget(lm_calls=50))
+        finally:
+            mipro.configure(lm=None)
+        missed = len(fruit_lm.calls) - best.optimization.lm_calls
+        told = [warning for warning in best.optimization.warnings if "did not pass the run" in warning]
+        assert (missed > 0) == (len(told) == 1) == ("did not pass the run" in caplog.text) == (not copied)
+        assert all(warning.startswith(f"{missed} calls") for warning in told)
 
 
 class TestLookahead:

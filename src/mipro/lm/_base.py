@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from mipro.callback import notified
-from mipro.context import settings
+from mipro.context import passed_by, settings
 from mipro.errors import LMError, LMRequestError, UserError
 from mipro.lm._history import GLOBAL_HISTORY, entry_of, pretty_print_history, record
 from mipro.lm._loop import run, submit
@@ -151,6 +151,8 @@ class BaseLM:
             lm, kwargs = self._for_call(kwargs)
             request = lm.request(prompt, messages, **kwargs)
             gate = settings.gate
+            if gate is None:
+                passed_by()
             shown: Any = None
             if gate is not None:
                 response = run(gate.call(lm, request))
@@ -170,6 +172,8 @@ class BaseLM:
             lm, kwargs = self._for_call(kwargs)
             request = lm.request(prompt, messages, **kwargs)
             gate = settings.gate
+            if gate is None:
+                passed_by()
             shown: Any = None
             if gate is not None:
                 response = await asyncio.wrap_future(submit(gate.call(lm, request)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import Self
 
 from mipro.errors import UserError
+from mipro.modules._copying import copy_as_deep_as_it_goes
 from mipro.modules._saving import check_names, read_state, refuse_whole_program, write_state
 from mipro.modules._scope import call_scope
 from mipro.modules._tree import (
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from mipro.lm import BaseLM
     from mipro.modules._predict import Predict
 
-logger = logging.getLogger("mipro.modules")
 ModuleT = TypeVar("ModuleT", bound="Module")
 
 __all__ = ["Module", "ModuleMeta", "PredictorList", "set_attribute_by_name"]
@@ -183,16 +181,11 @@ class Module(metaclass=ModuleMeta):
         return models[0]
 
     def deepcopy(self) -> Self:
-        """Return a copy that shares nothing but its models with this one."""
-        memo = {id(lm): lm for _, predictor in self.named_predictors() if (lm := predictor.lm) is not None}
-        try:
-            return copy.deepcopy(self, dict(memo))
-        except Exception as error:  # noqa: BLE001 - attributes of the user's may refuse in any way
-            logger.debug("copying %s attribute by attribute: %s", type(self).__name__, error)
-        copied = self.__class__.__new__(self.__class__)
-        copied._set_defaults()  # noqa: SLF001 - in place of `__init__`
-        for name, value in self.__getstate__().items():
-            setattr(copied, name, _copy_attribute(self, name, value, memo))
+        """Return a copy that shares nothing with this one but its models and what can't be copied."""
+        memo: dict[int, Any] = {
+            id(lm): lm for _, predictor in self.named_predictors() if (lm := predictor.lm) is not None
+        }
+        copied: Self = copy_as_deep_as_it_goes(self, memo)
         return copied
 
     def reset_copy(self) -> Self:
@@ -305,18 +298,3 @@ class Module(metaclass=ModuleMeta):
 
     def __repr__(self) -> str:
         return "\n".join(f"{name} = {predictor}" for name, predictor in self.named_predictors())
-
-
-def _copy_attribute(module: Module, name: str, value: Any, memo: dict[int, Any]) -> Any:
-    """Copy as deeply as the value lets itself be copied."""
-    if isinstance(value, Module):
-        return value.deepcopy()
-    try:
-        return copy.deepcopy(value, dict(memo))
-    except Exception as error:  # noqa: BLE001 - attributes of the user's may refuse in any way
-        logger.warning("Failed to deep copy attribute '%s' of %s: %s", name, type(module).__name__, error)
-    try:
-        return copy.copy(value)
-    except Exception as error:  # noqa: BLE001 - as above
-        logger.debug("sharing attribute '%s': %s", name, error)
-        return value

@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from mipro.context import context, settings
+from mipro.context import context, settings, watching
 from mipro.errors import BudgetExhausted, UserError
 from mipro.optimize._ahead import begun_ahead, load_ahead
 from mipro.optimize._data import check_overlap, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
 from mipro.optimize._progress import Bars, Progress, Reporter, permitted
-from mipro.optimize._result import attach, tell_story
+from mipro.optimize._result import attach, check_attached, tell_story
 from mipro.optimize._settings import (
     AutoMode,
     Sizes,
@@ -361,6 +361,7 @@ class MIPROv2:
             warnings=(
                 *check_overlap(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
                 *check_own_demos(student, valset=plan.valset, testset=plan.testset),
+                *check_attached(student, track_stats=self.track_stats),
             ),
         )
 
@@ -380,6 +381,7 @@ class MIPROv2:
             stack.callback(run.close)
             job = replace(job, plan=replace(job.plan, lookahead=int(run.facts["lookahead"])))
             stack.enter_context(interruptible(run))
+            stack.enter_context(watching(run.note_passed_by))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run.where)
             listeners = list(self.callbacks)
             if not listeners and (self.verbose or sys.stderr.isatty()):

@@ -7,6 +7,9 @@ from collections import UserDict, UserList
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import Self
+
+from mipro.errors import UserError
 from mipro.lm import Usage
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.runs import versions
@@ -23,6 +26,38 @@ if TYPE_CHECKING:
     from mipro.runs import Run, Spent
 
     Build = Callable[[tuple[int, ...]], Module]
+
+ATTACHED = (
+    "score",
+    "trial_logs",
+    "candidate_programs",
+    "mb_candidate_programs",
+    "total_calls",
+    "prompt_model_total_calls",
+)
+"""Attributes that dspy.MIPROv2's users read, beside `optimization`; the first without `track_stats` too."""
+
+
+class _Shared:
+    """What copies of a program have in common: it tells of a run that is over.
+
+    A program that is optimized again is copied for every candidate, and would be with all the programs of
+    its last run, each of which has those of the run before.
+    """
+
+    __slots__ = ()
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+
+# Not dict and list, whose programs a module counts among its own parts.
+class _TrialLogs(_Shared, UserDict[int, "dict[str, Any]"]):
+    """The trials by number."""
+
+
+class _Programs(_Shared, UserList["dict[str, Any]"]):
+    """Programs with their scores, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +100,7 @@ class TestScores:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizationResult:
+class OptimizationResult(_Shared):
     """The whole story of one `MIPROv2.compile`."""
 
     candidate: tuple[int, ...]
@@ -140,7 +175,7 @@ def tell_story(
         interval=best.interval,
         p_better=best.p_better,
         stop_reason=found.stop_reason,
-        warnings=(*job.warnings, *demo_sets.notes, *proposals.notes),
+        warnings=(*job.warnings, *demo_sets.notes, *proposals.notes, *run.notes),
         trials=found.trials,
         instructions=proposals.instructions,
         instruction_origins=proposals.origins,
@@ -158,27 +193,60 @@ def tell_story(
     )
 
 
+def check_attached(program: Module, *, track_stats: bool) -> tuple[str, ...]:
+    """Say which attributes can't be attached to the best program, since it has its own of that name.
+
+    Raises:
+        UserError: It has an `optimization` of its own.
+    """
+    taken = _taken(program)
+    if "optimization" in taken:
+        raise UserError(
+            "the program's own `optimization` must have another name, since what a run has found is attached "
+            f"under it, but {type(program).__name__} has one; rename it."
+        )
+    kept = [name for name in (ATTACHED if track_stats else ATTACHED[:1]) if name in taken]
+    return tuple(
+        f"`{name}` stays the program's own and does not tell of the run; see `optimization`." for name in kept
+    )
+
+
+def _taken(program: Module) -> set[str]:
+    """Names that a program uses itself, not for what a run before has attached."""
+    own = {name for name in ("optimization", *ATTACHED) if hasattr(program, name)}
+    return own - getattr(program, "_attached", frozenset())
+
+
 def attach(best: Any, result: OptimizationResult, *, track_stats: bool, build: Build) -> Any:
     """Attach the result, and with `track_stats` the attributes that dspy.MIPROv2's users read.
 
     Args:
-        best: The best program; changed in place, since it is the run's own copy.
+        best: The best program; changed in place, since it is the run's own copy. What it has of its own
+            under these names stays.
         result: What to attach as `best.optimization`.
         track_stats: Whether to attach `trial_logs`, `candidate_programs` and the rest.
         build: Function from a candidate to its program.
     """
-    best.optimization = result
-    best.score = None if result.estimate is None else round(100 * result.estimate, 2)
+    values: dict[str, Any] = {
+        "optimization": result,
+        "score": None if result.estimate is None else round(100 * result.estimate, 2),
+    }
     if track_stats:
-        # Not dict and list, whose programs a module counts among its own parts.
-        best.trial_logs = UserDict(trial_logs(result, build))
         full, partial = _scored_programs(result, build)
-        best.candidate_programs = UserList(full)
-        best.mb_candidate_programs = UserList(partial)
-        best.total_calls = result.lm_calls
-        best.prompt_model_total_calls = sum(
-            s.calls for s in result.spent if s.stage in {"instructions", "rounds"}
-        )
+        values |= {
+            "trial_logs": _TrialLogs(trial_logs(result, build)),
+            "candidate_programs": _Programs(full),
+            "mb_candidate_programs": _Programs(partial),
+            "total_calls": result.lm_calls,
+            "prompt_model_total_calls": sum(
+                s.calls for s in result.spent if s.stage in {"instructions", "rounds"}
+            ),
+        }
+    taken = _taken(best)
+    attached = {name: value for name, value in values.items() if name not in taken}
+    for name, value in attached.items():
+        setattr(best, name, value)
+    best._attached = frozenset(attached)  # noqa: SLF001 - so that a next run may attach its own
     return best
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import random
 import sys
 import time
@@ -35,6 +36,14 @@ if TYPE_CHECKING:
     from mipro.errors import LMError, RunStopped
     from mipro.runs._records import Record, Spent
 
+logger = logging.getLogger("mipro")
+
+PASSED_BY = (
+    "%d calls to models did not pass the run, so that no budget counts them and no ledger keeps them. If "
+    "they are the program's own, its threads must copy the context of the one that starts them: use "
+    "`mipro.Parallel`, or `contextvars.copy_context().run`."
+)
+
 
 class Run:
     """The live side of a run; `mipro.runs.open` reads the recorded side.
@@ -55,6 +64,7 @@ class Run:
         seconds_by_stage: Seconds of each stage, over all sessions of the run.
         resumed: Whether the ledger held this run already.
         limited: Whether calls, tokens or cost are limited.
+        passed_by: Calls to models that were made beside this session without passing its gate.
 
     Raises:
         RunMismatchError: The folder holds a run of other facts.
@@ -73,6 +83,7 @@ class Run:
     ) -> None:
         self.store, self._release = open_place(run_dir)
         self.where = shown(run_dir)
+        self.passed_by = 0
         self._writer = Writer(self.store)
         self._began = time.monotonic()
         try:
@@ -196,6 +207,17 @@ class Run:
                 data = json.dumps({"decision": decision, "cells": sorted(missing)})
                 self.keep(EventRecord(UNKNOWN, data, time.time()))
         return self._unknown[decision]
+
+    def note_passed_by(self) -> None:
+        """Count a call to a model that does not pass the gate; the first one is told at once."""
+        self.passed_by += 1
+        if self.passed_by == 1:
+            logger.warning(PASSED_BY, 1)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of this session."""
+        return (PASSED_BY % self.passed_by,) if self.passed_by else ()
 
     def stop(self, error: RunStopped) -> None:
         """Refuse further calls; those in flight are finished and kept."""
