@@ -1,6 +1,7 @@
 """The command `mipro`."""
 
 import json
+import runpy
 import sys
 
 import pytest
@@ -35,6 +36,14 @@ def test_help_names_every_command(run):
 def test_version(run):
     """The version is the package's."""
     assert run("--version").strip() == f"mipro {mipro.__version__}"
+
+
+def test_module_is_the_command(monkeypatch, capsys):
+    """`python -m mipro` is `mipro`."""
+    monkeypatch.setattr(sys, "argv", ["mipro", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("mipro", run_name="__main__")
+    assert capsys.readouterr().out.strip() == f"mipro {mipro.__version__}"
 
 
 def test_error_is_one_message_without_a_traceback(monkeypatch, capsys):
