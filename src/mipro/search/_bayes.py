@@ -57,9 +57,9 @@ WORTHLESS = 1e-9
 """Worth of an evaluation, in standard deviations of a score, that is lost in rounding."""
 REGRET = 0.01
 """Stop when the best candidate is known up to this, in standard deviations of a score."""
-NULL_LEAST, NULL_CHOICE = 0.3, 35
-"""Share of the budget, and evaluations for each choice of the space, to spend before nothing may seem to
-matter. With fewer, effects worth having can't be told from none."""
+NULL_LEAST, NULL_CHOICE, NULL_JOINT = 0.3, 35, 9
+"""Share of the budget, and evaluations for each choice of the space and for each joint choice of a predictor, to
+spend before nothing may seem to matter. With fewer, effects worth having can't be told from none."""
 NULL_ODDS, NULL_CLEAR = -1.0, -1.35
 """Log odds that something matters below which nothing seems to, late in a run and before."""
 NULL_LATE, NULL_LATE_LEAST = 0.55, 1100
@@ -324,8 +324,9 @@ class BayesSearch(Recallable):
 
     def _is_evidence_enough(self) -> bool:
         """Whether so much was measured that nothing can seem to matter for no other reason."""
-        least = max(NULL_LEAST * self._book.budget, NULL_CHOICE * sum(self._space.sizes))
-        return self._book.spent >= least * self._patience
+        joint = sum(term.count for term in self._design.interactions)
+        of_space = max(NULL_CHOICE * sum(self._space.sizes), NULL_JOINT * joint)
+        return self._book.spent >= max(NULL_LEAST * self._book.budget, of_space) * self._patience
 
     def _stop(self) -> list[Job]:
         self._stopped_at = self._space.sizes
@@ -363,18 +364,15 @@ def _tuple(row: Ints) -> Candidate:
 
 
 def _data(table: Table, design: Design, limit: int = 192) -> Evidence | None:
-    """Condense a table; of more than `limit` candidates, those that matter and a sample of the rest."""
+    """Condense a table; of more than `limit` candidates, the most measured and a sample of the rest."""
     counts = table.counts
     rows = np.flatnonzero(counts)
     if not len(rows):
         return None
     if len(rows) > limit:
-        means = table.sums[rows] / counts[rows]
-        # The most measured and the best first (a mean of few scores is shrunk), then evenly from the rest.
-        shrunk = means.mean() + (means - means.mean()) * counts[rows] / (counts[rows] + 8.0)
-        deep = np.argsort(-counts[rows], kind="stable")[: limit // 3]
-        good = np.argsort(-shrunk, kind="stable")[: limit // 3]
-        chosen = set(deep.tolist()) | set(good.tolist()) | {0}
+        # Never the best: those that were lucky would stand for all, and what they share would seem good.
+        most = np.argsort(-counts[rows], kind="stable")[: 2 * limit // 3]
+        chosen = {0, *most.tolist()}
         rest = [row for row in range(len(rows)) if row not in chosen]
         step = max(1, len(rest) // max(1, limit - len(chosen)))
         chosen.update(rest[::step][: limit - len(chosen)])
