@@ -15,6 +15,7 @@ from mipro import Evaluate, Example, Module, Predict, Prediction, ScoreWithFeedb
 from mipro.errors import (
     AdapterParseError,
     BudgetExhausted,
+    ContextWindowError,
     LMAuthError,
     LMServerError,
     ProgramError,
@@ -141,6 +142,25 @@ def test_parse_failures_never_stop_the_evaluation():
     errors = {i: AdapterParseError("ChatAdapter", None, "gibberish") for i in range(30)}
     result = Evaluate(devset=numbers(30), metric=right, max_errors=2)(failing(errors))
     assert (result.score, result.failures) == (0.0, {"parse": 30})
+
+
+def test_refused_requests_count_in_the_mean():
+    """A program whose prompts are too long for the model scores as in a run, and is not stopped."""
+    errors = {i: ContextWindowError("too long", status=400) for i in range(0, 30, 2)}
+    result = Evaluate(devset=numbers(30), metric=right, max_errors=2)(failing(errors))
+    assert (result.score, result.failures) == (50.0, {"request": 15})
+
+
+def test_judge_that_is_unreadable_never_stops_the_evaluation():
+    """A judge in the metric is a model: what can't be read of it is a failure, not an error of the code."""
+
+    def judged(example, prediction):
+        if example.x % 5 == 0:
+            raise AdapterParseError("ChatAdapter", None, "gibberish")
+        return True
+
+    result = Evaluate(devset=numbers(30), metric=judged, max_errors=2)(same)
+    assert (result.score, result.failures) == (80.0, {"metric": 6})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from mipro import Example, Module, Prediction, ScoreWithFeedback
-from mipro.errors import AdapterParseError, BudgetExhausted, LMServerError, UserError
+from mipro.errors import (
+    AdapterParseError,
+    BudgetExhausted,
+    ContextWindowError,
+    LMServerError,
+    UserError,
+)
 from mipro.evaluate import Metric, run_example, score_of
 
 EXAMPLE = Example(question="q", answer="a").with_inputs("question")
@@ -109,11 +115,30 @@ def test_unreachable_model_is_no_score():
     assert (in_metric.score, in_metric.failure, in_metric.prediction.answer) == (None, "lm", "q")
 
 
+@pytest.mark.parametrize("place", ["program", "metric"])
+def test_refused_request_scores_as_failure(place):
+    """A prompt that is too long is refused at every try: a score, and no error of the user's code."""
+    error = ContextWindowError("too long", status=400)
+    parts = {"program": echo, "metric": lambda *_: 1} | {place: raising(error)}
+    outcome = run_example(parts["program"], EXAMPLE, parts["metric"], failure_score=0.3)
+    assert (outcome.score, outcome.failure, outcome.error) == (0.3, "request", error)
+    assert not outcome.raised
+
+
 def test_unreadable_answer_scores_as_failure():
     """An answer that can't be parsed is the candidate's own fault."""
     error = AdapterParseError("ChatAdapter", None, "gibberish")
     outcome = run_example(raising(error), EXAMPLE, lambda *_: 1, failure_score=0.3)
     assert (outcome.score, outcome.failure, outcome.error) == (0.3, "parse", error)
+
+
+def test_unreadable_answer_of_a_judge_is_a_failed_metric_that_did_not_raise():
+    """It is the metric's failure, but the user's code is not to blame."""
+    error = AdapterParseError("ChatAdapter", None, "gibberish")
+    outcome = run_example(echo, EXAMPLE, raising(error), failure_score=0.3)
+    assert (outcome.score, outcome.failure, outcome.prediction.answer) == (0.3, "metric", "q")
+    assert not outcome.raised
+    assert run_example(echo, EXAMPLE, raising(ZeroDivisionError())).raised
 
 
 @pytest.mark.parametrize("place", ["program", "metric"])

@@ -249,6 +249,42 @@ def test_parse_failure_scores_and_is_counted(optimize):
     assert best.optimization.failures.get("missing") is None
 
 
+def test_judge_that_is_unreadable_never_stops_the_run(optimize):
+    """Its failures are counted as the metric's, score as such, and are no errors of the user's code."""
+
+    def judging(request):
+        if "verdict" not in str(request["messages"]):
+            return answer(request)
+        asked = str(request["messages"][-1]["content"])
+        return "no idea" if "sum ## ]]\n7" in asked else {"verdict": "True"}
+
+    def judged(example, prediction, trace=None):
+        if trace is not None:
+            return right(example, prediction)
+        return mipro.Predict("a, b, sum -> verdict: bool")(a="1", b="2", sum=prediction.sum).verdict
+
+    with OpenAIServer(judging) as server:
+        best, _ = optimize(server, metric=judged, max_errors=2)
+    assert best.optimization.failures["metric"] > 2
+    assert best.optimization.stop_reason == "complete"
+    scores = {score for trial in best.optimization.trials for score in trial.scores}
+    assert scores == {0.0, 1.0}
+
+
+def test_refused_request_scores_and_is_counted(optimize):
+    """A prompt that the model does not take scores 0, and is no error of the user's code."""
+
+    def strict(request):
+        asked = str(request["messages"][-1]["content"])
+        return Fault(400, "too long") if "a ## ]]\n7" in asked else answer(request)
+
+    with OpenAIServer(strict) as server:
+        best, _ = optimize(server, max_errors=2)
+    assert best.optimization.failures["request"] > 2
+    assert best.optimization.failures.get("missing") is None
+    assert all(score is not None for trial in best.optimization.trials for score in trial.scores)
+
+
 def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):
     """The error names the example, the count and the line; what was measured stays in the ledger."""
 

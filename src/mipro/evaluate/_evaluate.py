@@ -44,7 +44,7 @@ class EvaluationResult(Prediction):
 
     @property
     def failures(self) -> dict[str, int]:
-        """How often what failed: "parse", "lm", "program", "metric"; absent where never."""
+        """How often what failed: "parse", "request", "lm", "program", "metric"; absent where never."""
         return dict(self._failures)
 
     def __repr__(self) -> str:
@@ -56,9 +56,10 @@ class EvaluationResult(Prediction):
 class Evaluate:
     """Measures programs on a data set.
 
-    An answer that can't be parsed, and an example on which program or metric raise,
-    score `failure_score`. An example whose model could not be reached has no score and
-    does not count in the mean. All are counted in `EvaluationResult.failures`.
+    An answer that can't be parsed, a request that the model refuses (too long), and an
+    example on which program or metric raise, score `failure_score`. An example whose
+    model could not be reached has no score and does not count in the mean. All are
+    counted in `EvaluationResult.failures`.
 
     Args:
         devset: The examples, inputs set.
@@ -67,7 +68,8 @@ class Evaluate:
         display_progress: Whether to draw a bar on stderr.
         display_table: Whether to show the results; a number shows as many rows.
         max_errors: On how many examples program, metric or model may fail before the
-            evaluation stops; `settings.max_errors` if None.
+            evaluation stops; `settings.max_errors` if None. An answer that can't be parsed,
+            a judge's in the metric too, and a refused request are none of these.
         provide_traceback: Whether to log where program or metric raised;
             `settings.provide_traceback` if None.
         failure_score: Score of an example that failed.

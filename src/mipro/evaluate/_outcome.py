@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mipro.errors import AdapterParseError, LMError, RunStopped
+from mipro.errors import AdapterParseError, LMError, LMRequestError, RunStopped
 from mipro.evaluate._score import score_of
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from mipro.example import Example
 
-Failure: TypeAlias = Literal["", "parse", "lm", "program", "metric"]
-"""Why there is no proper score: the answer could not be parsed, the model could not be
-reached, the program raised, the metric raised; "" where nothing failed."""
+Failure: TypeAlias = Literal["", "parse", "request", "lm", "program", "metric"]
+"""Why there is no proper score: the answer could not be parsed, the request was refused
+(too long, filtered), the model could not be reached, the program raised, the metric
+raised or its judge's answer could not be parsed; "" where nothing failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ class Outcome:
     """What became of one program on one example."""
 
     score: float | None
-    """As the metric returned it; the failure score where parse, program or metric
-    failed; None where the model could not be reached, since that is no score."""
+    """As the metric returned it; the failure score where parse, request, program or
+    metric failed; None where the model could not be reached, since that is no score."""
     prediction: Any = None
     """What the program returned, or None where it did not."""
     feedback: str = ""
@@ -43,6 +44,11 @@ class Outcome:
     """Where the program or the metric raised, as text."""
     value: Any = None
     """What the metric returned, as it came."""
+
+    @property
+    def raised(self) -> bool:
+        """Whether code of the user raised, other than for what a model answered."""
+        return self.failure in {"program", "metric"} and not isinstance(self.error, AdapterParseError)
 
 
 def run_example(
@@ -61,7 +67,8 @@ def run_example(
         program: Called with the inputs by name.
         example: The example, inputs set.
         metric: See `Metric`.
-        failure_score: Score where the answer can't be parsed, or program or metric raise.
+        failure_score: Score where the answer can't be parsed, the model refuses the
+            request, or program or metric raise.
         trace: Given to the metric where it is not None.
 
     Returns:
@@ -76,24 +83,29 @@ def run_example(
         prediction = _answer(program, inputs)
     except RunStopped:
         raise
-    except LMError as error:
-        return Outcome(None, failure="lm", error=error)
-    except AdapterParseError as error:
-        return Outcome(failure_score, failure="parse", error=error)
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-        return Outcome(failure_score, failure="program", error=error, traceback=tracebacks.format_exc())
+        return _failed(error, "program", failure_score)
     try:
         value = _awaited(metric(example, prediction) if trace is None else metric(example, prediction, trace))
         score, feedback = score_of(value)
     except RunStopped:
         raise
-    except LMError as error:  # an LM judge
-        return Outcome(None, prediction, failure="lm", error=error)
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-        return Outcome(
-            failure_score, prediction, failure="metric", error=error, traceback=tracebacks.format_exc()
-        )
+        return _failed(error, "metric", failure_score, prediction)
     return Outcome(score, prediction, feedback, value=value)
+
+
+def _failed(
+    error: Exception, place: Literal["program", "metric"], score: float, prediction: Any = None
+) -> Outcome:
+    """Return what became of an example, inside the handler of what was raised."""
+    if isinstance(error, LMRequestError):  # too many demos, say: no later try is answered either
+        return Outcome(score, prediction, failure="request", error=error)
+    if isinstance(error, LMError):  # of an LM judge, too
+        return Outcome(None, prediction, failure="lm", error=error)
+    if isinstance(error, AdapterParseError) and place == "program":
+        return Outcome(score, failure="parse", error=error)
+    return Outcome(score, prediction, failure=place, error=error, traceback=tracebacks.format_exc())
 
 
 def _answer(program: Callable[..., Any], inputs: dict[str, Any]) -> Any:

@@ -45,7 +45,7 @@ class Guard:
             outcome.error,
             detail,
         )
-        if outcome.failure == "parse":  # the program's own fault: a score, not an error
+        if not outcome.raised and outcome.failure != "lm":  # what a model said: a score, not an error
             return
         with self._lock:
             self._count += 1

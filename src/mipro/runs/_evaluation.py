@@ -16,7 +16,6 @@ from mipro.errors import (
     LMAuthError,
     LMError,
     LMNotFoundError,
-    LMRequestError,
     ProgramError,
     RunStopped,
     StateError,
@@ -116,7 +115,8 @@ class Evaluator:
         metric: The user's metric.
         num_threads: Evaluations under way at once.
         max_errors: How many evaluations may raise before the run stops.
-        failure_score: Score of an answer that can't be parsed or a program that raised.
+        failure_score: Score of an answer that can't be parsed, a refused request, or a
+            program or metric that raised.
         on_done: Called with each new or replayed record, from any thread.
     """
 
@@ -202,7 +202,7 @@ class Evaluator:
         if isinstance(gate.failure, LMError):
             # The program or the metric may have caught it and gone on without the answer.
             outcome = Outcome(None, failure="lm", error=gate.failure)
-        record = _record(outcome, candidate, self._split, index, self._failure_score)
+        record = _record(outcome, candidate, self._split, index)
         self._run.put(record)
         if record.score is not None:
             self._on_done(record)
@@ -218,7 +218,7 @@ class Evaluator:
             raise self._run.stopped
 
     def _count(self, outcome: Outcome, index: int) -> None:
-        if outcome.failure not in {"program", "metric"}:
+        if not outcome.raised:
             return
         with self._lock:
             self._raised += 1
@@ -234,19 +234,13 @@ class Evaluator:
             ) from outcome.error
 
 
-def _record(
-    outcome: Outcome, candidate: str, split: str, index: int, failure_score: float
-) -> EvaluationRecord:
-    score, failure = outcome.score, str(outcome.failure)
-    if isinstance(outcome.error, LMRequestError):
-        # The request itself is refused (too long, filtered): the candidate's own fault.
-        score, failure = failure_score, "request"
+def _record(outcome: Outcome, candidate: str, split: str, index: int) -> EvaluationRecord:
     return EvaluationRecord(
         candidate=candidate,
         split=split,
         example=index,
-        score=score,
-        failure=failure,
+        score=outcome.score,
+        failure=outcome.failure,
         error=outcome.traceback or (str(outcome.error) if outcome.error else ""),
         prediction=canonical(outcome.prediction),
         feedback=outcome.feedback,
