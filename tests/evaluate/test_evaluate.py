@@ -304,6 +304,65 @@ def test_files_hold_all_results(tmp_path):
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["r.csv", "r.json"]
 
 
+@pytest.mark.parametrize("argument", ["save_as_csv", "save_as_json"])
+@pytest.mark.parametrize("place", ["gone/r.txt", "folder"])
+def test_file_that_cannot_be_written_is_refused_before_any_call(tmp_path, argument, place):
+    """What is paid for must have a place to go to."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"`{argument}` must be a file that can be written.*folder"):
+        Evaluate(devset=numbers(2), metric=right, **{argument: tmp_path / place})(
+            failing({0: AssertionError("it ran")})
+        )
+    assert not (tmp_path / "gone").exists()
+
+
+class Stubborn:
+    """A value that nothing can be had of."""
+
+    def __repr__(self):
+        raise ZeroDivisionError
+
+    def toDict(self):  # noqa: N802 - the name that records have
+        """Give nothing."""
+        raise ZeroDivisionError
+
+
+def test_files_hold_whatever_a_program_returns(tmp_path, capsys):
+    """What JSON does not hold is written as text: the work is paid."""
+    itself = [1]
+    itself.append(itself)
+    values = {
+        "votes": {("a", "b"): 1, 1: "one", "1": "text", None: 0, "blue": 2},
+        "stubborn": Stubborn(),
+        "turns": [Turn(text="t"), (Stubborn(), float("nan"))],
+        "kind": Turn,
+        "itself": itself,
+    }
+    Evaluate(
+        devset=numbers(1),
+        metric=lambda e, p: 1.0,
+        display_table=True,
+        save_as_csv=tmp_path / "r.csv",
+        save_as_json=tmp_path / "r.json",
+    )(lambda x: Prediction(values))
+    assert "<Stubborn>" in capsys.readouterr().out
+    [row] = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert row == {
+        "x": 0,
+        "y": 0,
+        "votes": {"('a', 'b')": 1, "1": "one", "'1'": "text", "null": 0, "blue": 2},
+        "stubborn": "<Stubborn>",
+        "turns": [{"text": "t"}, ["<Stubborn>", "nan"]],
+        "kind": str(Turn),
+        "itself": [1, "[1, [...]]"],
+        "<lambda>": 1.0,
+    }
+    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert row["votes"] == str(values["votes"])
+    assert row["stubborn"] == "<Stubborn>"
+
+
 def test_callbacks_are_told():
     """Start and end of an evaluation reach the callbacks, with the result or the exception."""
 

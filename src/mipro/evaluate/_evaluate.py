@@ -140,7 +140,8 @@ class Evaluate:
             Score in per cent, and one result for each example.
 
         Raises:
-            UserError: There are no examples, no metric, or no inputs set.
+            UserError: There are no examples, no metric, or no inputs set, or a file to
+                write can't be written.
             ProgramError: Program or metric raised on `max_errors` examples.
             LMError: The model refused for good, or failed on `max_errors` examples.
             RunStopped: The run that calls pass through ended.
@@ -152,6 +153,9 @@ class Evaluate:
         save_as_csv = self.save_as_csv if save_as_csv is None else save_as_csv
         save_as_json = self.save_as_json if save_as_json is None else save_as_json
         _check(devset, metric)
+        for name, file_path in (("save_as_csv", save_as_csv), ("save_as_json", save_as_json)):
+            if file_path:
+                _report.check_file(name, file_path)
         num_threads = self.num_threads if num_threads is None else num_threads
         inputs = {
             "program": program,

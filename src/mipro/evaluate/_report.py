@@ -7,18 +7,24 @@ import html
 import importlib
 import io
 import json
+import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mipro.errors import UserError
 from mipro.evaluate._score import score_of
+from mipro.example import Example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_WORDS = 25
 """Words of a cell that a table shows, as DSPy's."""
+MAX_DEPTH = 50
+"""Values within values that a file holds as such; what lies deeper, or in itself, is text."""
 
 
 def rows_of(results: Sequence[tuple[Any, Any, Any]], metric_name: str) -> list[dict[str, Any]]:
@@ -26,17 +32,13 @@ def rows_of(results: Sequence[tuple[Any, Any, Any]], metric_name: str) -> list[d
 
     A field that both have is called `example_NAME` and `pred_NAME`. A prediction
     without fields is the column `prediction`. Feedback of the metric is the column
-    `feedback`.
+    `feedback`. Raises for nothing that a program may return.
     """
     return [_row(example, prediction, score, metric_name) for example, prediction, score in results]
 
 
 def _row(example: Any, prediction: Any, score: Any, metric_name: str) -> dict[str, Any]:
-    given = example.toDict()
-    if hasattr(prediction, "toDict"):
-        made = prediction.toDict()
-    else:
-        made = dict(prediction) if isinstance(prediction, dict) else {"prediction": prediction}
+    given, made = _fields(example), _fields(prediction)
     row = {(f"example_{key}" if key in made else key): value for key, value in given.items()}
     row |= {(f"pred_{key}" if key in given else key): value for key, value in made.items()}
     if score is None:
@@ -47,18 +49,59 @@ def _row(example: Any, prediction: Any, score: Any, metric_name: str) -> dict[st
     return row | {metric_name: score if isinstance(score, (bool, int, float)) else number}
 
 
+def _fields(record: Any) -> dict[str, Any]:
+    if isinstance(record, Example):
+        return {name: _opened(value) for name, value in record.items(include_dspy=True)}
+    made = _opened(record)
+    return (
+        {_key(name): value for name, value in made.items()}
+        if isinstance(made, dict)
+        else {"prediction": made}
+    )
+
+
+def _opened(value: Any) -> Any:
+    """Return a value with the records in it as dicts; as it is where one of them refuses."""
+    try:
+        return Example(value=value).toDict()["value"]
+    except Exception:  # noqa: BLE001 - a program's own objects may raise anything, and the work is paid
+        return value
+
+
+def check_file(name: str, file_path: str | os.PathLike[str]) -> None:
+    """Check that a file can be written, before what is to be in it is paid for.
+
+    Args:
+        name: The argument that names the file.
+        file_path: The file; replaced where it exists.
+
+    Raises:
+        UserError: Its folder does not exist or can't be written, or the file is a folder.
+    """
+    target = Path(file_path)
+    if not target.parent.is_dir():
+        trouble = f"there is no folder {str(target.parent)!r}; create it first"
+    elif target.is_dir():
+        trouble = "that is a folder; name a file in it"
+    elif not os.access(target.parent, os.W_OK | os.X_OK):
+        trouble = f"the folder {str(target.parent)!r} can't be written; choose another one"
+    else:
+        return
+    raise UserError(f"`{name}` must be a file that can be written, but got {str(target)!r}: {trouble}.")
+
+
 def save_csv(rows: Sequence[dict[str, Any]], file_path: str | os.PathLike[str]) -> None:
     """Write rows as CSV; the columns are those of all rows together."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=_columns(rows))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: None if v is None else text_of(v) for name, v in row.items()} for row in rows)
     _write(file_path, text.getvalue())
 
 
 def save_json(rows: Sequence[dict[str, Any]], file_path: str | os.PathLike[str]) -> None:
     """Write rows as a JSON list of objects."""
-    _write(file_path, json.dumps(rows, ensure_ascii=False, indent=1, default=_plain))
+    _write(file_path, json.dumps(_plain(rows), ensure_ascii=False, indent=1))
 
 
 def show(rows: Sequence[dict[str, Any]], metric_name: str, limit: int | None) -> None:
@@ -117,8 +160,9 @@ def _cell(value: Any, is_score: bool) -> str:
         return ""
     if is_score:
         return f"✔️ [{value:.3f}]" if isinstance(value, float) else f"✔️ [{value}]"
-    words = str(value).split()
-    return " ".join(words[:MAX_WORDS]) + "..." if len(words) > MAX_WORDS else str(value)
+    text = text_of(value)
+    words = text.split()
+    return " ".join(words[:MAX_WORDS]) + "..." if len(words) > MAX_WORDS else text
 
 
 def _escaped(text: str) -> str:
@@ -127,14 +171,50 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, within: tuple[int, ...] = ()) -> Any:
+    """Return what JSON holds of a value: text where it holds no such thing. Raises for nothing."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if id(value) in within or len(within) >= MAX_DEPTH:
+        return text_of(value)
+    try:
+        return _inside(value, (*within, id(value)))
+    except Exception:  # noqa: BLE001 - a program's own objects may raise anything, and the work is paid
+        return text_of(value)
+
+
+def _inside(value: Any, within: tuple[int, ...]) -> Any:
+    if isinstance(value, Mapping):
+        named: dict[str, Any] = {}
+        for key, item in value.items():
+            name = _key(key)
+            named[repr(key) if name in named else name] = _plain(item, within)  # 1 and "1" are two keys
+        return named
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value, key=repr)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, within) for item in value]
     for name in ("toDict", "model_dump"):
         convert = getattr(value, name, None)
         if convert is not None:
-            return convert()
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=repr)
-    return str(value)
+            return _plain(convert(), within)
+    return text_of(value)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    return json.dumps(key) if key is None or isinstance(key, (bool, int, float)) else text_of(key)
+
+
+def text_of(value: Any) -> str:
+    """Return the text of any value, or its class where it has none."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a program's own objects may raise anything
+        return f"<{type(value).__qualname__}>"
 
 
 def _write(file_path: str | os.PathLike[str], text: str) -> None:
