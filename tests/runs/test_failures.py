@@ -1,5 +1,6 @@
 """Failures of infrastructure, from end to end: never a score, never a loss."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from mipro.errors import (
     StateError,
 )
 from mipro.runs import CallRecord, SQLStore
+from mipro.runs import _evaluation as evaluation
 from mipro.testing.server import Fault, OpenAIServer
 from mipro.testing.sums import answer, right
 
@@ -283,6 +285,72 @@ def test_refused_request_scores_and_is_counted(optimize):
     assert best.optimization.failures["request"] > 2
     assert best.optimization.failures.get("missing") is None
     assert all(score is not None for trial in best.optimization.trials for score in trial.scores)
+
+
+class Voting(mipro.Module):
+    """A program that answers with more than JSON holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.add = mipro.Predict("a, b -> sum")
+
+    def forward(self, **inputs):
+        """Add the votes to the answer."""
+        answered = self.add(**inputs)
+        return mipro.Prediction(sum=answered.sum, votes={(answered.sum, "1"): 1, None: 0}, note=Stubborn())
+
+
+class Stubborn:
+    """A value that nothing can be had of."""
+
+    def __repr__(self):
+        raise ZeroDivisionError
+
+
+def test_prediction_that_json_does_not_hold_stops_nothing(optimize, tmp_path):
+    """It is scored as any other, and the fields that can be kept are."""
+    with OpenAIServer(answer) as server:
+        best, _ = optimize(server, program=Voting())
+    assert best.optimization.stop_reason == "complete"
+    with mipro.runs.open(str(tmp_path / "run")) as run:
+        kept = [json.loads(record.prediction) for record in run.evaluations()]
+    assert all(fields["sum"].isdigit() for fields in kept)
+    assert all(isinstance(fields["note"], str) for fields in kept)
+
+
+def test_field_that_is_kept_as_text_is_said_once(optimize, tmp_path, monkeypatch, caplog):
+    """Whatever it is that can't be kept: the log names the field, and the others stay as they are."""
+    canonical = evaluation.canonical
+
+    def strict(value):
+        if "Stubborn" in {type(part).__name__ for part in (value, *getattr(value, "values", tuple)())}:
+            raise TypeError("not of JSON")
+        return canonical(value)
+
+    class Noting(Voting):
+        def forward(self, **inputs):
+            return mipro.Prediction(sum=self.add(**inputs).sum, numbers=[1], note=Stubborn())
+
+    monkeypatch.setattr(evaluation, "canonical", strict)
+    with OpenAIServer(answer) as server:
+        optimize(server, program=Noting())
+    assert caplog.text.count("the field 'note' of a prediction is kept as text") == 1
+    with mipro.runs.open(str(tmp_path / "run")) as run:
+        kept = [json.loads(record.prediction) for record in run.evaluations()]
+    assert all((fields["numbers"], fields["note"]) == ([1], "<Stubborn>") for fields in kept)
+
+
+@pytest.mark.parametrize("returned", [{("a", 1): 2}, Stubborn(), "text"])
+def test_what_is_no_prediction_is_kept_too(monkeypatch, returned):
+    """A program may return anything; what is kept is JSON."""
+
+    def nothing(value):
+        raise TypeError("not of JSON")
+
+    monkeypatch.setattr(evaluation, "canonical", nothing)
+    text, unkept = evaluation._kept(returned)
+    assert json.loads(text) in ({"('a', 1)": "2"}, "<Stubborn>", "text")
+    assert unkept
 
 
 def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import copy
+import json
+import logging
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
@@ -21,6 +23,8 @@ from mipro.errors import (
     StateError,
 )
 from mipro.evaluate import Outcome, run_example
+from mipro.evaluate._report import text_of
+from mipro.example import Example
 from mipro.runs._fingerprint import canonical, of_candidate
 from mipro.runs._records import EvaluationRecord
 
@@ -28,11 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mipro.evaluate import Metric
-    from mipro.example import Example
     from mipro.modules import Module
     from mipro.runs._gate import StageGate
     from mipro.runs._run import Run
 
+
+logger = logging.getLogger("mipro")
 
 ROUNDS = 4
 """Times in a row that missing evaluations are tried again in vain before the search is told that
@@ -140,6 +145,8 @@ class Evaluator:
         self._failure_score = failure_score
         self._on_done = on_done or (lambda _: None)
         self._raised = 0
+        self._told: set[str] = set()
+        """Fields of predictions that were said to be kept as text."""
         self._met: dict[str, int] = {}
         """By candidate the examples begun in this session, as bits."""
         self._lock = threading.Lock()
@@ -202,7 +209,7 @@ class Evaluator:
         if isinstance(gate.failure, LMError):
             # The program or the metric may have caught it and gone on without the answer.
             outcome = Outcome(None, failure="lm", error=gate.failure)
-        record = _record(outcome, candidate, self._split, index)
+        record = self._record(outcome, candidate, index)
         self._run.put(record)
         if record.score is not None:
             self._on_done(record)
@@ -216,6 +223,29 @@ class Evaluator:
             raise outcome.error
         if isinstance(outcome.error, LMError) and self._run.stopped is not None:
             raise self._run.stopped
+
+    def _record(self, outcome: Outcome, candidate: str, index: int) -> EvaluationRecord:
+        prediction, unkept = _kept(outcome.prediction)
+        self._tell(unkept)
+        return EvaluationRecord(
+            candidate=candidate,
+            split=self._split,
+            example=index,
+            score=outcome.score,
+            failure=outcome.failure,
+            error=outcome.traceback or (str(outcome.error) if outcome.error else ""),
+            prediction=prediction,
+            feedback=outcome.feedback,
+        )
+
+    def _tell(self, unkept: Sequence[str]) -> None:
+        """Log each field that could not be kept as it is, once."""
+        for name in unkept:
+            with self._lock:
+                is_new = name not in self._told
+                self._told.add(name)
+            if is_new:
+                logger.warning("the field %r of a prediction is kept as text: JSON does not hold it.", name)
 
     def _count(self, outcome: Outcome, index: int) -> None:
         if not outcome.raised:
@@ -234,14 +264,25 @@ class Evaluator:
             ) from outcome.error
 
 
-def _record(outcome: Outcome, candidate: str, split: str, index: int) -> EvaluationRecord:
-    return EvaluationRecord(
-        candidate=candidate,
-        split=split,
-        example=index,
-        score=outcome.score,
-        failure=outcome.failure,
-        error=outcome.traceback or (str(outcome.error) if outcome.error else ""),
-        prediction=canonical(outcome.prediction),
-        feedback=outcome.feedback,
-    )
+def _kept(prediction: Any) -> tuple[str, list[str]]:
+    """Return a prediction as JSON, and the names of the fields that are kept as text.
+
+    Raises for nothing: a program may return what it likes, and the evaluation is paid.
+    """
+    whole = _json(prediction)
+    if whole is not None:
+        return whole, []
+    fields = dict(prediction.items(include_dspy=True)) if isinstance(prediction, Example) else prediction
+    if not isinstance(fields, dict):
+        return json.dumps(text_of(prediction)), [type(prediction).__qualname__]
+    found = {text_of(name): _json(value) for name, value in fields.items()}
+    texts = {text_of(name): json.dumps(text_of(value)) for name, value in fields.items()}
+    members = [f"{json.dumps(name)}:{found[name] or texts[name]}" for name in sorted(found)]
+    return f"{{{','.join(members)}}}", [name for name in sorted(found) if found[name] is None]
+
+
+def _json(value: Any) -> str | None:
+    try:
+        return canonical(value)
+    except Exception:  # noqa: BLE001 - a program's own objects may raise anything
+        return None
