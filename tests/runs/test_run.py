@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -43,6 +44,33 @@ def test_second_process_is_refused(tmp_path):
             start(tmp_path / "run")
         assert holder.poll() is None
         holder.kill()
+    start(tmp_path / "run").close()
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b", "a b", "a;b", "ä&b=c", "file:a"])
+def test_folder_of_any_name_holds_its_ledger(tmp_path, monkeypatch, name):
+    """A folder's name is no part of a URL: it is written, read while it grows, and read afterwards."""
+    monkeypatch.chdir(tmp_path)
+    for place in (name, str(tmp_path / "whole" / name)):
+        run = start(place)
+        with mipro.runs.open(place) as reading:
+            assert reading.facts()["seed"] == "1"
+        run.close()
+        with mipro.runs.open(place) as reading:
+            assert reading.facts()["seed"] == "1"
+        assert sorted(path.name for path in Path(place).iterdir()) == ["ledger.sqlite", "run.lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "whole"])
+
+
+def test_run_closed_in_another_thread_is_free(tmp_path):
+    """The lock belongs to the run, not to the thread that opened it."""
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(start(tmp_path / "run")))
+    thread.start()
+    thread.join()
+    with pytest.raises(StateError, match="one process at a time"):
+        start(tmp_path / "run")
+    opened[0].close()
     start(tmp_path / "run").close()
 
 

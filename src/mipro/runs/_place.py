@@ -60,7 +60,8 @@ def _open_folder(run_dir: str) -> tuple[Store, Callable[[], None]]:
             "Give another run_dir."
         ) from error
     try:
-        return SQLStore(f"sqlite:///{folder / LEDGER}"), release
+        # Not a URL as text: a folder's name may hold `?`, `#` or `%`.
+        return SQLStore(sa.URL.create("sqlite", database=str(folder / LEDGER))), release
     except StateError:
         release()
         raise
@@ -91,7 +92,8 @@ def _lock_database(url: sa.URL) -> Callable[[], None]:
 
 
 def _lock_file(path: Path, where: str) -> Callable[[], None]:
-    lock = filelock.FileLock(path)
+    # Whoever closes a run may do so in another thread than it was opened in.
+    lock = filelock.FileLock(path, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from typing_extensions import Self
 
 from mipro.errors import StateError
@@ -79,7 +80,7 @@ class RecordedRun:
         return self._store.failures()
 
 
-def _url_of(run_dir: str) -> str:
+def _url_of(run_dir: str) -> sa.URL:
     ledger = Path(run_dir).absolute() / LEDGER
     if not ledger.is_file():
         raise StateError(
@@ -88,7 +89,8 @@ def _url_of(run_dir: str) -> str:
         )
     # Without a log beside it the file is complete, and SQLite must not make one to read it.
     live = ledger.with_name(f"{LEDGER}-wal").exists()
-    return f"sqlite:///{ledger.as_uri()}?{'mode=ro' if live else 'immutable=1'}&uri=true"
+    how = {"mode": "ro"} if live else {"immutable": "1"}
+    return sa.URL.create("sqlite", database=ledger.as_uri(), query={**how, "uri": "true"})
 
 
 def open(run_dir: str) -> RecordedRun:  # noqa: A001 - `mipro.runs.open`, as `mipro.runs.Run` writes

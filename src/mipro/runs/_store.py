@@ -163,7 +163,8 @@ class SQLStore(Store):
     """A ledger in any database that SQLAlchemy speaks to; SQLite by default.
 
     Args:
-        url: A SQLAlchemy URL, for example "sqlite:////home/me/run/ledger.sqlite".
+        url: A SQLAlchemy URL, for example "sqlite:////home/me/run/ledger.sqlite"; as a
+            `sqlalchemy.URL` where the path has characters that mean something in a URL.
         read_only: Create and change nothing.
 
     Raises:
@@ -171,7 +172,7 @@ class SQLStore(Store):
             one of a newer format.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str | sa.URL, *, read_only: bool = False) -> None:
         self._url = _parsed(url)
         try:
             self._engine = sa.create_engine(self._url)
@@ -444,7 +445,7 @@ class SQLStore(Store):
         self._engine.dispose()
 
 
-def _parsed(url: str) -> sa.URL:
+def _parsed(url: str | sa.URL) -> sa.URL:
     try:
         return sa.make_url(url)
     except sa.exc.ArgumentError as error:
