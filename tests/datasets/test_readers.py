@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 import types
 
@@ -34,6 +35,43 @@ def test_csv_line_of_another_length_is_refused(tmp_path, line):
     (tmp_path / "a.csv").write_text(f"a,b\n1,2\n{line}\n")
     with pytest.raises(UserError, match="line 3 of"):
         from_csv(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('a,b\n1,2\n"x"y,2\n', "error in line 3"),
+        ('a,b\n1,"2\n3,4\n', "error in line 3.*from line 2 on"),
+        ("a,a,b\n1,2,3\n", r"each column once, but names \['a'\]"),
+    ],
+    ids=["quote", "open", "columns"],
+)
+def test_csv_that_is_none_is_refused_with_its_place(tmp_path, text, message):
+    """Quotes that do not fit and a column that hides another are a UserError that names the place."""
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(UserError, match=rf"a\.csv.*{message}"):
+        from_csv(tmp_path / "a.csv")
+
+
+def test_csv_value_may_be_long(tmp_path):
+    """A document of any length is a value; the limit of others who read CSV stays as it is."""
+    limit = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text(f"a,b\n{'x' * 200_000},2\n")
+    assert len(from_csv(tmp_path / "a.csv")[0].a) == 200_000
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "marked"])
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [(from_csv, "q,a\r\n1,2\r\ncaf\xe9,b\r\n"), (from_json, '{"q": 1}\n\n{"q": "caf\xe9"}\n')],
+    ids=["csv", "json"],
+)
+def test_file_of_another_encoding_is_refused_with_its_place(tmp_path, read, text, mark):
+    """What is no UTF-8 is a UserError that names file, line and byte."""
+    (tmp_path / "a.txt").write_bytes(mark + text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"a\.txt.* must be text in UTF-8, but line 3 holds the byte 0xe9"):
+        read(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +116,12 @@ def test_absent_field_is_named():
     """A record without a field asked for, inputs included, is refused."""
     with pytest.raises(UserError, match=r"record 1 must have the fields \['b'\]"):
         from_records([{"a": 1}], input_keys=("b",))
+
+
+def test_input_that_is_not_kept_is_refused():
+    """An example without the inputs that it names could not be given to a program."""
+    with pytest.raises(UserError, match=r"`input_keys` must be among `fields`, but \['question'\]"):
+        from_records([{"question": 1, "answer": 2}], fields=["answer"], input_keys=["question"])
 
 
 def test_hub_needs_the_extra(monkeypatch):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import threading
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,13 @@ from mipro.example import Example
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+MAX_FIELD = 2**31 - 1
+"""Characters of a CSV value; the most that every platform can be told."""
+
+# Python has one limit for all readers of a process, so one file is read at a time.
+_csv_limit = threading.Lock()
 
 
 def from_records(
@@ -32,8 +41,15 @@ def from_records(
         The examples, in order.
 
     Raises:
-        UserError: A record has not all of the fields asked for.
+        UserError: A record has not all of the fields asked for, or an input is not among
+            the fields to keep.
     """
+    dropped = [] if fields is None else [name for name in input_keys if name not in fields]
+    if dropped:
+        raise UserError(
+            f"`input_keys` must be among `fields`, but {dropped} are not in {list(fields or ())}; "
+            "add them to `fields`, since a program is given them."
+        )
     examples = []
     for number, record in enumerate(records, 1):
         names = list(record) if fields is None else list(fields)
@@ -62,20 +78,40 @@ def from_csv(
         One example for each line.
 
     Raises:
-        UserError: The file is absent, or a line has not as many values as the first.
+        UserError: The file is absent or is no CSV in UTF-8, two columns have one name, or a
+            line has not as many values as the first; the message names the place.
     """
     path = _existing(file_path)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        records = []
-        for record in reader:
-            if None in record or None in record.values():
-                raise UserError(
-                    f"line {reader.line_num} of {str(path)!r} must have as many values as the first "
-                    f"line, {len(reader.fieldnames or ())}, but got {record}."
-                )
-            records.append(record)
+    reader = csv.DictReader(io.StringIO(_text_of(path, newline=""), newline=""), strict=True)
+    with _csv_limit:
+        limit = csv.field_size_limit(MAX_FIELD)
+        try:
+            records = list(_csv_records(path, reader))
+        except csv.Error as error:
+            raise UserError(
+                f"{str(path)!r} must be CSV, but got an error in line {reader.reader.line_num}: {error}; "
+                f"look from line {reader.line_num + 1} on for a quote that is not doubled or not closed."
+            ) from error
+        finally:
+            csv.field_size_limit(limit)
     return from_records(records, fields, input_keys)
+
+
+def _csv_records(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    columns = list(reader.fieldnames or ())
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"the first line of {str(path)!r} must name each column once, but names {twice} more often; "
+            "the last one would hide the others. Rename them."
+        )
+    for record in reader:
+        if None in record or None in record.values():
+            raise UserError(
+                f"line {reader.line_num} of {str(path)!r} must have as many values as the first "
+                f"line, {len(columns)}, but got {record}."
+            )
+        yield record
 
 
 def from_json(
@@ -94,7 +130,7 @@ def from_json(
         One example for each object.
 
     Raises:
-        UserError: The file is absent or is no such JSON; the message names the place.
+        UserError: The file is absent or is no such JSON in UTF-8; the message names the place.
     """
     return from_records(read_json_records(file_path), fields, input_keys)
 
@@ -107,10 +143,10 @@ def read_json_records(file_path: str | os.PathLike[str]) -> list[dict[str, Any]]
     """Read the objects of a JSON or JSON-lines file.
 
     Raises:
-        UserError: The file is absent or is no such JSON; the message names the place.
+        UserError: The file is absent or is no such JSON in UTF-8; the message names the place.
     """
     path = _existing(file_path)
-    text = path.read_text(encoding="utf-8-sig")
+    text = _text_of(path)
     try:
         data = json.loads(text)
     except json.JSONDecodeError as whole_error:
@@ -135,6 +171,18 @@ def _lines(path: Path, text: str, whole_error: json.JSONDecodeError) -> list[Any
                     f"{str(path)!r} must be JSON or JSON lines, but got an error at {shown}"
                 ) from error
     return records
+
+
+def _text_of(path: Path, *, newline: str | None = None) -> str:
+    try:
+        with path.open(encoding="utf-8-sig", newline=newline) as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{str(path)!r} must be text in UTF-8, but line {line} holds the byte "
+            f"0x{error.object[error.start]:02x} where no character has it; save the file as UTF-8."
+        ) from error
 
 
 def _existing(file_path: str | os.PathLike[str]) -> Path:
