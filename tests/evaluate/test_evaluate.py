@@ -316,6 +316,13 @@ def test_file_that_cannot_be_written_is_refused_before_any_call(tmp_path, argume
     assert not (tmp_path / "gone").exists()
 
 
+def test_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    """A folder of somebody else's is found out before the work, too."""
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UserError, match="can't be written; choose another one"):
+        Evaluate(devset=numbers(2), metric=right, save_as_csv=tmp_path / "r.csv")(same)
+
+
 class Stubborn:
     """A value that nothing can be had of."""
 
@@ -361,6 +368,21 @@ def test_files_hold_whatever_a_program_returns(tmp_path, capsys):
         [row] = csv.DictReader(file)
     assert row["votes"] == str(values["votes"])
     assert row["stubborn"] == "<Stubborn>"
+
+
+def test_dict_of_any_keys_is_columns(tmp_path, capsys):
+    """A program may return a dict; its keys become names, and what lies too deep is text."""
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    evaluate = Evaluate(
+        devset=numbers(1), metric=lambda e, p: 1, display_table=True, save_as_json=tmp_path / "r.json"
+    )
+    evaluate(lambda x: {("a", 1): 2, 3: deep})
+    assert "('a', 1)" in capsys.readouterr().out
+    [row] = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert row["('a', 1)"] == 2
+    assert "[[[" in str(row["3"])
 
 
 def test_callbacks_are_told():
