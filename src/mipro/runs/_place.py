@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +29,11 @@ LEDGER = "ledger.sqlite"
 LOCK = "run.lock"
 ADVISORY_LOCK = 0x6D6970726F
 """Number of the lock that PostgreSQL holds for as long as the process is connected: "mipro"."""
+# Drivers take a password as `password`, `passwd` or `sslpassword`, ODBC's within a text of its own.
+_SECRET_IN_QUERY = re.compile(
+    r"(?<=[?&])([^=&]*(?:passw|pwd|passphrase|secret|token|private_key|odbc_connect)[^=&]*=)[^&]*",
+    re.IGNORECASE,
+)
 
 
 def is_url(run_dir: str) -> bool:
@@ -36,8 +42,10 @@ def is_url(run_dir: str) -> bool:
 
 
 def shown(run_dir: str) -> str:
-    """Return the place as it may be shown and kept: without a password."""
-    return sa.make_url(run_dir).render_as_string(hide_password=True) if is_url(run_dir) else run_dir
+    """Return the place as it may be shown and kept: without a password, wherever it is in a URL."""
+    if not is_url(run_dir):
+        return run_dir
+    return _SECRET_IN_QUERY.sub(r"\1***", sa.make_url(run_dir).render_as_string(hide_password=True))
 
 
 def open_place(run_dir: str) -> tuple[Store, Callable[[], None]]:
@@ -78,7 +86,7 @@ def _open_database(url: str) -> tuple[Store, Callable[[], None]]:
 
 
 def _lock_database(url: sa.URL) -> Callable[[], None]:
-    backend, where = url.get_backend_name(), url.render_as_string(hide_password=True)
+    backend, where = url.get_backend_name(), shown(url.render_as_string(hide_password=False))
     if backend == "postgresql":
         return _lock_postgres(url)
     if backend == "sqlite":
@@ -106,7 +114,7 @@ def _lock_postgres(url: sa.URL) -> Callable[[], None]:
         engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
         connection = stack.enter_context(engine.connect())
         if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
-            raise _in_use(url.render_as_string(hide_password=True))
+            raise _in_use(shown(url.render_as_string(hide_password=False)))
         return stack.pop_all().close
 
 
