@@ -266,3 +266,21 @@ def test_blocking_call_on_the_io_loop_is_refused():
 
     with pytest.raises(UserError, match="acall"):
         run(blocking())
+
+
+def test_output_limit_of_a_reasoning_model():
+    """The limit of a call or a copy goes before the model's own, under whichever name."""
+    lm = LM("openai/o3-mini", api_key="k", max_tokens=1000)
+    assert lm.request("q").params == {"max_completion_tokens": 1000}
+    assert lm.request("q", max_tokens=20_000).params == {"max_completion_tokens": 20_000}
+    assert lm.request("q", max_tokens=None).params == {}
+    assert lm.copy(max_tokens=20_000).request("q").params == {"max_completion_tokens": 20_000}
+    assert lm.copy(max_completion_tokens=5, max_tokens=6).request("q").params == {"max_completion_tokens": 5}
+
+
+def test_output_limit_of_a_model_that_becomes_a_reasoning_one():
+    """A copy with another name keeps the limit, and so does its state."""
+    lm = LM("openai/gpt-4o", api_key="k", max_tokens=1000).copy(model="openai/o3-mini")
+    assert lm.request("q", max_tokens=20_000).params == {"max_completion_tokens": 20_000}
+    assert lm.dump_state()["max_tokens"] == 1000
+    assert lm.copy(max_tokens=None).request("q").params == {}

@@ -151,6 +151,7 @@ class LM(BaseLM):
         self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
     ) -> LMRequest:
         """Return the complete request; see `BaseLM.request`."""
+        kwargs = _with_limit_renamed(self.model, kwargs)
         if "rollout_id" in kwargs:
             self._warn_of_vain_rollout({**self.kwargs, **kwargs})
         request = super().request(prompt, messages, **kwargs)
@@ -214,7 +215,9 @@ class LM(BaseLM):
         """
         prices = {"prices": changes.pop("prices")} if "prices" in changes else {}
         options, rest = _backends.split_options(changes)
+        rest = _with_limit_renamed(rest.get("model", self.model), rest)
         other = super().copy(**rest)
+        other.kwargs = _with_limit_renamed(other.model, other.kwargs)
         other._warned = frozenset()  # noqa: SLF001 - of this class
         if options or prices or "model" in rest:
             other._options = {**self._options, **options, **prices}  # noqa: SLF001 - of this class
@@ -226,7 +229,7 @@ class LM(BaseLM):
         state = super().dump_state()
         if is_reasoning_model(self.model):
             # Under the name that the constructor takes.
-            state["max_tokens"] = state.pop("max_completion_tokens", None)
+            state["max_tokens"] = state.pop("max_completion_tokens", state.get("max_tokens"))
         return {**state, **_backends.public_options(self._options)}
 
     async def _send(self, request: LMRequest) -> LMResponse:
@@ -270,3 +273,15 @@ class LM(BaseLM):
         if topic not in self._warned:
             self._warned |= {topic}
             _log.warning(message, *arguments)
+
+
+def _with_limit_renamed(model: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return `params` with the output limit under the name that a reasoning model takes.
+
+    Under two names the default of the model and the value of a call would both be sent, or the
+    wrong one.
+    """
+    if "max_tokens" not in params or not is_reasoning_model(model):
+        return params
+    rest = {name: value for name, value in params.items() if name != "max_tokens"}
+    return {"max_completion_tokens": params["max_tokens"], **rest}
