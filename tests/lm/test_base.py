@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mipro.context import context, settings
-from mipro.errors import LMRequestError, LMServerError, StateError, UserError
+from mipro.errors import LMConnectionError, LMRequestError, LMServerError, StateError, UserError
 from mipro.lm import LM, BaseLM, Completion, LMResponse, run, track_usage
 from mipro.testing.lm_contract import LMContract
 
@@ -130,6 +130,61 @@ def test_nonsense_of_forward_is_named():
     class Wrong(BaseLM):
         def forward(self, prompt=None, messages=None, **kwargs):
             return 42
+
+    with context(gate=DirectGate()), pytest.raises(LMRequestError, match=r"`Wrong\.forward`"):
+        Wrong("w")("hi")
+
+
+class Raising(BaseLM):
+    """Raises what it is made with."""
+
+    def __init__(self, error, **kwargs):
+        super().__init__("r", **kwargs)
+        self.error = error
+
+    def forward(self, prompt=None, messages=None, **kwargs):
+        """Raise."""
+        raise self.error
+
+
+@pytest.mark.parametrize("gate", [None, DirectGate()], ids=["direct", "gated"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_lost_connection_of_forward_is_a_failure_of_infrastructure(gate, asynchronous):
+    """What a user's client raises becomes an error that is tried again and never scored."""
+    lm = Raising(ConnectionError("reset, key sk-secret"), api_key="sk-secret")
+    with context(gate=gate), pytest.raises(LMConnectionError, match=r"reset, key \*\*\*") as caught:
+        asyncio.run(lm.acall("hi", api_key="sk-secret")) if asynchronous else lm("hi")
+    assert caught.value.__cause__ is lm.error
+
+
+@pytest.mark.parametrize("gate", [None, DirectGate()], ids=["direct", "gated"])
+@pytest.mark.parametrize("error", [KeyError("x"), FileNotFoundError("prompt.txt")], ids=repr)
+def test_a_mistake_in_forward_stays_what_it_is(gate, error):
+    """What is no failure of a server is raised as it is."""
+    with context(gate=gate), pytest.raises(type(error)) as caught:
+        Raising(error)("hi")
+    assert caught.value is error
+
+
+def test_a_failure_that_forward_returns():
+    """A `forward` that hands on a server's failure gives no answer, in a run or without."""
+
+    class HandingOn(BaseLM):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            return {"error": {"code": 502, "message": "down"}, "choices": []}
+
+    for gate in (None, DirectGate()):
+        with context(gate=gate), pytest.raises(LMServerError, match=r"502.*down"):
+            HandingOn("h")("hi")
+
+
+@pytest.mark.parametrize("value", [[], {"choices": [{"message": {"content": 5}}]}])
+def test_no_text_of_forward_is_named(value):
+    """An empty list and a value of the wrong type are the user's mistake, too."""
+
+    class Wrong(BaseLM):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            return value
 
     with context(gate=DirectGate()), pytest.raises(LMRequestError, match=r"`Wrong\.forward`"):
         Wrong("w")("hi")

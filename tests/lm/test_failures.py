@@ -1,19 +1,30 @@
 """From answers to errors."""
 
+import asyncio
 import email.utils
 import json
+from email.message import EmailMessage
+from types import SimpleNamespace
+from urllib.error import HTTPError
 
 import pytest
 
 from mipro.errors import (
     ContextWindowError,
     LMAuthError,
+    LMConnectionError,
     LMNotFoundError,
     LMRateLimitError,
     LMRequestError,
     LMServerError,
 )
-from mipro.lm._failures import Call, error_from_answer, retry_after_s
+from mipro.lm._failures import (
+    Call,
+    error_from_answer,
+    error_from_exception,
+    error_from_no_completion,
+    retry_after_s,
+)
 
 CALL = Call("openai/m", "http://host/v1", "OPENAI_API_KEY", ("sk-secret",))
 
@@ -80,3 +91,84 @@ def test_retry_after_forms():
     assert retry_after_s({"Retry-After": date}, now_s=2000.0) == 0.0
     assert retry_after_s({"Retry-After": "soon"}) is None
     assert retry_after_s({}) is None
+
+
+class WithStatus(Exception):
+    """As the errors of openai, anthropic and litellm."""
+
+    status_code = 429
+    response = SimpleNamespace(headers={"Retry-After": "7"})
+
+
+class OfRequests(OSError):
+    """As `requests.HTTPError`."""
+
+    response = SimpleNamespace(status_code=404)
+
+
+class OfBoto(Exception):
+    """As botocore's `ClientError`."""
+
+    response = {"ResponseMetadata": {"HTTPStatusCode": 503}}  # noqa: RUF012 - never changed
+
+
+class APIConnectionError(Exception):
+    """As openai's and litellm's; the latter has a status that no server gave."""
+
+    status_code = 500
+
+
+class ConnectTimeout(type("TransportError", (Exception,), {})):
+    """As httpx's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionResetError("reset by peer"), LMConnectionError),
+        (TimeoutError(), LMConnectionError),
+        (asyncio.TimeoutError(), LMConnectionError),
+        (OSError("network is unreachable"), LMConnectionError),
+        (APIConnectionError(), LMConnectionError),
+        (ConnectTimeout(), LMConnectionError),
+        (WithStatus("slow down"), LMRateLimitError),
+        (OfRequests("not found"), LMNotFoundError),
+        (OfBoto("busy"), LMServerError),
+        (HTTPError("http://h", 401, "no", EmailMessage(), None), LMAuthError),
+        (FileNotFoundError("prompt.txt"), type(None)),
+        (ValueError("odd"), type(None)),
+        (LMServerError("ours"), type(None)),
+    ],
+)
+def test_exceptions_of_clients(error, kind):
+    """What a client raises for a server that fails is told from a program's own mistakes."""
+    assert type(error_from_exception(CALL, error)) is kind
+
+
+def test_what_a_client_says_is_kept_without_the_key():
+    """The error has the client's text and the seconds to wait, but no secret."""
+    found = error_from_exception(CALL, WithStatus("slow down, sk-secret"))
+    assert (found.status, found.retry_after_s) == (429, 7.0)
+    assert str(found).endswith("The server said: slow down, ***")
+    assert "sk-secret" not in str(error_from_exception(CALL, ConnectionError("no sk-secret")))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"code": 502}, LMServerError),
+        ({"code": "429", "message": "slow"}, LMRateLimitError),
+        ({"code": "server_error"}, LMServerError),
+        ({"code": "rate_limit_exceeded"}, LMRateLimitError),
+        ({"code": "insufficient_quota"}, LMAuthError),
+        ({"code": "context_length_exceeded"}, ContextWindowError),
+        ({"code": "odd"}, LMServerError),
+        ({"code": 7}, LMServerError),
+        ("down", LMServerError),
+    ],
+)
+@pytest.mark.parametrize("place", ["answer", "choice"])
+def test_errors_under_status_200(error, kind, place):
+    """A failure reported as an answer is the error that its code says, or the server's."""
+    data = {"error": error, "choices": []} if place == "answer" else {"choices": [{"error": error}]}
+    assert type(error_from_no_completion(CALL, json.dumps(data), {})) is kind

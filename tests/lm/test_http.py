@@ -434,3 +434,32 @@ def test_bad_arguments_are_refused(kwargs, match):
     """A wrong argument is refused when the model is made, with its name."""
     with pytest.raises(UserError, match=match):
         LM(**kwargs)
+
+
+def test_a_failure_under_status_200(serve):
+    """A proxy's failure is tried again, and its message is the server's."""
+    answers = [{"error": {"code": 502, "message": "upstream down"}, "choices": []}, "ok"]
+    server = serve(answers)
+    assert model(server, num_retries=1)("hi") == ["ok"]
+    assert server.count == 2
+    with pytest.raises(LMServerError, match="upstream down"):
+        model(serve(answers[0]))("hi")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": []},
+        {"choices": [{"message": {"content": 5}}]},
+        {"choices": [{"message": {"content": "a", "tool_calls": 3}}]},
+        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": [1]}},
+        {"choices": None, "status": "failed", "error": {"message": "down"}, "output": []},
+    ],
+)
+def test_no_completion(serve, answer):
+    """What holds no answer, or one of the wrong type, is a failure of the server and not kept."""
+    server = serve([answer, "ok"])
+    lm = model(server, cache=True)
+    with pytest.raises(LMServerError):
+        lm("hi")
+    assert lm("hi") == ["ok"]

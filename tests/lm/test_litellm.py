@@ -30,6 +30,8 @@ async def acompletion(**kwargs):
     text = kwargs["messages"][-1]["content"]
     if text == "unknown provider":
         raise RateLimitError("LLM Provider NOT provided.")
+    if text == "no choices":
+        return {"error": {"code": 502}, "choices": []}
     if text in globals():
         raise globals()[text]("bad key " + kwargs.get("api_key", ""))
     return {"model": "m", "choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 1}}
@@ -100,3 +102,31 @@ def test_abilities_are_litellms(litellm):
     """Whether a schema is supported is looked up there."""
     assert LM("x/schema").supports_response_schema
     assert not LM("x/other").supports_response_schema
+
+
+def test_secrets_and_functions(litellm):
+    """A key that a function fetches and one in `extra_body` are passed on; a header's function is called."""
+    options = {"extra_body": {"token": "t-1234"}, "headers": {"X-Key": lambda: "h-1234"}}
+    lm = LM("anthropic/claude", api_key=lambda: "sk-1234", cache=False, num_retries=0, **options)
+    lm("hi")
+    call = litellm.calls[-1]
+    assert (call["api_key"], call["extra_body"], call["extra_headers"]) == (
+        "sk-1234",
+        {"token": "t-1234"},
+        {"X-Key": "h-1234"},
+    )
+    with pytest.raises(LMAuthError) as caught:
+        lm("AuthenticationError")
+    assert "sk-1234" not in repr(caught.value)
+
+
+def test_functions_for_a_providers_own_credentials_are_passed_on(litellm):
+    """A token provider is litellm's to call."""
+    LM("azure/m", azure_ad_token_provider=len, cache=False)("hi")
+    assert litellm.calls[-1]["azure_ad_token_provider"] is len
+
+
+def test_no_completion(litellm):
+    """A failure in the form of an answer is one of ours, that passes."""
+    with pytest.raises(LMServerError, match="502"):
+        LM("anthropic/claude", cache=False, num_retries=0)("no choices")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mipro.errors import UserError
 from mipro.lm import LMRequest, LMResponse, Usage
-from mipro.lm._openai import body, encode, is_reasoning_model, response_from, usage_from
+from mipro.lm._openai import NoCompletionError, body, encode, is_reasoning_model, response_from, usage_from
 from mipro.lm._outputs import lm_response, openai_response, outputs_of
 
 
@@ -136,3 +136,61 @@ def test_not_json():
     """A value that is not JSON is named with the model."""
     with pytest.raises(UserError, match=r"`m`.*JSON"):
         encode({"x": object()}, "m")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"choices": []},
+        {"error": {"code": 502}, "choices": []},
+        {"error": {"code": 502}, "choices": None},
+        {"error": {"code": 502}, "choices": [{"message": {"content": ""}}]},
+        {"choices": [{"error": {"code": 502}, "message": {"content": None}, "finish_reason": "error"}]},
+        {"status": "failed", "error": {"code": "server_error", "message": "down"}, "output": []},
+        {"status": "failed", "error": None, "output": [{"type": "message", "content": [{"text": "hal"}]}]},
+        {"status": "cancelled", "output": []},
+        {"status": "completed", "output": []},
+    ],
+)
+def test_answers_without_a_completion_are_told_apart(data):
+    """A failure in the form of an answer is none."""
+    with pytest.raises(NoCompletionError):
+        response_from(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"choices": [{}]},
+        {"choices": [3]},
+        {"choices": [{"text": 5}]},
+        {"choices": [{"message": {"content": 5}}]},
+        {"choices": [{"message": {"content": {"text": "a"}}}]},
+        {"choices": [{"message": {"content": "a", "tool_calls": 3}}]},
+        {"choices": [{"message": {"content": "a", "tool_calls": [3]}}]},
+        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": [1]}},
+        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": "many"}},
+        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": float("inf")}},
+        {"output": 3},
+        {"output": [{"type": "message", "content": 5}]},
+    ],
+)
+def test_wrong_types_are_refused(data):
+    """What is not of the type that it must be is no answer, and no crash."""
+    with pytest.raises(ValueError, match=r"must|not"):
+        response_from(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"error": {"code": 1}, "choices": [{"message": {"content": "a"}}]}, "a"),
+        ({"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}, ""),
+        ({"choices": [{"message": {"content": ["a", {"text": "b"}]}}]}, "ab"),
+        ({"status": "incomplete", "output": [{"type": "message", "content": [{"text": "a"}]}]}, "a"),
+        ({"status": "incomplete", "output": []}, ""),
+    ],
+)
+def test_answers_that_are_less_than_whole_are_answers(data, text):
+    """An answer that was cut off or filtered would be so again: it counts."""
+    assert response_from(data).completions[0].text == text

@@ -1,17 +1,21 @@
 """A key appears nowhere: searched for in everything that can be looked at or saved."""
 
+import base64
 import copy
 import io
 import json
 import logging
 import pickle
+import socket
+import threading
 
 import pytest
 
-from mipro.errors import LMAuthError
-from mipro.lm import LM, inspect_history
+from mipro.context import context
+from mipro.errors import LMAuthError, LMConnectionError, LMError, LMServerError, UserError
+from mipro.lm import LM, BaseLM, LMRequest, inspect_history
 from mipro.lm._cache import response_cache
-from mipro.lm._secrets import Secret, is_secret_name, public_url, redact
+from mipro.lm._secrets import Secret, is_secret_name, public, public_url, redact
 from mipro.testing.server import Fault
 
 KEY = "sk-test-7d1f9c"
@@ -83,6 +87,10 @@ def test_pickle_drops_the_key():
         ("azure_ad_token", True),
         ("vertex_credentials", True),
         ("extra_headers", True),
+        ("x-api-key", True),
+        ("passwd", True),
+        ("private_key", True),
+        ("accessToken", True),
         ("max_tokens", False),
         ("max_completion_tokens", False),
         ("top_p", False),
@@ -108,3 +116,212 @@ def test_redact_leaves_ordinary_words():
 def test_public_url():
     """User, password and query of an address are not shown."""
     assert public_url("https://u:p@host:1/v1?key=k") == "https://host:1/v1"
+
+
+class Own(BaseLM):
+    """A user's model that notes what its `forward` is given."""
+
+    def forward(self, prompt=None, messages=None, **kwargs):
+        """Note the parameters."""
+        self.given = kwargs
+        return "x"
+
+
+class SendingGate:
+    """Notes the requests and sends them."""
+
+    def __init__(self):
+        self.requests = []
+
+    async def call(self, lm, request):
+        """Send the request."""
+        self.requests.append(request)
+        return await lm.send(request)
+
+
+def failure(lm, kind=LMError):
+    """Return what a call raises, and all that is chained to it, as one text."""
+    with pytest.raises(kind) as caught:
+        lm("hi")
+    error, texts = caught.value, []
+    while error is not None:
+        texts.append(f"{error!r} {error}")
+        error = error.__cause__ or error.__context__
+    return "\n".join(texts)
+
+
+def test_secrets_of_a_users_model_are_sent_but_not_shown():
+    """A key among the parameters reaches `forward`, and no state, repr, request, history or callback."""
+    told = []
+
+    class Callback:
+        def on_lm_start(self, call_id, instance, inputs):
+            told.append(inputs)
+
+    lm, gate = Own("own", api_key=KEY, top_p=0.5, options={"auth": [{"token": KEY}], "k": 3}), SendingGate()
+    with context(gate=gate, callbacks=[Callback()]):
+        lm("hi", session_token=KEY)
+    assert lm.given == {
+        "api_key": KEY,
+        "top_p": 0.5,
+        "options": {"auth": [{"token": KEY}], "k": 3},
+        "session_token": KEY,
+    }
+    (request,) = gate.requests
+    assert request.params == {"top_p": 0.5, "options": {"auth": [{}], "k": 3}}
+    assert lm.public_kwargs["options"] == {"auth": [{}], "k": 3}
+    shown = [lm, lm.dump_state(), request, vars(request), pickle.dumps(request), lm.history, told]
+    assert [value for value in map(repr, shown) if KEY in value] == []
+
+
+def test_secrets_are_no_part_of_a_requests_key():
+    """Another key asks the same question, so that an answer is not paid for again."""
+    keys = {Own("own", top_p=0.5, api_key=key).request("hi").key for key in (None, KEY, "sk-other")}
+    assert len(keys) == 1
+    assert LMRequest("m", (), {"api_key": KEY}).key == LMRequest("m", ()).key
+
+
+def test_parameters_without_secrets_are_left_alone():
+    """A request without secrets is what it always was, its key included."""
+    params = {"extra_body": {"top_k": 3}, "stop": ["a@b", "://"], "max_tokens": 5}
+    request = LMRequest("m", (), params)
+    assert request.params is request.sent_params is params
+    assert request.key == "6d7e37a4dd3f647b0a65d1932d46a0dcbf20c589a343acdceb917d533607ebc4"
+
+
+def test_fields_of_a_schema_are_no_secrets():
+    """A field that the user calls `token` or `password` is a part of what is asked."""
+    fields = {"password": {"type": "string"}, "token": {"type": "string"}}
+    schema = {"type": "object", "properties": fields, "$defs": {"Token": {"type": "string"}}}
+    params = {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}],
+    }
+    assert public(params) is params
+
+
+def test_secrets_of_tools_are_hidden():
+    """The headers that a server is to send to a tool are secrets deep in the parameters."""
+    tool = {"type": "mcp", "server_url": f"https://u:{KEY}@h/mcp", "headers": {"Authorization": KEY}}
+    request = LMRequest("m", (), {"tools": [tool]})
+    assert request.params == {"tools": [{"type": "mcp", "server_url": "https://h/mcp"}]}
+    assert request.sent_params == {"tools": [tool]}
+
+
+def test_secrets_find_their_place_in_changed_parameters():
+    """Secrets are put back where there still is a place for them."""
+    request = LMRequest("m", (), {"extra_body": {"api_key": KEY}, "tools": [{"token": KEY}]})
+    changed = LMRequest("m", (), {"tools": []}, secrets=request.secrets)
+    assert (changed.params, changed.sent_params) == ({"tools": []}, {"tools": []})
+
+
+def test_extra_body_is_sent_whole(serve):
+    """A key in `extra_body` is sent, and neither shown nor saved."""
+    server = serve("ok")
+    lm = LM("openai/m", api_base=server.url, extra_body={"api_key": KEY, "top_k": 3}, cache=False)
+    assert lm("hi") == ["ok"]
+    assert server.requests[0].body["api_key"] == KEY
+    assert "'top_k': 3" in repr(lm)
+    shown = [repr(lm), repr(lm.dump_state()), repr(lm.request("hi")), str(lm.history)]
+    assert [text for text in shown if KEY in text] == []
+
+
+ECHOED = {
+    "Bearer": {"headers": {"Authorization": f"Bearer {KEY}"}},
+    "api_key": {"api_key": KEY},
+    "function": {"api_key": lambda: KEY},
+    "extra_body": {"extra_body": {"api_key": KEY}},
+    "Basic": {"headers": {"Authorization": "Basic " + base64.b64encode(f"user:{KEY}".encode()).decode()}},
+}
+
+
+@pytest.mark.parametrize("options", ECHOED.values(), ids=ECHOED)
+@pytest.mark.parametrize("status", [200, 401])
+def test_echo_of_a_key_is_hidden(serve, options, status):
+    """A server that repeats a key, in plain or in base64, does not get it into errors or their causes."""
+    coded = base64.b64encode(KEY.encode()).decode()
+    said = f"wrong: {KEY} {coded}"
+    server = serve(lambda _: {"choices": said} if status == 200 else Fault(status, said))
+    text = failure(LM("openai/m", api_base=server.url, cache=False, num_retries=0, **options))
+    assert "wrong: ***" in text
+    assert KEY not in text
+    assert options is ECHOED["Basic"] or coded not in text
+
+
+def test_echo_of_a_login_is_hidden(serve):
+    """A server that repeats the header made of the address's login does not get it into errors."""
+    coded = base64.b64encode(f"user:{KEY}".encode()).decode()
+    server = serve(lambda _: Fault(400, f"bad header: Basic {coded}"))
+    lm = LM("openai/m", api_base=server.url.replace("://", f"://user:{KEY}@"), cache=False)
+    assert coded not in failure(lm)
+
+
+def test_key_is_hidden_before_the_text_is_cut(serve):
+    """A long answer is not cut in the middle of the key, which would then not be found."""
+    server = serve(lambda _: Fault(400, "x" * 490 + KEY + "x" * 100))
+    assert KEY[:6] not in failure(LM("openai/m", api_base=server.url, api_key=KEY, cache=False))
+    page = serve(lambda _: {"choices": "x" * 180 + KEY + "x" * 100})
+    assert KEY[:6] not in failure(
+        LM("openai/m", api_base=page.url, api_key=KEY, cache=False, num_retries=0), LMServerError
+    )
+
+
+def test_password_of_a_proxy_is_hidden(serve, monkeypatch):
+    """A proxy that refuses is named without its login, in the error and in its causes."""
+    # Proxies are read with the first call only.
+    LM("openai/m", api_base=serve("ok").url, cache=False)("hi")
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def refuse():
+            connection, _ = proxy.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        monkeypatch.setattr(
+            "mipro.lm._wire._proxies", {"https": f"http://user:{KEY}@127.0.0.1:{proxy.getsockname()[1]}"}
+        )
+        monkeypatch.setattr("urllib.request.proxy_bypass", lambda _: False)
+        lm = LM("openai/m", api_base="https://example.invalid/v1", api_key="k", cache=False, num_retries=0)
+        text = failure(lm, LMConnectionError)
+        thread.join(10)
+    assert "url='http://127.0.0.1" in text
+    assert KEY not in text
+
+
+def test_urls_lose_logins_and_keys():
+    """In the text of an error no URL has a login, nor a key in its query."""
+    text = redact("GET https://u:p@h/v1?key=abc&n=1 failed, see http://h/a@b", ())
+    assert text == "GET https://h/v1?key=***&n=1 failed, see http://h/a@b"
+
+
+def test_key_of_a_function_is_fetched_for_every_call(serve):
+    """`api_key` may be a function, for keys that change; nothing shows what it returns."""
+    keys = iter(["wrong-key", KEY, "wrong-again"])
+    lm = LM("openai/m", api_base=serve("ok", api_key=KEY).url, api_key=lambda: next(keys), cache=False)
+    assert "wrong-key" not in failure(lm, LMAuthError)
+    assert lm("hi") == ["ok"]
+    assert KEY not in str(vars(lm))
+
+
+def test_function_for_a_key_needs_no_other_key():
+    """A function counts as a key, and is not called before a call is made."""
+    LM("openai/m", api_key=lambda: pytest.fail("called")).check()
+
+
+@pytest.mark.parametrize(
+    ("fetch", "kind"),
+    [
+        (lambda: None, UserError),
+        (lambda: 1 // 0, LMAuthError),
+        (lambda: socket.create_connection(("127.0.0.1", 9), 1), LMConnectionError),
+    ],
+)
+def test_function_that_gives_no_key(serve, fetch, kind):
+    """A function that fails is told from one that can't reach where the key comes from."""
+    server = serve("ok")
+    with pytest.raises(kind):
+        LM("openai/m", api_base=server.url, api_key=fetch, cache=False, num_retries=0)("hi")
+    assert server.count == 0

@@ -75,7 +75,8 @@ def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         elif option is not None:
             options[option] = _hidden(value) if is_secret_name(option) else value
         elif is_secret_name(name):
-            options.setdefault("credentials", {})[name] = _hidden(value)
+            # A function that fetches a token is litellm's to call, and shows none by itself.
+            options.setdefault("credentials", {})[name] = value if callable(value) else _hidden(value)
         else:
             params[name] = value
     return options, params
@@ -140,8 +141,7 @@ def _provider_of(model: str) -> str:
     return provider if slash else "openai"
 
 
-def _hidden(value: Any) -> Any:
-    # A function that fetches a token shows none by itself.
-    if isinstance(value, Secret) or callable(value):
+def _hidden(value: Any) -> Secret:
+    if isinstance(value, Secret):
         return value
-    return Secret(None if value is None else str(value))
+    return Secret(value if value is None or callable(value) else str(value))

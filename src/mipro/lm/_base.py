@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy as copying
 import functools
+import json
 import logging
 import os
 import time
@@ -16,15 +18,17 @@ from typing import TYPE_CHECKING, Any
 from mipro.callback import notified
 from mipro.context import passed_by, settings
 from mipro.errors import LMError, LMRequestError, UserError
+from mipro.lm._failures import Call, error_from_exception, error_from_no_completion
 from mipro.lm._history import GLOBAL_HISTORY, entry_of, pretty_print_history, record
 from mipro.lm._loop import run, submit
+from mipro.lm._openai import NoCompletionError, plain
 from mipro.lm._outputs import lm_response, openai_response, outputs_of, usage_dict
 from mipro.lm._retry import delay_s
-from mipro.lm._secrets import is_secret_name
+from mipro.lm._secrets import public
 from mipro.lm._types import LMRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
     from typing_extensions import Self
@@ -46,7 +50,8 @@ class BaseLM:
     A subclass implements `forward(prompt=None, messages=None, **kwargs)`, or
     `aforward`, and returns an OpenAI-like response (object or dict) or simply the
     text. Calls pass the run's gate where there is one, so that budget, ledger and
-    retries hold for it as for every other model.
+    retries hold for it as for every other model. What its client raises for a server that
+    fails or can't be reached becomes an `LMError`, in a run and without: it is no answer.
 
     Args:
         model: Name of the model.
@@ -59,7 +64,7 @@ class BaseLM:
         kwargs: More default parameters of requests.
 
     Attributes:
-        kwargs: Default parameters of requests.
+        kwargs: Default parameters of requests, which may hold secrets; see `public_kwargs`.
         history: The last calls, oldest first; bounded by the setting `max_history_size`.
     """
 
@@ -97,6 +102,11 @@ class BaseLM:
     def identity(self) -> str:
         """Model and address: what tells this model from others, without a key."""
         return f"{self.model}@{self.endpoint}" if self.endpoint else self.model
+
+    @property
+    def public_kwargs(self) -> dict[str, Any]:
+        """Default parameters of requests without the secrets among them, as they may be shown and kept."""
+        return public(self.kwargs)
 
     def price_usd(self, usage: Usage) -> float | None:
         """Return the price of a call with these tokens in US dollars, or None where it is not known."""
@@ -147,7 +157,7 @@ class BaseLM:
             LMError: The call failed, and trying again did not help.
             RunStopped: The run that this call belongs to may not make it.
         """
-        with notified("lm", self, {"prompt": prompt, "messages": messages, "kwargs": kwargs}) as seen:
+        with notified("lm", self, _told(prompt, messages, kwargs)) as seen:
             lm, kwargs = self._for_call(kwargs)
             request = lm.request(prompt, messages, **kwargs)
             gate = settings.gate
@@ -157,9 +167,9 @@ class BaseLM:
             if gate is not None:
                 response = run(gate.call(lm, request))
             elif lm._forward_is_custom():  # noqa: SLF001 - this very object, or a copy of it
-                start_s = time.perf_counter()
-                shown = lm.forward(prompt=prompt, messages=messages, **kwargs)
-                response = lm_response(shown, time.perf_counter() - start_s)
+                with lm._failing_as_ours(request) as read:  # noqa: SLF001
+                    shown = lm.forward(prompt=prompt, messages=messages, **kwargs)
+                    response = read(shown)
             else:
                 response = run(lm.answer(request))
             return seen(self._finish(prompt, messages, kwargs, request, response, shown))
@@ -168,7 +178,7 @@ class BaseLM:
         self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
     ) -> list[Any]:
         """Ask the model; the async form of a plain call, with the same arguments."""
-        with notified("lm", self, {"prompt": prompt, "messages": messages, "kwargs": kwargs}) as seen:
+        with notified("lm", self, _told(prompt, messages, kwargs)) as seen:
             lm, kwargs = self._for_call(kwargs)
             request = lm.request(prompt, messages, **kwargs)
             gate = settings.gate
@@ -178,9 +188,9 @@ class BaseLM:
             if gate is not None:
                 response = await asyncio.wrap_future(submit(gate.call(lm, request)))
             elif lm._forward_is_custom():  # noqa: SLF001 - this very object, or a copy of it
-                start_s = time.perf_counter()
-                shown = await lm.aforward(prompt=prompt, messages=messages, **kwargs)
-                response = lm_response(shown, time.perf_counter() - start_s)
+                with lm._failing_as_ours(request) as read:  # noqa: SLF001
+                    shown = await lm.aforward(prompt=prompt, messages=messages, **kwargs)
+                    response = read(shown)
             else:
                 response = await asyncio.wrap_future(submit(lm.answer(request)))
             return seen(self._finish(prompt, messages, kwargs, request, response, shown))
@@ -226,21 +236,41 @@ class BaseLM:
         Runs the subclass's `forward` in a thread, or its `aforward` right here.
 
         Raises:
-            LMError: The call failed.
+            LMError: The call failed. What clients raise for a server that failed or that can't be
+                reached (`ConnectionError`, `TimeoutError`, whatever has a `status_code`) becomes one.
         """
+        messages, params = list(request.messages), request.sent_params
+        with self._failing_as_ours(request) as read:
+            if type(self).forward is BaseLM.forward:
+                return read(await self.aforward(messages=messages, **params))
+            return read(await _in_thread(functools.partial(self.forward, messages=messages, **params)))
+
+    @contextlib.contextmanager
+    def _failing_as_ours(self, request: LMRequest) -> Iterator[Callable[[Any], LMResponse]]:
+        """Turn what a user's `forward` raises and returns into an `LMError` and an `LMResponse`."""
+        call = Call(self.model, self.endpoint or "its server", secrets=request.secrets.texts())
         start_s = time.perf_counter()
-        messages = list(request.messages)
-        if type(self).forward is BaseLM.forward:
-            value = await self.aforward(messages=messages, **request.params)
-        else:
-            value = await _in_thread(functools.partial(self.forward, messages=messages, **request.params))
+
+        def read(value: Any) -> LMResponse:
+            try:
+                return lm_response(value, time.perf_counter() - start_s)
+            except NoCompletionError as error:
+                text = json.dumps(plain(value), default=str)
+                raise error_from_no_completion(call, text, {}) from error
+            except ValueError as error:
+                kind = type(self).__name__
+                raise LMRequestError(
+                    f"`{kind}.forward` must return a text or an OpenAI-like response: {error}.",
+                    model=self.model,
+                ) from error
+
         try:
-            return lm_response(value, time.perf_counter() - start_s)
-        except ValueError as error:
-            raise LMRequestError(
-                f"`{type(self).__name__}.forward` must return a text or an OpenAI-like response: {error}.",
-                model=self.model,
-            ) from error
+            yield read
+        except Exception as error:
+            found = error_from_exception(call, error)
+            if found is None:
+                raise
+            raise found from error
 
     async def answer(self, request: LMRequest) -> LMResponse:
         """Answer `request` without a gate: with retries.
@@ -295,7 +325,7 @@ class BaseLM:
             "model_type": self.model_type,
             "cache": self.cache,
             "num_retries": self.num_retries,
-            **{k: v for k, v in self.kwargs.items() if not is_secret_name(k)},
+            **self.public_kwargs,
             # Last, so that no parameter of that name takes its place.
             LM_CLASS_STATE_KEY: f"{type(self).__module__}.{type(self).__qualname__}",
         }
@@ -325,7 +355,7 @@ class BaseLM:
         record(entry, self.history)
 
     def __repr__(self) -> str:
-        shown = {k: v for k, v in self.kwargs.items() if v is not None and not is_secret_name(k)}
+        shown = {k: v for k, v in self.public_kwargs.items() if v is not None}
         parts = [repr(self.model), *(f"{k}={v!r}" for k, v in shown.items())]
         return f"{type(self).__name__}({', '.join(parts)})"
 
@@ -365,6 +395,13 @@ class BaseLM:
             )
             self.update_history(entry)
         return outputs
+
+
+def _told(
+    prompt: str | None, messages: list[dict[str, Any]] | None, kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what callbacks are told of a call, which they may show and keep."""
+    return {"prompt": prompt, "messages": messages, "kwargs": public(kwargs)}
 
 
 def _note(error: LMError, text: str) -> None:

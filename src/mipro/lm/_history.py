@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mipro.context import settings
 from mipro.lm._outputs import usage_dict
-from mipro.lm._secrets import is_secret_name
+from mipro.lm._secrets import public
 
 if TYPE_CHECKING:
     from mipro.lm._types import LMRequest, LMResponse
@@ -46,7 +46,7 @@ def entry_of(
     return {
         "prompt": prompt,
         "messages": messages,
-        "kwargs": {k: v for k, v in kwargs.items() if not k.startswith("api_") and not is_secret_name(k)},
+        "kwargs": public({k: v for k, v in kwargs.items() if not k.startswith("api_")}),
         "response": shown,
         "outputs": outputs,
         "usage": {} if response.cached else usage_dict(response.usage),

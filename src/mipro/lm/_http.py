@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mipro.errors import LMAuthError, LMConnectionError, LMError, LMServerError, UserError
+from mipro.errors import LMAuthError, LMConnectionError, UserError
 from mipro.lm import _openai as openai
 from mipro.lm import _prices, _wire
-from mipro.lm._failures import Call, error_from_answer
+from mipro.lm._failures import Call, error_from_answer, error_from_no_completion, key_from
 from mipro.lm._secrets import Secret, public_url, redact, split_login
 from mipro.lm._types import Usage
 
@@ -79,7 +79,8 @@ class HTTPBackend:
             raise UserError(f"`{self.model}` must be told where its server is; pass `api_base=`.")
         needs_key = bool(self.provider.key_variables) and self.base_url == self.provider.base_url
         local = self.base_url.startswith(("http://localhost", "http://127."))
-        if needs_key and not local and not self._key() and not self.headers:
+        has_key = self.api_key or self.provider.key_from_environment() or self.headers
+        if needs_key and not local and not has_key:
             raise LMAuthError(
                 f"`{self.model}` needs an API key, but none was given; "
                 f"set {self.provider.key_variables[0]} or pass `api_key=`.",
@@ -98,16 +99,16 @@ class HTTPBackend:
     async def send(self, request: LMRequest) -> LMResponse:
         """Post `request` and read the answer; see `Backend.send`."""
         self.check()
-        key = self._key()
+        key = await key_from(self.api_key, self.model) or self.provider.key_from_environment()
         base, login = split_login(self.base_url)
         login = self.login.reveal() or login
         url = base + openai.PATHS[request.params.get("model_type", "chat")]
-        own = {name: value.reveal() for name, value in self.headers.items()}
+        own = {name: await key_from(value, self.model) for name, value in self.headers.items()}
         call = Call(
             self.model,
             public_url(url),
             self.provider.key_variables[0] if self.provider.key_variables else "",
-            (key, login.partition(":")[2], *own.values()),
+            (key, login, login.partition(":")[2], *own.values(), *request.secrets.texts()),
         )
         headers = {"Content-Type": "application/json", "User-Agent": "mipro"}
         if key:
@@ -133,23 +134,6 @@ class HTTPBackend:
             raise error_from_answer(call, reply.status, text, reply.headers)
         try:
             response = openai.response_from(json.loads(text), latency_s=latency_s)
-        except ValueError as error:
-            raise self._not_an_answer(call, text, reply) from error
+        except (ValueError, RecursionError) as error:
+            raise error_from_no_completion(call, text, reply.headers) from error
         return replace(response, cost_usd=self.price_usd(response.usage))
-
-    def _not_an_answer(self, call: Call, text: str, reply: _wire.Reply) -> LMError:
-        # Some proxies report a failure of the model behind them under status 200.
-        try:
-            status = int(json.loads(text)["error"]["code"])
-        except (KeyError, TypeError, ValueError):
-            shown = redact(text[:200], call.secrets)
-            return LMServerError(
-                f"The model `{self.model}` at {call.url} answered 200, but not with a completion: {shown!r}; "
-                "check that `api_base=` is the address of an OpenAI-compatible API, usually ending in /v1.",
-                model=self.model,
-                status=reply.status,
-            )
-        return error_from_answer(call, status, text, reply.headers)
-
-    def _key(self) -> str:
-        return self.api_key.reveal() or self.provider.key_from_environment()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.errors import LMConnectionError, LMNotFoundError, LMServerError, MissingExtraError
 from mipro.lm import _prices
-from mipro.lm._failures import Call, error_from_answer
-from mipro.lm._openai import response_from
+from mipro.lm._failures import Call, error_from_answer, error_from_no_completion, key_from
+from mipro.lm._openai import plain, response_from
 from mipro.lm._secrets import Secret, public_url, redact
 
 if TYPE_CHECKING:
@@ -64,20 +65,21 @@ class LiteLLMBackend:
     async def send(self, request: LMRequest) -> LMResponse:
         """Have litellm make the call, once; see `Backend.send`."""
         litellm = _import_litellm(self.model)
-        params = {k: v for k, v in request.params.items() if k not in ("rollout_id", "model_type")}
+        params = {k: v for k, v in request.sent_params.items() if k not in ("rollout_id", "model_type")}
         secrets = {
             name: value.reveal() if isinstance(value, Secret) else value
             for name, value in self.credentials.items()
             if value
         }
         if self.api_key:
-            secrets["api_key"] = self.api_key.reveal()
-        if self.headers:
-            params["extra_headers"] = {name: value.reveal() for name, value in self.headers.items()}
+            secrets["api_key"] = await key_from(self.api_key, self.model)
+        headers = {name: await key_from(value, self.model) for name, value in self.headers.items()}
+        if headers:
+            params["extra_headers"] = headers
         if self.api_base:
             params["api_base"] = self.api_base
         texts = (value for value in secrets.values() if isinstance(value, str))
-        hidden = (*texts, *(value.reveal() for value in self.headers.values()))
+        hidden = (*texts, *headers.values(), *request.secrets.texts())
         start_s = time.perf_counter()
         try:
             data = await litellm.acompletion(
@@ -92,7 +94,11 @@ class LiteLLMBackend:
             )
         except Exception as error:  # noqa: BLE001 - litellm's errors have no common base
             raise _error(self, error, hidden) from None
-        response = response_from(data, latency_s=time.perf_counter() - start_s)
+        try:
+            response = response_from(data, latency_s=time.perf_counter() - start_s)
+        except ValueError as error:
+            call = Call(self.model, self.endpoint or "its provider", secrets=hidden)
+            raise error_from_no_completion(call, json.dumps(plain(data), default=str), {}) from error
         return replace(response, cost_usd=self._cost(data, response))
 
     def _cost(self, data: Any, response: LMResponse) -> float | None:

@@ -48,7 +48,8 @@ class LM(BaseLM):
         kwargs: `api_base`, `api_key`, `timeout` (seconds), `headers`; for a local model
             `threads`, `parallel`, `context_size`; everything else is a default parameter
             of requests. A key is kept apart and never shown or saved; without one the
-            provider's environment variable counts.
+            provider's environment variable counts. `api_key` and the values of `headers` may
+            be functions that return a text; they are called anew for every request.
 
     Raises:
         UserError: An argument is not what it must be.

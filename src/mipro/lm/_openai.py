@@ -22,6 +22,10 @@ PATHS = {"chat": "/chat/completions", "text": "/completions", "responses": "/res
 _REASONING = re.compile(r"o[1-9](?:-.*)?|gpt-[5-9](?:\.\d+)*(?:-(?!chat).*)?", re.IGNORECASE)
 
 
+class NoCompletionError(ValueError):
+    """A response of OpenAI's form that holds no completion: an error, or nothing."""
+
+
 def is_reasoning_model(model: str) -> bool:
     """Return whether this is one of OpenAI's reasoning models.
 
@@ -40,8 +44,9 @@ def body(request: LMRequest, name: str) -> dict[str, Any]:
         request: What is asked; `rollout_id` is not sent.
         name: Name of the model as the server knows it.
     """
-    params = {k: v for k, v in request.params.items() if k not in _OURS and v is not None}
-    params.update(request.params.get("extra_body") or {})
+    sent = request.sent_params
+    params = {k: v for k, v in sent.items() if k not in _OURS and v is not None}
+    params.update(sent.get("extra_body") or {})
     if is_reasoning_model(name):
         limit = params.pop("max_tokens", None)
         if limit is not None:
@@ -84,27 +89,48 @@ def response_from(data: Any, *, latency_s: float = 0.0, cost_usd: float | None =
         cost_usd: Its price, if known.
 
     Raises:
-        ValueError: `data` is no such response.
+        NoCompletionError: `data` tells of an error, or holds no answer at all.
+        ValueError: `data` is no such response, or something in it is not of the type that it must be.
+            The text holds nothing of `data`, which may repeat a key.
     """
+    try:
+        completions = _completions(data)
+        return LMResponse(
+            model=str(get(data, "model", "")),
+            completions=completions,
+            usage=usage_from(get(data, "usage")),
+            cost_usd=cost_usd,
+            latency_s=latency_s,
+        )
+    except (TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _completions(data: Any) -> tuple[Completion, ...]:
     choices = get(data, "choices")
-    completions: tuple[Completion, ...]
     if choices is None and get(data, "output") is not None:
-        completions = (_responses_completion(data),)
-    elif isinstance(choices, (list, tuple)):
-        completions = tuple(_completion(choice) for choice in choices)
-    else:
-        raise ValueError(f"neither `choices` nor `output` in the answer: {str(data)[:200]}")
-    return LMResponse(
-        model=get(data, "model") or "",
-        completions=completions,
-        usage=usage_from(get(data, "usage")),
-        cost_usd=cost_usd,
-        latency_s=latency_s,
-    )
+        return (_responses_completion(data),)
+    error = get(data, "error")
+    if choices is None and error:
+        raise NoCompletionError("an error instead of `choices` in the answer")
+    if not isinstance(choices, (list, tuple)):
+        raise TypeError(f"neither `choices` nor `output` in the answer, but got {type(data).__name__}")
+    completions = tuple(_completion(choice) for choice in choices)
+    if not completions:
+        raise NoCompletionError("no entry in `choices` of the answer")
+    failed = error or any(get(choice, "error") for choice in choices)
+    if failed and not any(completion.text or completion.tool_calls for completion in completions):
+        raise NoCompletionError("an error, and nothing in `choices` of the answer")
+    return completions
 
 
 def usage_from(usage: Any) -> Usage:
-    """Read OpenAI's `usage`, of either API; what is not there counts as 0."""
+    """Read OpenAI's `usage`, of either API; what is not there counts as 0.
+
+    Raises:
+        TypeError: A count is no number.
+        OverflowError: A count is infinite.
+    """
     if usage is None:
         return Usage()
     prompt = get(usage, "prompt_tokens", get(usage, "input_tokens"))
@@ -112,11 +138,18 @@ def usage_from(usage: Any) -> Usage:
     prompt_details = get(usage, "prompt_tokens_details", get(usage, "input_tokens_details"))
     output_details = get(usage, "completion_tokens_details", get(usage, "output_tokens_details"))
     return Usage(
-        int(prompt or 0),
-        int(output or 0),
-        int(get(prompt_details, "cached_tokens") or 0),
-        int(get(output_details, "reasoning_tokens") or 0),
+        _count(prompt),
+        _count(output),
+        _count(get(prompt_details, "cached_tokens")),
+        _count(get(output_details, "reasoning_tokens")),
     )
+
+
+def _count(value: Any) -> int:
+    try:
+        return int(value or 0)
+    except ValueError:
+        raise TypeError("a count of tokens must be a number") from None
 
 
 def get(value: Any, name: str, default: Any = None) -> Any:
@@ -129,18 +162,25 @@ def _completion(choice: Any) -> Completion:
     message = get(choice, "message")
     if message is None:  # a text completion
         return Completion(
-            text=str(get(choice, "text", "")),
+            text=_checked("text", get(choice, "text"), str),
             logprobs=plain(get(choice, "logprobs")),
             finish_reason=get(choice, "finish_reason"),
         )
     reasoning = get(message, "reasoning_content", get(message, "reasoning"))
+    calls = _checked("tool_calls", plain(get(message, "tool_calls", ())), list)
     return Completion(
-        text=_text(get(message, "content")),
+        text=_text(_checked("content", get(message, "content", ""), (str, list, tuple))),
         reasoning=reasoning if isinstance(reasoning, str) and reasoning else None,
-        tool_calls=tuple(plain(call) for call in get(message, "tool_calls", ())),
+        tool_calls=tuple(_checked("tool_calls", call, dict) for call in calls),
         logprobs=plain(get(choice, "logprobs")),
         finish_reason=get(choice, "finish_reason"),
     )
+
+
+def _checked(name: str, value: Any, kind: type | tuple[type, ...]) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"`{name}` must not be {type(value).__name__}")
+    return value
 
 
 def _text(content: Any) -> str:
@@ -148,7 +188,7 @@ def _text(content: Any) -> str:
         return ""
     if isinstance(content, str):
         return content
-    return "".join(str(get(part, "text", "")) for part in content)
+    return "".join(part if isinstance(part, str) else str(get(part, "text", "")) for part in content)
 
 
 def plain(value: Any) -> Any:
@@ -222,10 +262,16 @@ def _responses_completion(data: Any) -> Completion:
     texts: list[str] = []
     reasoning: list[str] = []
     calls: list[dict[str, Any]] = []
-    for item in get(data, "output"):
+    status, items = get(data, "status"), get(data, "output")
+    if status in {"failed", "cancelled"}:
+        raise NoCompletionError(f"the answer has the status {status!r}")
+    # One that was cut off in its reasoning has no items, and the same call would be cut off again.
+    if not items and status != "incomplete":
+        raise NoCompletionError("no item in `output` of the answer")
+    for item in items:
         kind = get(item, "type")
         if kind == "message":
-            texts += [str(get(part, "text", "")) for part in get(item, "content", ())]
+            texts.append(_text(_checked("content", get(item, "content", ""), (str, list, tuple))))
         elif kind == "reasoning":
             parts = get(item, "content") or get(item, "summary", ())
             reasoning += [str(get(part, "text", "")) for part in parts]

@@ -102,7 +102,7 @@ def lm_response(value: Any, latency_s: float = 0.0) -> LMResponse:
         return value.lm_response
     if isinstance(value, str):
         value = [value]
-    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
         return LMResponse(
             model="", completions=tuple(Completion(text) for text in value), latency_s=latency_s
         )

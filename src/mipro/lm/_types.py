@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from mipro.lm._secrets import Sealed, split_secrets
+
 
 @dataclass(frozen=True)
 class LMRequest:
@@ -22,9 +24,22 @@ class LMRequest:
     """Chat messages in OpenAI's format."""
     params: dict[str, Any] = field(default_factory=dict)
     """Sampling parameters (temperature, max_tokens, n, stop, seed, response_format,
-    tools, rollout_id, ...); never a key or another secret."""
+    tools, rollout_id, ...); never a key or another secret: such are moved to `secrets`."""
     endpoint: str = ""
     """Base address of the server, or "" for the provider's own."""
+    secrets: Sealed = field(default_factory=Sealed, repr=False, compare=False)
+    """What `params` may not hold; no part of `key`, so that another key asks the same question."""
+
+    def __post_init__(self) -> None:
+        params, found = split_secrets(self.params)
+        if found:
+            object.__setattr__(self, "params", params)
+            object.__setattr__(self, "secrets", self.secrets | found)
+
+    @property
+    def sent_params(self) -> dict[str, Any]:
+        """Parameters as they are sent, with the secrets; not to be shown or kept."""
+        return self.secrets.put_back(self.params) if self.secrets else self.params
 
     @cached_property
     def key(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mipro.lm._loop import at_close
+from mipro.lm._secrets import without_logins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,14 +66,17 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
         proxy = _proxy_of(url) if _proxies else None
         async with session.post(url, data=body, headers=headers, timeout=timeout, proxy=proxy) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
-    except asyncio.TimeoutError as error:
-        raise NoReplyError(f"no answer within {timeout_s:g} s") from error
-    except aiohttp.InvalidURL as error:
-        raise NoReplyError("the address is not a URL") from error
+    except asyncio.TimeoutError:
+        reason = f"no answer within {timeout_s:g} s"
+    except aiohttp.InvalidURL:
+        reason = "the address is not a URL"
     except aiohttp.ClientConnectorError as error:
-        raise NoReplyError(f"could not connect ({error.os_error.strerror or error.os_error})") from error
+        reason = f"could not connect ({error.os_error.strerror or error.os_error})"
     except (aiohttp.ClientError, OSError) as error:
-        raise NoReplyError(f"the connection broke ({type(error).__name__}: {error})") from error
+        reason = f"the connection broke ({type(error).__name__}: {error})"
+    # Not within the blocks: the client's errors show headers, and the password of a proxy in its URL,
+    # and would be shown as the cause of this one.
+    raise NoReplyError(without_logins(reason))
 
 
 def _open_session() -> aiohttp.ClientSession:
