@@ -116,4 +116,4 @@ def _adapter() -> str:
 
 
 def _model(lm: BaseLM) -> str:
-    return f"{lm.identity} {canonical(lm.kwargs)}"
+    return f"{lm.identity} {canonical(lm.public_kwargs)}"
