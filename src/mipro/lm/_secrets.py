@@ -129,6 +129,7 @@ class Sealed:
         return Sealed, ()
 
 
+@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Return whether a parameter of this name holds a secret.
 
