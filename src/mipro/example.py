@@ -171,6 +171,9 @@ class Prediction(Example):
     A prediction with a field `score` compares, adds and divides like that number.
     """
 
+    # The strand of the program that asked the model, for whoever reads the trace.
+    _strand = 0
+
     def __init__(self, base: Example | Mapping[str, Any] | None = None, **fields: Any) -> None:
         super().__init__(base, **fields)
         self._completions: Completions | None = None

@@ -1,5 +1,11 @@
 """`BootstrapFewShot`."""
 
+import asyncio
+import contextvars
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import mipro
@@ -144,3 +150,75 @@ def test_the_result_is_marked_as_compiled():
     student = mipro.Predict("question -> answer")
     compiled = _compile_with(_right_unless(), student=student)
     assert (compiled._compiled, student._compiled) == (True, False)
+
+
+class Parts(mipro.Module):
+    """Asks about three parts of a question, all at the same time, each in two steps."""
+
+    def __init__(self, how):
+        self.first = mipro.Predict("part -> hint")
+        self.second = mipro.Predict("part, hint -> answer")
+        self.how = how
+
+    def forward(self, question):
+        """Ask about all parts."""
+        found = self.how(self.one, [f"{question}-{number}" for number in range(3)])
+        return mipro.Prediction(answer=found[0].answer)
+
+    def one(self, part):
+        """Ask about one part."""
+        return self.second(part=part, hint=self.first(part=part).hint)
+
+    async def later(self, part):
+        """Ask about one part, when something else is there."""
+        await asyncio.sleep(random.random() / 50)
+        hint = (await self.first.acall(part=part)).hint
+        return await self.second.acall(part=part, hint=hint)
+
+
+async def _gathered(calls):
+    return await asyncio.gather(*calls)
+
+
+def _in_pairs(one, parts):
+    return mipro.Parallel(num_threads=3)([(one, {"part": part}) for part in parts])
+
+
+def _in_tasks(one, parts):
+    return asyncio.run(_gathered([one.__self__.later(part) for part in parts]))
+
+
+def _in_threads(one, parts):
+    return asyncio.run(_gathered([asyncio.to_thread(one, part) for part in parts]))
+
+
+def _in_a_pool(one, parts):
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(contextvars.copy_context().run, one, part) for part in parts]
+    return [future.result() for future in futures]
+
+
+def _at_some_time(messages):
+    time.sleep(random.random() / 50)
+    asked = str(messages[-1]["content"])
+    return {"hint": "h"} if "[[ ## answer ## ]]" not in asked else {"answer": f"a{asked.split()[4]}"}
+
+
+@pytest.mark.parametrize("how", [_in_pairs, _in_tasks, _in_threads, _in_a_pool])
+def test_demos_do_not_depend_on_what_was_faster(how):
+    """Whatever a program does several things at the same time with."""
+
+    def compiled():
+        return _compile_with(
+            ScriptedLM(_at_some_time),
+            student=Parts(how),
+            metric=None,
+            max_bootstrapped_demos=10,
+            max_labeled_demos=0,
+        )
+
+    first, again = compiled(), compiled()
+    assert len(first.second.demos) == len(TRAIN)
+    assert (first.first.demos, first.second.demos) == (again.first.demos, again.second.demos)
+    shown = {demo.part.partition("-")[2] for demo in first.second.demos}
+    assert shown == {"0", "1", "2"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.context import settings
 from mipro.modules._module import Module
+from mipro.modules._trace import own_trace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,8 +35,9 @@ def asyncify(program: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
     """
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        run = functools.partial(copy_context().run, program, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(_pool(settings.async_max_workers), run)
+        with own_trace():
+            run = functools.partial(copy_context().run, program, *args, **kwargs)
+            return await asyncio.get_running_loop().run_in_executor(_pool(settings.async_max_workers), run)
 
     return call
 

@@ -11,11 +11,13 @@ from mipro._steps import drive, drive_async
 from mipro.context import context, settings
 from mipro.errors import LMError, RunStopped, UserError
 from mipro.modules._module import Module
+from mipro.modules._trace import place_in_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from mipro.example import Prediction
+    from mipro.modules._trace import Place
 
 _log = logging.getLogger("mipro.modules")
 
@@ -75,13 +77,15 @@ class BestOfN(Module):
 
     def forward(self, **kwargs: Any) -> Any:
         """Run the attempts."""
-        return drive(self._steps(kwargs), _Attempt.run)
+        with place_in_trace() as place:
+            return drive(self._steps(kwargs, place), _Attempt.run)
 
     async def aforward(self, **kwargs: Any) -> Any:
         """Run the attempts, awaiting each."""
-        return await drive_async(self._steps(kwargs), _Attempt.arun)
+        with place_in_trace() as place:
+            return await drive_async(self._steps(kwargs, place), _Attempt.arun)
 
-    def _steps(self, inputs: dict[str, Any]) -> Generator[_Attempt, Any, Any]:
+    def _steps(self, inputs: dict[str, Any], place: Place | None) -> Generator[_Attempt, Any, Any]:
         """Yield the attempts to make; an error is raised when none succeeds or too many fail."""
         best, best_reward, calls = None, -math.inf, []
         failures: list[Exception] = []
@@ -104,8 +108,8 @@ class BestOfN(Module):
                 break
         if best is None and failures:
             raise failures[-1]
-        if settings.trace is not None:
-            settings.trace.extend(calls)
+        if place is not None:
+            place.fill(calls)
         return best
 
     def _traced(self, attempt: _Attempt) -> list[Any]:

@@ -11,9 +11,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from mipro.context import settings
+from mipro.context import context, settings
 from mipro.errors import ProgramError, RunStopped, UserError
 from mipro.example import Example
+from mipro.modules._trace import place_in_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,8 +84,13 @@ class Parallel:
             ProgramError: `max_errors` calls failed.
             RunStopped: The run that the calls belong to has ended.
         """
-        run = _Run(self, list(exec_pairs), num_threads or self.num_threads)
-        results, errors = run.results()
+        with place_in_trace() as place:
+            run = _Run(self, list(exec_pairs), num_threads or self.num_threads, is_traced=place is not None)
+            try:
+                results, errors = run.results()
+            finally:
+                if place is not None:
+                    place.fill(run.trace())
         if not self.return_failed_examples:
             return results
         self.failed_examples.extend(exec_pairs[index][1] for index in sorted(errors))
@@ -110,13 +116,19 @@ class Parallel:
 class _Run:
     """One run over pairs: hands them out, collects, and stops when too many fail."""
 
-    def __init__(self, parallel: Parallel, pairs: list[tuple[Any, Any]], num_threads: int) -> None:
+    def __init__(
+        self, parallel: Parallel, pairs: list[tuple[Any, Any]], num_threads: int, *, is_traced: bool
+    ) -> None:
         self.parallel = parallel
         self.pairs = pairs
+        self.is_traced = is_traced
         self.pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="mipro-parallel")
         self.done: dict[int, Any] = {}
         self.errors: dict[int, BaseException] = {}
         self.index_of: dict[Future[Any], int] = {}
+        # Of every try its own, so that neither the order nor what a straggler still does can show.
+        self.traces: dict[Future[Any], list[Any]] = {}
+        self.taken: dict[int, list[Any]] = {}
         self.started_s: dict[int, float] = {}
         self.retried: set[int] = set()
         self.stop = threading.Event()
@@ -138,20 +150,30 @@ class _Run:
             self.pool.shutdown(wait=False, cancel_futures=True)
         return [self.done.get(index) for index in range(total)], self.errors
 
+    def trace(self) -> list[Any]:
+        """Return what the pairs that have ended did, in the order of the pairs."""
+        return [entry for index in sorted(self.taken) for entry in self.taken[index]]
+
     def _submit(self, index: int) -> Future[Any]:
-        future = self.pool.submit(copy_context().run, self._one, index)
+        trace: list[Any] = []
+        future = self.pool.submit(copy_context().run, self._one, index, trace)
         self.index_of[future] = index
+        self.traces[future] = trace
         return future
 
-    def _one(self, index: int) -> Any:
+    def _one(self, index: int, trace: list[Any]) -> Any:
         self.started_s.setdefault(index, time.monotonic())
-        return None if self.stop.is_set() else self.parallel.call(*self.pairs[index])
+        if self.stop.is_set():
+            return None
+        with context(trace=trace) if self.is_traced else contextlib.nullcontext():
+            return self.parallel.call(*self.pairs[index])
 
     def _collect(self, future: Future[Any]) -> None:
         index = self.index_of[future]
         error = future.exception()
         if index in self.done or index in self.errors:
             return  # the other of two made of a straggler
+        self.taken[index] = self.traces[future]
         if error is None:
             self.done[index] = future.result()
             return

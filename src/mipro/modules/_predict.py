@@ -15,6 +15,7 @@ from mipro.example import Prediction
 from mipro.modules._inputs import input_faults
 from mipro.modules._module import Module
 from mipro.modules._saving import serialize_object
+from mipro.modules._trace import place_in_trace, strand
 from mipro.modules._tree import Parameter
 from mipro.signature import ensure_signature
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from mipro.adapters import Adapter
     from mipro.lm import BaseLM
+    from mipro.modules._trace import Place
     from mipro.signature import Signature
 
 logger = logging.getLogger("mipro.modules")
@@ -114,18 +116,20 @@ class Predict(Module, Parameter):
     def forward(self, **kwargs: Any) -> Prediction:
         """Do the work of a call."""
         call = self._prepare(kwargs)
-        answers = call.adapter(
-            call.lm, lm_kwargs=call.config, signature=call.signature, demos=call.demos, inputs=call.inputs
-        )
-        return self._prediction(call, answers)
+        with place_in_trace(wanted=call.is_traced) as place:
+            answers = call.adapter(
+                call.lm, lm_kwargs=call.config, signature=call.signature, demos=call.demos, inputs=call.inputs
+            )
+            return self._prediction(call, answers, place)
 
     async def aforward(self, **kwargs: Any) -> Prediction:
         """Do the work of an async call."""
         call = self._prepare(kwargs)
-        answers = await call.adapter.acall(
-            call.lm, lm_kwargs=call.config, signature=call.signature, demos=call.demos, inputs=call.inputs
-        )
-        return self._prediction(call, answers)
+        with place_in_trace(wanted=call.is_traced) as place:
+            answers = await call.adapter.acall(
+                call.lm, lm_kwargs=call.config, signature=call.signature, demos=call.demos, inputs=call.inputs
+            )
+            return self._prediction(call, answers, place)
 
     def _prepare(self, kwargs: dict[str, Any]) -> _Call:
         own = self.signature.input_fields
@@ -167,14 +171,12 @@ class Predict(Module, Parameter):
                 self._warned.add(fault)
                 logger.warning("%s", fault)
 
-    def _prediction(self, call: _Call, answers: list[dict[str, Any]]) -> Prediction:
+    def _prediction(self, call: _Call, answers: list[dict[str, Any]], place: Place | None) -> Prediction:
         prediction = Prediction.from_completions(answers, signature=call.signature)
         prediction.get_metadata().update(getattr(answers, "metadata", {}))
-        trace = settings.trace
-        if call.is_traced and trace is not None and settings.max_trace_size > 0:
-            if len(trace) >= settings.max_trace_size:
-                trace.pop(0)
-            trace.append((self, dict(call.inputs), prediction))
+        if place is not None:
+            prediction._strand = strand()  # noqa: SLF001 - what a trace needs to know of it
+            place.fill([(self, dict(call.inputs), prediction)])
         return prediction
 
     def _refuse_positional(self, args: tuple[Any, ...]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mipro.adapters import as_plain
 from mipro.context import context, settings
 from mipro.errors import LMError, LMUnansweredError, ProgramError, RunStopped, StateError, UserError
 from mipro.evaluate._outcome import run_example
@@ -223,14 +225,14 @@ class TeacherRuns:
 
     def _demos(self, teacher: Module, trace: list[Any], index: int) -> tuple[Example | None, ...]:
         place = {id(predictor): i for i, predictor in enumerate(teacher.predictors())}
-        calls: list[list[Example]] = [[] for _ in place]
+        calls: list[dict[int, list[Example]]] = [{} for _ in place]
         for predictor, inputs, outputs in trace:
             if id(predictor) in place:
-                fields = {**dict(inputs.items()), **dict(outputs.items())}
-                calls[place[id(predictor)]].append(Example(**{"augmented": True, **fields}))
+                made = calls[place[id(predictor)]].setdefault(getattr(outputs, "_strand", 0), [])
+                made.append(Example({"augmented": True, **dict(inputs.items()), **dict(outputs.items())}))
         # The text of the seed is hashed by SHA-512, the same in every process.
         rng = random.Random(f"{self._how.seed}/{index}")  # noqa: S311 - not for secrets
-        return tuple(_one_call(made, rng) for made in calls)
+        return tuple(_one_call(_in_order(made), rng) for made in calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +313,21 @@ def _walk(runs: TeacherRuns, want: Want, patience: int | None) -> tuple[list[int
 
 def _fields(predictor: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(predictor.signature.input_fields), tuple(predictor.signature.output_fields)
+
+
+def _in_order(strands: dict[int, list[Example]]) -> list[Example]:
+    """Return the calls of one predictor in an order that does not depend on what was faster.
+
+    The calls of one strand of the program follow one upon the other. Strands that ran beside
+    each other may each be the first: they are ordered by what was asked and answered.
+
+    Args:
+        strands: The calls by strand.
+    """
+    made = list(strands.values())
+    if len(made) > 1:
+        made.sort(key=lambda demos: [json.dumps(as_plain(dict(demo.items()))) for demo in demos])
+    return [demo for demos in made for demo in demos]
 
 
 def _one_call(made: list[Example], rng: random.Random) -> Example | None:
