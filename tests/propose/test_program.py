@@ -73,7 +73,17 @@ def test_an_agents_instruction_has_a_fixed_end():
         """Add two numbers."""
         return x + y
 
-    acting, answering = fixed_tails(mipro.ReAct("question -> answer", tools=[add]))
+    agent = mipro.ReAct("question -> answer", tools=[add])
+    acting, answering = fixed_tails(agent)
     assert "add" in acting
-    assert not acting.startswith("Given the fields")
+    assert agent.react.signature.instructions == f"{agent.signature.instructions}\n\n{acting}"
     assert answering == ""
+
+
+def test_the_fixed_end_is_the_agents_own_whatever_its_instruction_says():
+    """Also in one that was optimized, or that another library wrote."""
+    agent = mipro.ReAct("question -> answer", tools=[mipro.Tool(len, name="tabbed", desc="Has\ta tab.")])
+    before = fixed_tails(agent)
+    assert before[0] in agent.react.signature.instructions
+    agent.react.signature = agent.react.signature.with_instructions("You are an Agent. (1) tabbed")
+    assert fixed_tails(agent) == before

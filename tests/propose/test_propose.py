@@ -393,6 +393,44 @@ def test_an_agent_keeps_its_tools():
     assert not any("look_up" in text for text in proposals.instructions[1])
 
 
+def _moody_agent(trained=None):
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        return word
+
+    agent = mipro.ReAct(mipro.Signature("text -> mood", "Say the mood."), tools=[look_up])
+    if trained is not None:
+        agent.react.signature = agent.react.signature.with_instructions(trained)
+    return agent
+
+
+@pytest.mark.parametrize("stated", ["", "\nThe mood must be one of: calm, glad."])
+def test_an_agent_that_was_optimized_is_proposed_for_as_one_that_was_not(tmp_path, stated):
+    """Its instruction is shown without what stays anyway, and new ones don't pile up on it."""
+    rules = "You work on this as an agent."
+    trained = _propose(_Prompter(), _moody_agent()).instructions[0][1]
+    own = trained.partition("\n\n" + rules)[0]
+    _moody_agent(trained + stated).save(tmp_path / "agent.json")
+    agent = _moody_agent()
+    agent.load(tmp_path / "agent.json")
+    prompter = _Prompter(lambda number, _: {"proposed_instruction": " ".join(WORDS[4 * number + 9 :][:4])})
+    again = _propose(prompter, agent).instructions[0]
+    assert [text.count(rules) for text in again] == [1, 1, 1, 1]
+    assert [own in text for text in again] == [True, False, False, False]
+    shown = [text for text in prompter.prompts("proposed_instruction") if own + stated in text]
+    assert len(shown) == 3
+    assert not any(rules in text for text in shown)
+
+
+def test_an_agent_with_a_foreign_instruction_is_told_its_tools():
+    """What another library wrote is shown, and replaced by what this agent needs."""
+    foreign = "Guess.\n\nYou are an Agent. The tool must be one of: (1) look_up"
+    proposals = _propose(_Prompter(), _moody_agent(foreign))
+    assert proposals.instructions[0][0] == foreign
+    assert all("Look a word up" in text for text in proposals.instructions[0][1:])
+    assert not any("You are an Agent" in text for text in proposals.instructions[0][1:])
+
+
 def test_parts_to_keep_of_a_fixed_end_are_not_said_twice():
     """What stands in the end that stays anyway is not put before it once more."""
 

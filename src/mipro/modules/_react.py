@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -196,9 +197,19 @@ def _named_tools(tools: Sequence[Any], signature: type[Signature]) -> dict[str, 
 
 
 def _instructions(signature: type[Signature], tools: dict[str, Tool]) -> str:
+    own = f"{signature.instructions}\n\n" if signature.instructions else ""
+    return own + rules(signature, tools)
+
+
+def rules(signature: type[Signature], tools: dict[str, Tool]) -> str:
+    """Return what an agent is told beside its task: how it works, and which tools it has.
+
+    Args:
+        signature: What the agent is given and must answer.
+        tools: Its tools by name.
+    """
     inputs, outputs = _listed(signature.input_fields), _listed(signature.output_fields)
-    lines = [f"{signature.instructions}\n"] if signature.instructions else []
-    lines += [
+    lines = [
         f"You work on this as an agent. You are given {inputs} and what you have done so far (`trajectory`).",
         f"Collect what you need to know for {outputs} by calling one tool after the other.",
         "In each turn write what you think and plan (`next_thought`), which tool to call (`next_tool_name`)",
@@ -206,7 +217,8 @@ def _instructions(signature: type[Signature], tools: dict[str, Tool]) -> str:
         "The tools:\n",
         *(f"({number}) {tool}" for number, tool in enumerate(tools.values(), start=1)),
     ]
-    return "\n".join(lines)
+    # As it reads when it is asked for: a signature cleans its instructions.
+    return inspect.cleandoc("\n".join(lines))
 
 
 def _listed(names: Any) -> str:

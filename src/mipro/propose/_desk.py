@@ -136,8 +136,12 @@ class Desk:
         )
 
     def _own_part(self, text: str, p: int) -> str:
-        """Return an instruction of predictor `p` without the end that is fixed."""
-        return text.removesuffix(self._tails[p]).rstrip() if self._tails[p] else text
+        """Return an instruction of predictor `p` without the part that is fixed."""
+        tail = self._tails[p]
+        if not tail or tail not in text:
+            return text
+        before, _, after = text.partition(tail)  # the labels may be stated after it
+        return "\n".join(part for part in (before.rstrip(), after.strip()) if part)
 
     def _proposed_part(self, text: str, p: int) -> str:
         """Return what a model wrote of an instruction, without fixed end and labels stated after it."""

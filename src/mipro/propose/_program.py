@@ -24,17 +24,17 @@ def call_form(predictor: Any) -> str:
 
 
 def fixed_tails(program: Module) -> tuple[str, ...]:
-    """Return for each predictor the end of its instruction that no proposal may replace.
+    """Return for each predictor the part of its instruction that no proposal may replace.
 
-    An agent's instruction ends with how it works and which tools it has; without them it
-    could not work at all. Other predictors have no such end.
+    An agent is told how it works and which tools it has; without that it could not work at
+    all. It ends the instruction that an agent comes with, and where that was changed it may
+    stand elsewhere or not at all. Other predictors have no such part.
     """
     from mipro.modules import ReAct  # noqa: PLC0415 - the layer of programs loads when it is used
+    from mipro.modules._react import rules  # noqa: PLC0415 - as above
 
-    tails = {}
-    for _, agent in program.named_sub_modules(ReAct):
-        instructions = agent.react.signature.instructions
-        tails[id(agent.react)] = instructions.removeprefix(agent.signature.instructions).strip()
+    agents = (agent for _, agent in program.named_sub_modules(ReAct))
+    tails = {id(agent.react): rules(agent.signature, agent.tools) for agent in agents}
     return tuple(tails.get(id(predictor), "") for predictor in program.predictors())
 
 
