@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import functools
 import json
+import math
 import types
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import pydantic
@@ -18,10 +21,12 @@ from mipro.adapters._wording import WORDING
 from mipro.signature import extra_of, role_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from pydantic.fields import FieldInfo
 
+_SETS = (set, frozenset)
+_LISTS = (list, tuple, *_SETS)
 _SCALARS = (str, bool, int, float, type(None))
 
 
@@ -49,9 +54,52 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, _SCALARS) and type(value) in _SCALARS:
         return value
     try:
-        return pydantic_core.to_jsonable_python(value, fallback=str)
+        plain = pydantic_core.to_jsonable_python(value, fallback=str)
     except (ValueError, TypeError):
-        return str(value)
+        # Bytes that are no text, for example.
+        plain = [as_plain(part) for part in value] if isinstance(value, _SETS) else str(value)
+    sort_sets(value, plain)
+    return plain
+
+
+def sort_sets(value: Any, plain: Any) -> None:
+    """Sort in `plain`, the JSON form of `value`, what is a set in `value`, at any depth.
+
+    The order of a set is another one in every process. Prompts, and with them the keys of cache
+    and ledger, must not be.
+
+    Args:
+        value: The value; not modified.
+        plain: Its JSON form; changed in place.
+    """
+    for part, made in _parts(value, plain):
+        if type(made) is dict or type(made) is list:
+            sort_sets(part, made)
+    if isinstance(value, _SETS) and type(plain) is list:
+        plain.sort(key=_place_in_set)
+
+
+def _parts(value: Any, plain: Any) -> Iterable[tuple[Any, Any]]:
+    """Return pairs of a part of `value` and its JSON form, as far as they can be told."""
+    # The commonest first: it is asked for every value of every prompt.
+    if isinstance(value, _LISTS) and type(plain) is list:
+        return zip(value, plain) if len(value) == len(plain) else ()  # noqa: B905 - just compared
+    if isinstance(value, Mapping) and type(plain) is dict:
+        return zip(value.values(), plain.values()) if len(value) == len(plain) else ()  # noqa: B905 - as above
+    if isinstance(value, pydantic.RootModel):
+        return [(value.root, plain)]
+    if isinstance(value, pydantic.BaseModel) and type(plain) is dict:
+        aliases = {name: field.serialization_alias for name, field in type(value).model_fields.items()}
+        return [(part, plain.get(aliases.get(name) or name, plain.get(name))) for name, part in value]
+    if dataclasses.is_dataclass(value) and type(plain) is dict:
+        return [(getattr(value, name, None), made) for name, made in plain.items()]
+    return ()
+
+
+def _place_in_set(plain: Any) -> tuple[bool, float, str]:
+    """Return what orders the parts of a set, of whatever types: numbers by size, then the rest as JSON."""
+    is_number = isinstance(plain, int) or (isinstance(plain, float) and math.isfinite(plain))
+    return (not is_number, plain if is_number else 0, json.dumps(plain, ensure_ascii=False, sort_keys=True))
 
 
 def value_text(field: FieldInfo, value: Any) -> str:

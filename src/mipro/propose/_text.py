@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from mipro.adapters import as_plain
+
 if TYPE_CHECKING:
     from mipro.example import Example
 
@@ -117,9 +119,13 @@ def _plain(value: Any, max_items: int, depth: int) -> Any:
         pairs = list(value.items())[:max_items]
         return {str(key): _plain(item, max_items, depth + 1) for key, item in pairs}
     if isinstance(value, (list, tuple, set, frozenset)):
-        items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
+        items = sorted(value, key=_as_written) if isinstance(value, (set, frozenset)) else value
         return [_plain(item, max_items, depth + 1) for item in list(items)[:max_items]]
     return _described(value)
+
+
+def _as_written(value: Any) -> str:
+    return str(as_plain(value))
 
 
 def _is_media(value: Any) -> bool:

@@ -32,12 +32,17 @@ def digest(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    from mipro.adapters._values import as_plain, sort_sets  # noqa: PLC0415 - only for what JSON can't hold
+
     if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
+        plain = value.model_dump(mode="json")
+        sort_sets(value, plain)
+        return plain
     if hasattr(value, "toDict"):
         return value.toDict()
     if isinstance(value, (set, frozenset)):
-        return sorted(map(str, value))
+        # A set in a set is written in another order in every process.
+        return sorted(str(as_plain(part) if isinstance(part, frozenset) else part) for part in value)
     return f"{type(value).__qualname__}:{value}"
 
 

@@ -1,0 +1,106 @@
+"""How values are written into a prompt: sets, whose order is another one in every process."""
+
+import collections
+import dataclasses
+import json
+import re
+from typing import Any
+
+import pydantic
+import pytest
+from pydantic.fields import FieldInfo
+
+import mipro
+from mipro.adapters import JSONAdapter, as_plain
+from mipro.adapters._values import value_text
+from mipro.propose._text import show_value
+from mipro.runs._fingerprint import canonical
+from mipro.testing.lms import ScriptedLM
+
+# So many that they are hardly in this order by chance.
+WORDS = [f"word{number:02}" for number in range(20)]
+
+
+class Tagged(pydantic.BaseModel):
+    """A model with sets."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    tags: set[str]
+    other: frozenset[str] = pydantic.Field(default=frozenset(WORDS), alias="otherTags")
+
+
+class Bag(pydantic.RootModel[set[str]]):
+    """A model that is a set."""
+
+
+@dataclasses.dataclass
+class Record:
+    """A record with a set."""
+
+    tags: set[str]
+    number: int = 1
+
+
+Pair = collections.namedtuple("Pair", "tags number")  # noqa: PYI024 - as programs have them
+TAGGED = {"tags": WORDS, "otherTags": WORDS, "more": WORDS}
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (set(WORDS), WORDS),
+        (frozenset(WORDS), WORDS),
+        ([set(WORDS), (frozenset(WORDS), 2)], [WORDS, [WORDS, 2]]),
+        ({"a": {"b": set(WORDS)}, 1: "x"}, {"a": {"b": WORDS}, "1": "x"}),
+        (Tagged(tags=set(WORDS), more=set(WORDS)), TAGGED),
+        ([{"t": Tagged(tags=set(WORDS), more=set(WORDS))}], [{"t": TAGGED}]),
+        (Bag(set(WORDS)), WORDS),
+        (Record(set(WORDS)), {"tags": WORDS, "number": 1}),
+        (Pair(set(WORDS), 1), [WORDS, 1]),
+        ({frozenset({word, "x"}) for word in WORDS}, [[word, "x"] for word in WORDS]),
+        (set(), []),
+    ],
+)
+def test_sets_are_sorted_at_any_depth(value, plain):
+    """In what JSON can hold, and as text."""
+    assert as_plain(value) == plain
+    assert json.loads(value_text(FieldInfo(annotation=Any), value)) == plain
+
+
+def test_numbers_are_sorted_by_size_and_before_all_else():
+    """Types may be mixed; nothing is compared that can't be."""
+    mixed = {10, 9, 2.5, float("inf"), "b", "a", None, True, (2, 1), b"x", frozenset({"d", "c"})}
+    assert as_plain(mixed) == [
+        True, 2.5, 9, 10, "a", "b", "x", float("inf"), ["c", "d"], [2, 1], None,
+    ]  # fmt: skip
+
+
+def test_a_set_that_json_can_not_hold_is_sorted_too():
+    """Bytes that are no text, for example."""
+    assert as_plain({word.encode() + b"\xff" for word in WORDS}) == [
+        str(word.encode() + b"\xff") for word in WORDS
+    ]
+
+
+@pytest.mark.parametrize("adapter", [mipro.ChatAdapter(), JSONAdapter()])
+def test_a_prompt_with_sets_is_the_same_in_every_process(adapter):
+    """Inputs and demos."""
+    lm = ScriptedLM([{"kinds": ["a"]}])
+    predict = mipro.Predict("tags: set[str] -> kinds: set[str]")
+    predict.demos = [mipro.Example(tags=set(WORDS), kinds=set(WORDS))]
+    with mipro.context(lm=lm, adapter=adapter):
+        assert predict(tags=set(WORDS)).kinds == {"a"}
+    found = [re.findall(r"word\d\d", str(message["content"])) for message in lm.calls[0]["messages"]]
+    assert [words for words in found if words] == [WORDS] * 3
+
+
+def test_sets_in_sets_are_the_same_in_every_process_where_data_are_told_apart_and_shown():
+    """In the identity of a run, and to the model that proposes."""
+    nested = frozenset({frozenset(WORDS[:10]), frozenset(WORDS[10:])})
+    parts = [str(WORDS[:10]), str(WORDS[10:])]
+    assert json.loads(canonical({"a": nested, "b": Tagged(tags=set(WORDS))})) == {
+        "a": parts,
+        "b": {"tags": WORDS, "other": WORDS},
+    }
+    assert json.loads(show_value(nested, 1000)) == [WORDS[:10], WORDS[10:]]
