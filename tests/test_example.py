@@ -39,6 +39,15 @@ def test_a_base_that_is_no_record_is_refused():
         Example("question")
 
 
+def test_a_field_may_be_called_base():
+    """It is given in a mapping, as the message says; copies may change it."""
+    with pytest.raises(UserError, match=r"pass a mapping, as in Example\(\{'base': ...\}\)"):
+        Example(base="metre", unit="cm")
+    row = Example({"base": "metre"}).with_inputs("base")
+    assert row.copy(base="foot").inputs().toDict() == {"base": "foot"}
+    assert row.base == "metre"
+
+
 def test_inputs_and_labels_split_the_fields():
     """Every field is in one of them, and the example itself is not changed."""
     row = Example(question="Q", hint="H", answer="A")

@@ -45,7 +45,8 @@ class Example:
             self._store = dict(base)
         elif base is not None:
             raise UserError(
-                f"`base` must be a mapping or an Example, but got {type(base).__name__}: {base!r}."
+                f"`base` must be a mapping or an Example, but got {type(base).__name__}: {base!r}. "
+                "For a field of that name pass a mapping, as in Example({'base': ...})."
             )
         self._store.update(fields)
 
@@ -147,7 +148,9 @@ class Example:
 
     def copy(self, **changes: Any) -> Self:
         """Return a copy with the fields `changes` added or replaced; values are shared."""
-        return type(self)(self, **changes)
+        copied = type(self)(self)
+        copied._store.update(changes)
+        return copied
 
     def without(self, *keys: str) -> Self:
         """Return a copy without the fields `keys`.

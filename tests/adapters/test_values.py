@@ -104,3 +104,8 @@ def test_sets_in_sets_are_the_same_in_every_process_where_data_are_told_apart_an
         "b": {"tags": WORDS, "other": WORDS},
     }
     assert json.loads(show_value(nested, 1000)) == [WORDS[:10], WORDS[10:]]
+
+
+def test_an_example_with_a_field_called_as_a_method_of_models_is_told_from_others():
+    """The identity of a run asks it for its own fields."""
+    assert canonical({"a": mipro.Example(model_dump="x")}) == '{"a":{"model_dump":"x"}}'

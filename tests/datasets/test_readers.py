@@ -9,7 +9,7 @@ import types
 import pytest
 
 from mipro import Example
-from mipro.datasets import DataLoader, from_csv, from_json, from_jsonl, from_records
+from mipro.datasets import DataLoader, Dataset, from_csv, from_json, from_jsonl, from_records
 from mipro.errors import DownloadError, MissingExtraError, UserError
 
 
@@ -193,3 +193,12 @@ def test_train_test_split_refuses_impossible_sizes(sizes):
     """Sizes beyond the data are refused."""
     with pytest.raises(UserError, match="train_size"):
         DataLoader().train_test_split([Example(x=i) for i in range(20)], **sizes)
+
+
+def test_a_column_may_be_called_base():
+    """Splits are made of any records."""
+
+    class Units(Dataset):
+        _train = ({"base": "metre", "answer": "cm"},)
+
+    assert Units(input_keys=["base"]).train[0].inputs().toDict() == {"base": "metre"}

@@ -134,3 +134,9 @@ def test_the_number_of_attempts_must_fit():
     """The error says both numbers."""
     with pytest.raises(UserError, match=r"got 1 and M=3"):
         MultiChainComparison("question -> answer")([{"reasoning": "r", "answer": "a"}], question="Q")
+
+
+def test_the_attempts_are_no_input():
+    """A call takes them by a name that an input can't have as well."""
+    with pytest.raises(UserError, match="`completions` can't be an input"):
+        MultiChainComparison("completions -> answer")

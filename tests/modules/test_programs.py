@@ -178,6 +178,21 @@ def test_an_input_may_be_called_max_iters():
     assert "[[ ## max_iters ## ]]\n7" in lm.calls[0]["messages"][-1]["content"]
 
 
+def test_an_output_of_an_agent_may_be_called_base():
+    """As every other."""
+    with context(lm=ScriptedLM([step("finish"), {"reasoning": "R", "base": "B"}])):
+        assert ReAct("question -> base")(question="Q").base == "B"
+
+
+@pytest.mark.parametrize(
+    "signature", ["trajectory -> answer", "question -> trajectory", "next_thought -> answer"]
+)
+def test_an_agent_keeps_its_own_fields(signature):
+    """What it would lose or mix up with its own is refused before any call."""
+    with pytest.raises(UserError, match="can't be a field of an agent: it has one of its own"):
+        ReAct(signature)
+
+
 class Double(Module):
     """Doubles, and fails on odd numbers."""
 

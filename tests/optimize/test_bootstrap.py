@@ -152,6 +152,21 @@ def test_the_result_is_marked_as_compiled():
     assert (compiled._compiled, student._compiled) == (True, False)
 
 
+@pytest.mark.parametrize(
+    "name", ["base", "config", "lm", "demos", "trace", "augmented", "items", "model_dump"]
+)
+def test_a_field_may_have_any_name(name):
+    """Also that of an argument or of a method."""
+    rows = [mipro.Example({name: f"x{i}", "answer": "a"}).with_inputs(name) for i in range(3)]
+    compiled = _compile_with(
+        ScriptedLM(lambda messages: {"answer": "a"}),
+        student=mipro.Predict(f"{name} -> answer"),
+        trainset=rows,
+        max_labeled_demos=0,
+    )
+    assert [demo[name] for demo in compiled.demos] == ["x0", "x1", "x2"]
+
+
 class Parts(mipro.Module):
     """Asks about three parts of a question, all at the same time, each in two steps."""
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import ClassVar
 
 import pydantic
 import pytest
@@ -195,6 +196,21 @@ def test_names_that_every_signature_has_are_refused():
         Signature("fields -> answer")
     with pytest.raises(SignatureError, match="`instructions` can't be a field name"):
         make_signature({"instructions": InputField()})
+
+
+def test_names_that_can_be_given_to_no_call_are_refused():
+    """And what pydantic reads is no field; its settings may be given as ever."""
+    with pytest.raises(SignatureError, match=r"`self` can't be a field name: .*every call has a `self`"):
+        Signature("self -> answer")
+    with pytest.raises(SignatureError, match="`model_config` can't be a field name: pydantic looks"):
+        make_signature({"question": InputField(), "model_config": OutputField()})
+
+    class Strict(Signature):
+        model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(extra="forbid")
+        question: str = InputField()
+        answer: str = OutputField()
+
+    assert Strict.signature == "question -> answer"
 
 
 @pytest.mark.parametrize(

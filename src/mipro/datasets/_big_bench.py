@@ -94,7 +94,7 @@ def _example(row: dict[str, Any], fields: _Fields, choices: list[str]) -> Exampl
     values[fields.answer] = answers[0]
     if len(answers) > 1:
         values[f"{fields.answer}s"] = answers
-    return Example(**values).with_inputs(*inputs)
+    return Example(values).with_inputs(*inputs)
 
 
 def _answers(row: dict[str, Any]) -> list[str]:

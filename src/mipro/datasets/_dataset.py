@@ -102,7 +102,7 @@ class Dataset:
         # From the content, so that the same seeds give equal examples in every process.
         text = json.dumps(fields, sort_keys=True, default=_comparable)
         name = str(uuid.uuid5(uuid.NAMESPACE_OID, text))
-        example = Example(**{**fields, "dspy_uuid": name, "dspy_split": split})
+        example = Example({**fields, "dspy_uuid": name, "dspy_split": split})
         return example.with_inputs(*self.input_keys) if self.input_keys else example
 
 

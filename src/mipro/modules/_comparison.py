@@ -27,6 +27,9 @@ class MultiChainComparison(Module):
         M: How many attempts.
         temperature: Of the comparison.
         config: Parameters of the model; see `Predict`.
+
+    Raises:
+        UserError: The signature has an input `completions`.
     """
 
     def __init__(
@@ -38,6 +41,11 @@ class MultiChainComparison(Module):
     ) -> None:
         super().__init__()
         asked = ensure_signature(signature)
+        if "completions" in asked.input_fields:
+            raise UserError(
+                "`completions` can't be an input of MultiChainComparison: a call takes the attempts by that "
+                "name; choose another."
+            )
         self.M = M
         self.last_key = list(asked.output_fields)[-1]
         for number in range(1, M + 1):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mipro.modules")
 
 _FINISH = "finish"
+_TRAJECTORY = "trajectory"
+_OWN_FIELDS = (_TRAJECTORY, "next_thought", "next_tool_name", "next_tool_args")
 # Each step writes thought, tool name, tool arguments and observation.
 _KEYS_PER_STEP = 4
 _TRUNCATIONS = 3
@@ -56,7 +58,7 @@ class ReAct(Module):
 
     Raises:
         SignatureError: `signature` can't be read.
-        UserError: Two tools have the same name.
+        UserError: Two tools have the same name, or a field has the name of one of the agent's own.
 
     Example:
         >>> def add(x: int, y: int) -> int:
@@ -73,7 +75,7 @@ class ReAct(Module):
         max_iters: int = 20,
     ) -> None:
         super().__init__()
-        self.signature = ensure_signature(signature)
+        self.signature = _checked(ensure_signature(signature))
         self.max_iters = max_iters
         self.tools = _named_tools(tools, self.signature)
         acting = make_signature(dict(self.signature.input_fields), _instructions(self.signature, self.tools))
@@ -113,7 +115,7 @@ class ReAct(Module):
             if name == _FINISH:
                 break
         answer = yield from self._asked(self.extract, trajectory, inputs)
-        return Prediction(trajectory=trajectory, **answer)
+        return Prediction({"trajectory": trajectory, **answer})
 
     def _observed(self, name: str, arguments: dict[str, Any]) -> Generator[_Step, Any, Any]:
         """Yield the tool call and return what came of it, a failure in words."""
@@ -176,6 +178,14 @@ _TRAJECTORY_ADAPTER = ChatAdapter()
 def _trajectory_signature(names: tuple[str, ...]) -> type[Signature]:
     """Return a signature whose inputs are the entries of a trajectory; all agents share them."""
     return make_signature({name: InputField() for name in names}, "")
+
+
+def _checked(signature: type[Signature]) -> type[Signature]:
+    inputs, outputs = signature.input_fields, signature.output_fields
+    for name in _OWN_FIELDS:
+        if name in inputs or (name in outputs and name == _TRAJECTORY):
+            raise UserError(f"`{name}` can't be a field of an agent: it has one of its own; choose another.")
+    return signature
 
 
 def _named_tools(tools: Sequence[Any], signature: type[Signature]) -> dict[str, Tool]:

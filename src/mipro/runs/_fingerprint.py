@@ -34,12 +34,12 @@ def digest(value: Any) -> str:
 def _plain(value: Any) -> Any:
     from mipro.adapters._values import as_plain, sort_sets  # noqa: PLC0415 - only for what JSON can't hold
 
+    if hasattr(value, "toDict"):  # first: an example may have a field `model_dump`
+        return value.toDict()
     if hasattr(value, "model_dump"):
         plain = value.model_dump(mode="json")
         sort_sets(value, plain)
         return plain
-    if hasattr(value, "toDict"):
-        return value.toDict()
     if isinstance(value, (set, frozenset)):
         # A set in a set is written in another order in every process.
         return sorted(str(as_plain(part) if isinstance(part, frozenset) else part) for part in value)

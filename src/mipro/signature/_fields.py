@@ -28,8 +28,14 @@ _CONSTRAINTS = {
     "allow_inf_nan": "allow 'inf', '-inf', 'nan' values: ",
 }
 
-# Attributes of every signature, which a field of that name would hide.
-RESERVED_NAMES = frozenset({"fields", "input_fields", "output_fields", "instructions", "signature"})
+# Names that no field can have, and why.
+RESERVED_NAMES = {
+    **dict.fromkeys(
+        ("fields", "input_fields", "output_fields", "instructions", "signature"), "every signature has it"
+    ),
+    "self": "inputs are given by name, and every call has a `self` already",
+    "model_config": "pydantic looks for its settings there",
+}
 
 Role = Literal["input", "output"]
 

@@ -42,10 +42,12 @@ class SignatureMeta(ModelMetaclass):
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
     ) -> SignatureMeta:
         namespace["__annotations__"] = _annotations(namespace)
-        for reserved in sorted(RESERVED_NAMES & set(namespace["__annotations__"])):
-            raise SignatureError(
-                f"`{reserved}` can't be a field name: every signature has it; choose another."
-            )
+        for field_name in namespace["__annotations__"]:
+            is_setting = field_name == "model_config" and not isinstance(namespace.get(field_name), FieldInfo)
+            if field_name in RESERVED_NAMES and not is_setting:
+                raise SignatureError(
+                    f"`{field_name}` can't be a field name: {RESERVED_NAMES[field_name]}; choose another."
+                )
         created = cast("SignatureMeta", super().__new__(mcs, name, bases, namespace, **kwargs))
         for field_name, field in created.model_fields.items():
             extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}

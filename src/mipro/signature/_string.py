@@ -75,7 +75,7 @@ def _field(text: str, part: str, position: int, custom_types: Mapping[str, Any] 
         bad = next((i for i in range(1, len(name) + 1) if not name[:i].isidentifier()), 1) - 1
         raise _fault(text, position + bad, f"`{name}` is not a field name; separate fields with commas")
     if keyword.iskeyword(name) or name.startswith("_") or name in RESERVED_NAMES:
-        why = "every signature has it" if name in RESERVED_NAMES else "it is a keyword or starts with `_`"
+        why = RESERVED_NAMES.get(name, "it is a keyword or starts with `_`")
         raise _fault(text, position, f"`{name}` can't be a field name: {why}")
     if not colon:
         return FieldText(name, str, is_typed=False)
