@@ -61,6 +61,13 @@ def exchange_files(library, folder):
     return other.dump_state()
 
 
+def loaded_parameters(library, folder):
+    """Load `with_model.json`, and return the parameters that its model sends."""
+    program = library.Predict("question -> answer")
+    program.load(str(folder / "with_model.json"))
+    return program.lm.kwargs
+
+
 def main():
     """Run all programs on DSPy."""
     folder = pathlib.Path(sys.argv[1])
@@ -71,6 +78,7 @@ def main():
     dspy.teleprompt = importlib.import_module("dspy.teleprompt")
     results = {name: run(dspy, name) for name in load_programs().PROGRAMS}
     results["files"] = exchange_files(dspy, folder)
+    results["parameters"] = loaded_parameters(dspy, folder)
     (folder / "results.json").write_text(json.dumps(results))
 
 

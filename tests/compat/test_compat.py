@@ -30,11 +30,19 @@ def filled():
     return program
 
 
+def with_model():
+    """Return a program with a model of its own."""
+    program = mipro.Predict("question -> answer")
+    program.lm = mipro.LM("openai/any", temperature=0.3, max_tokens=7, api_key="none")
+    return program
+
+
 @pytest.fixture(scope="session")
 def dspy_results(tmp_path_factory):
     """Return what DSPy makes of the programs, in a process of its own."""
     folder = tmp_path_factory.mktemp("dspy")
     filled().save(folder / "mipro.json")
+    with_model().save(folder / "with_model.json")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(HERE / "_worker.py"), str(folder)],
         capture_output=True, text=True, check=False, timeout=280,
@@ -56,6 +64,11 @@ def test_files_go_both_ways(dspy_results):
     program.load(dspy_results["folder"] / "dspy.json")
     assert program.answer.signature.instructions == "From there."
     assert program.answer.demos == [{"question": "Q", "found": ["F"], "answer": "A", "augmented": True}]
+
+
+def test_a_model_goes_there_with_its_parameters_only(dspy_results):
+    """What DSPy does not know of it would be sent to the server."""
+    assert dspy_results["parameters"] == {"temperature": 0.3, "max_tokens": 7}
 
 
 def test_there_are_enough_programs():

@@ -272,6 +272,17 @@ def test_state_comes_back():
     )
 
 
+def test_state_of_a_plain_model_has_nothing_that_dspy_would_send():
+    """It is an `LM` for what names no class; older files, which name it, are read as ever."""
+    state = LM("openai/gpt-4o-mini", top_p=0.5, _lm_class="mine").dump_state()
+    assert "_lm_class" not in state
+    older = {**state, "_lm_class": "mipro.lm._lm.LM"}
+    assert [type(BaseLM.load_state(each)) for each in (state, older)] == [LM, LM]
+    assert BaseLM.load_state(older).dump_state() == state
+    assert Echo("e").dump_state()["_lm_class"].endswith(".Echo")
+    assert Outer.Inner("openai/m").dump_state()["_lm_class"].endswith("Outer.Inner")
+
+
 def test_state_of_a_reasoning_model_comes_back():
     """The output limit is saved under the constructor's name and read under both."""
     state = LM("openai/o3", max_tokens=20_000).dump_state()

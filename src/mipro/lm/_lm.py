@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.errors import UserError
 from mipro.lm import _backends
-from mipro.lm._base import BaseLM
+from mipro.lm._base import LM_CLASS_STATE_KEY, BaseLM
 from mipro.lm._loop import run, submit
 from mipro.lm._openai import PATHS, is_reasoning_model
 from mipro.lm._outputs import openai_response
@@ -228,6 +228,9 @@ class LM(BaseLM):
     def dump_state(self) -> dict[str, Any]:
         """Return what rebuilds this model with `load_state`; never a key or another secret."""
         state = super().dump_state()
+        if type(self) is LM:
+            # What names no class is an LM. DSPy, which reads the file too, would send the name to the server.
+            del state[LM_CLASS_STATE_KEY]
         if is_reasoning_model(self.model):
             # Under the name that the constructor takes.
             state["max_tokens"] = state.pop("max_completion_tokens", state.get("max_tokens"))
