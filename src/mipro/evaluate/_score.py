@@ -29,7 +29,8 @@ class Metric(Protocol):
 
     It is called from several threads at once and must not change its arguments. While
     demos are bootstrapped it gets `trace`, the list of (predictor, inputs, prediction)
-    of the run, and may be stricter then; otherwise `trace` is left out.
+    of the run, in the order in which the calls began, and may be stricter then; otherwise
+    `trace` is left out.
     """
 
     def __call__(self, example: Any, prediction: Any, trace: Any = None) -> Any:
