@@ -326,7 +326,7 @@ def _in_order(strands: dict[int, list[Example]]) -> list[Example]:
     """
     made = list(strands.values())
     if len(made) > 1:
-        made.sort(key=lambda demos: [json.dumps(as_plain(dict(demo.items()))) for demo in demos])
+        made.sort(key=lambda demos: [json.dumps(as_plain(dict(demo.items())), default=str) for demo in demos])
     return [demo for demos in made for demo in demos]
 
 

@@ -58,7 +58,7 @@ WORTHLESS = 1e-9
 REGRET = 0.01
 """Stop when the best candidate is known up to this, in standard deviations of a score."""
 NULL_LEAST, NULL_CHOICE, NULL_JOINT = 0.3, 35, 9
-"""Share of the budget, and evaluations for each choice of the space and for each joint choice of a predictor, to
+"""Share of the budget, and evaluations for each choice of the space and each joint choice of a predictor, to
 spend before nothing may seem to matter. With fewer, effects worth having can't be told from none."""
 NULL_ODDS, NULL_CLEAR = -1.0, -1.35
 """Log odds that something matters below which nothing seems to, late in a run and before."""
