@@ -1,5 +1,6 @@
 """Proposing instructions: grounded in data and program, guarded, all at the same time."""
 
+from mipro.adapters._media import MEDIA_TOKENS
 from mipro.propose._facts import FieldFacts, observe
 from mipro.propose._grounding import Grounding
 from mipro.propose._guards import Guard, Verdict
@@ -16,7 +17,7 @@ from mipro.propose._records import (
 )
 from mipro.propose._text import token_estimate
 from mipro.propose._tips import TIPS
-from mipro.propose._tokens import MEDIA_TOKENS, content_tokens, value_tokens
+from mipro.propose._tokens import content_tokens, value_tokens
 
 __all__ = [
     "COMPONENTS",

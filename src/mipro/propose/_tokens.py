@@ -9,13 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from mipro.adapters import Type
+from mipro.adapters._media import MEDIA_TOKENS, MEDIA_TYPES, is_media
 from mipro.adapters._type import with_content_blocks
 from mipro.propose._text import token_estimate
-
-MEDIA_TOKENS = 1000
-"""Of an image, a sound or a file, whatever its size. A picture of 1024 x 1024 points is 765 tokens to
-OpenAI's models and about 1,400 to Anthropic's (its area in points by 750)."""
-_MEDIA = frozenset(["image_url", "image", "input_audio", "file", "document"])
 
 
 def value_tokens(value: Any) -> int:
@@ -28,7 +24,7 @@ def value_tokens(value: Any) -> int:
         # A saved demo holds its images as marked text.
         return content_tokens(with_content_blocks({"role": "user", "content": value})["content"])
     if isinstance(value, Mapping):
-        if value.get("type") in _MEDIA:
+        if value.get("type") in MEDIA_TYPES:
             return _block_tokens(value)
         return sum(token_estimate(str(name)) + value_tokens(item) for name, item in value.items())
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -47,4 +43,4 @@ def _block_tokens(block: Mapping[str, Any]) -> int:
     source = block.get("source")
     if isinstance(source, Mapping) and source.get("type") == "text":
         return token_estimate(str(source.get("data", "")))
-    return MEDIA_TOKENS if block.get("type") in _MEDIA else token_estimate(json.dumps(block, default=str))
+    return MEDIA_TOKENS if is_media(block) else token_estimate(json.dumps(block, default=str))
