@@ -1,18 +1,20 @@
 """Budgets and reservations."""
 
 import asyncio
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mipro.errors import BudgetExhausted, UserError
+from mipro.errors import BudgetExhausted, RunInterrupted, UserError
 from mipro.lm import LMRequest
+from mipro.propose import MEDIA_TOKENS
 from mipro.runs import Budget
 from mipro.runs._budget import Account, Amounts, most_of
 
 
-@pytest.mark.parametrize("limit", [0, -1, True, "10"])
+@pytest.mark.parametrize("limit", [0, -1, True, "10", float("nan"), float("inf")])
 def test_limit_must_be_positive(limit):
     """A limit that can't be one is refused by name."""
     with pytest.raises(UserError, match=r"Budget\.lm_calls"):
@@ -60,6 +62,22 @@ def test_reservation_waits_for_cheaper_calls():
     assert asyncio.run(scenario())
 
 
+def test_nobody_waits_after_the_end():
+    """Who waits for a reservation when the run stops is told why, and so is who would have to wait then."""
+
+    async def scenario():
+        account = Account(Budget(tokens=10), Amounts())
+        await account.reserve(Amounts(1, 8))
+        waiting = asyncio.ensure_future(account.reserve(Amounts(1, 8)))
+        await asyncio.sleep(0)
+        account.end(RunInterrupted("Ctrl-C"))
+        for late in (waiting, account.reserve(Amounts(1, 8))):
+            with pytest.raises(RunInterrupted, match="Ctrl-C"):
+                await asyncio.wait_for(late, 10)
+
+    asyncio.run(scenario())
+
+
 def test_exhausted_budget_names_the_resource():
     """The error says which limit was reached."""
 
@@ -91,3 +109,46 @@ def test_reservation_is_an_upper_bound(text, max_tokens, n):
     request = LMRequest("m", ({"role": "user", "content": text},), {"max_tokens": max_tokens, "n": n})
     most = most_of(request, lambda usage: None)
     assert most.tokens >= len(text.encode("utf-8", "surrogatepass")) + max_tokens * n
+
+
+def most_tokens(*messages, **params):
+    """Return the tokens reserved for the prompt of a request."""
+    request = LMRequest("m", messages, {"max_tokens": 1, **params})
+    return most_of(request, lambda usage: None).tokens - 1
+
+
+@pytest.mark.parametrize("name", ["tools", "response_format"])
+def test_what_a_server_writes_into_the_prompt_is_reserved(name):
+    """Tools and the form of the answer are tokens of the prompt, too."""
+    form = {"type": "function", "function": {"name": "f", "description": "ü" * 500}}
+    question = {"role": "user", "content": "q"}
+    size = len(json.dumps(form, ensure_ascii=False).encode())
+    assert most_tokens(question, **{name: form}) >= most_tokens(question) + size
+
+
+def test_calls_of_tools_in_the_messages_are_reserved():
+    """An assistant's message may be nothing but these."""
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 500}}]
+    assert most_tokens({"role": "assistant", "content": None, "tool_calls": calls}) >= 500
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 500_000}},
+        {"type": "input_audio", "input_audio": {"data": "A" * 500_000, "format": "wav"}},
+        {"type": "file", "file": {"file_data": "A" * 500_000}},
+    ],
+    ids=lambda block: block["type"],
+)
+def test_media_are_not_reserved_by_their_bytes(block):
+    """They count as they do everywhere, and the text beside them by its bytes."""
+    text = {"type": "text", "text": "x" * 300}
+    tokens = most_tokens({"role": "user", "content": [text, block]})
+    assert MEDIA_TOKENS + 300 <= tokens < MEDIA_TOKENS + 400
+
+
+def test_document_of_plain_text_is_text():
+    """It is reserved by its bytes, whatever its block is called."""
+    block = {"type": "document", "source": {"type": "text", "data": "x" * 5000}}
+    assert most_tokens({"role": "user", "content": [block]}) >= 5000

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mipro.adapters._media import MEDIA_TOKENS, is_media
 from mipro.errors import BudgetExhausted, UserError
 from mipro.lm import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from mipro.lm import LMRequest, LMResponse
 
@@ -20,6 +23,8 @@ ASSUMED_COMPLETION_TOKENS = 4096
 """Completion tokens reserved for a request that does not limit them itself."""
 TOKENS_PER_MESSAGE = 8
 """Tokens that a chat template may add around one message; 4 to 7 in common templates."""
+_PROMPTED = ("tools", "functions", "response_format")
+"""Parameters that servers write into the prompt, and count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,9 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, limit in self.limits().items():
-            if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit <= 0:
+            is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+            # Nothing is ever above NaN, so it would limit nothing.
+            if not is_number or not 0 < limit < float("inf"):
                 raise UserError(
                     f"`Budget.{name}` must be a positive number or None, but got {limit!r}; "
                     "leave it out for no limit."
@@ -79,9 +86,11 @@ class Account:
         self._limits = budget.limits()
         self.is_limited = bool(self._limits.keys() - {"seconds"})
         """Whether calls, tokens or cost are limited."""
+        self.limits_cost = "cost_usd" in self._limits
         self._reserved = Amounts()
         self._in_flight = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._ended: Exception | None = None
         self._clock = clock
         self._started = clock() - seconds_before
 
@@ -100,34 +109,58 @@ class Account:
 
         Raises:
             BudgetExhausted: The call would exceed the budget even so.
+            Exception: What `end` was given, where it would have to wait.
         """
         while short := self._short_of(wanted):
             if short == "seconds" or not self._in_flight:
-                raise BudgetExhausted(
-                    f"the budget of {self._limits[short]:g} {short} is used up: "
-                    f"{self._used(short):g} spent, and the next call may need "
-                    f"{getattr(wanted, short, 0):g}.",
-                    resource=short,
-                )
+                raise self._exhausted(short, wanted)
             await self._change()
         self._in_flight += 1
         self._add(self._reserved, wanted, 1)
 
+    def check_seconds(self) -> None:
+        """Raise where the time is up.
+
+        Raises:
+            BudgetExhausted: The limit on seconds is reached.
+        """
+        if not self.seconds_left:
+            raise self._exhausted("seconds", Amounts())
+
+    def end(self, reason: Exception) -> None:
+        """Let nobody wait any longer: who waits, and who would have to later on, is told the reason."""
+        self._ended = reason
+        self._wake()
+
+    def _exhausted(self, short: str, wanted: Amounts) -> BudgetExhausted:
+        return BudgetExhausted(
+            f"the budget of {self._limits[short]:g} {short} is used up: "
+            f"{self._used(short):g} spent, and the next call may need "
+            f"{getattr(wanted, short, 0):g}.",
+            resource=short,
+        )
+
     async def _change(self) -> None:
-        """Wait until a call in flight is settled."""
-        change = asyncio.get_running_loop().create_future()
-        self._waiting.append(change)
-        await change
+        """Wait until a call in flight is settled, or nobody may wait any longer."""
+        if self._ended is None:
+            change = asyncio.get_running_loop().create_future()
+            self._waiting.append(change)
+            await change
+        if self._ended is not None:
+            raise self._ended
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            if not change.done():  # the one who waited may have gone
+                change.set_result(None)
 
     def settle(self, wanted: Amounts, used: Amounts) -> None:
         """Replace a reservation by what the call really used."""
         self._in_flight -= 1
         self._add(self._reserved, wanted, -1)
         self._add(self.spent, used, 1)
-        waiting, self._waiting = self._waiting, []
-        for change in waiting:
-            if not change.done():  # the one who waited may have gone
-                change.set_result(None)
+        self._wake()
 
     def _used(self, name: str) -> float:
         return self.seconds if name == "seconds" else float(getattr(self.spent, name))
@@ -151,20 +184,34 @@ class Account:
 def most_of(request: LMRequest, price_usd: Callable[[Usage], float | None]) -> Amounts:
     """Return the most that one attempt at `request` can use.
 
-    A token is at least one byte of text, so the prompt's bytes are an upper bound
-    of its tokens with every byte-level tokenizer.
+    A token is at least one byte of text, so the prompt's bytes are an upper bound of its tokens
+    with every byte-level tokenizer. What is no text, such as an image, counts as `MEDIA_TOKENS`:
+    its bytes say nothing about its tokens.
 
     Args:
         request: The request to send.
         price_usd: US dollars of a call with these tokens, None if unknown.
     """
-    prompt = sum(
-        len(str(message.get("content", "")).encode("utf-8", "surrogatepass")) + TOKENS_PER_MESSAGE
-        for message in request.messages
-    )
+    prompt = sum(map(_message_tokens, request.messages))
+    prompt += sum(_num_bytes(request.params[name]) for name in _PROMPTED if request.params.get(name))
     limit = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
     completion = int(limit or ASSUMED_COMPLETION_TOKENS) * int(request.params.get("n") or 1)
     return Amounts(1, prompt + completion, price_usd(Usage(prompt, completion)) or 0.0)
+
+
+def _message_tokens(message: Mapping[str, Any]) -> int:
+    content = message.get("content", "")
+    blocks = content if isinstance(content, (list, tuple)) else [content]
+    rest = {name: value for name, value in message.items() if name not in {"role", "content"}}
+    tokens = sum(
+        MEDIA_TOKENS if isinstance(block, dict) and is_media(block) else _num_bytes(block) for block in blocks
+    )
+    return tokens + (_num_bytes(rest) if rest else 0) + TOKENS_PER_MESSAGE
+
+
+def _num_bytes(value: Any) -> int:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def used_by(response: LMResponse) -> Amounts:
