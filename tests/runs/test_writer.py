@@ -112,3 +112,35 @@ def test_after_a_failure_nothing_is_written(writer, paper):
     with pytest.raises(StateError, match="disk full"):
         asyncio.run(writer.keep(event("later")))
     assert paper.batches == []
+
+
+@pytest.mark.parametrize("late", ["kept", "keep", "flush"])
+def test_who_comes_after_the_end_is_told(writer, late):
+    """Nobody waits for a thread that is gone."""
+    writer.close()
+    ways = {
+        "kept": lambda: writer.kept(event("late")).result(10),
+        "keep": lambda: asyncio.run(asyncio.wait_for(writer.keep(event("late")), 10)),
+        "flush": lambda: writer._flushed().result(10),
+    }
+    with pytest.raises(StateError, match="the run it belongs to is closed"):
+        ways[late]()
+
+
+def test_who_comes_while_it_ends_is_told(writer, paper):
+    """What was handed over behind the end is not kept, and not waited for either."""
+    paper.may_write.clear()
+    first = writer.kept(event("first"))
+    while writer._queue.qsize():
+        threading.Event().wait(0.001)
+    closing = threading.Thread(target=writer.close)
+    closing.start()
+    while not writer._queue.qsize():
+        threading.Event().wait(0.001)
+    late = writer.kept(event("late"))
+    paper.may_write.set()
+    closing.join(10)
+    first.result(10)
+    with pytest.raises(StateError, match="closed"):
+        late.result(10)
+    assert paper.batches == [["first"]]

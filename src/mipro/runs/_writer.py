@@ -41,6 +41,7 @@ class Writer:
         self._unawaited: deque[Record] = deque()
         self._is_told = False
         self._failure: StateError | None = None
+        self._has_ended = False
         self._thread = threading.Thread(target=self._work, name="mipro-ledger", daemon=True)
         self._thread.start()
 
@@ -55,10 +56,11 @@ class Writer:
         """Hand over a record; the future is done once it is kept.
 
         The future raises `StateError` where the storage can't be written; so does
-        every later one, since what follows would stand on a gap.
+        every later one, since what follows would stand on a gap. So does one of a record that
+        comes after `close`.
         """
         future: Future[None] = Future()
-        self._queue.put((record, future))
+        self._hand_over(record, future)
         return future
 
     async def keep(self, record: Record) -> None:
@@ -68,8 +70,13 @@ class Writer:
             StateError: It can't be kept.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put((record, future))
+        self._hand_over(record, future)
         await future
+
+    def _hand_over(self, record: Record | None, waiter: _Waiter) -> None:
+        self._queue.put((record, waiter))
+        if self._has_ended:
+            self._refuse_left()
 
     def check(self) -> None:
         """Raise where something can't be kept.
@@ -90,11 +97,11 @@ class Writer:
 
     def _flushed(self) -> Future[None]:
         future: Future[None] = Future()
-        self._queue.put((None, future))
+        self._hand_over(None, future)
         return future
 
     def close(self) -> None:
-        """Write what was handed over and end the thread."""
+        """Write what was handed over and end the thread; who comes later is told that it is too late."""
         self._queue.put(None)
         self._thread.join()
 
@@ -105,7 +112,19 @@ class Writer:
             records = [*self._take_unawaited(), *(record for record, _ in awaited if record is not None)]
             if records and self._failure is None:
                 self._failure = self._write(records)
-            self._tell([waiter for _, waiter in awaited])
+            self._tell([waiter for _, waiter in awaited], self._failure)
+        # First, so that who comes from now on looks after itself.
+        self._has_ended = True
+        self._refuse_left()
+
+    def _refuse_left(self) -> None:
+        """Tell those who came after the end, whom nobody would tell otherwise."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if item:
+                    late = StateError("a record can't be kept: the run it belongs to is closed.")
+                    self._tell([item[1]], self._failure or late)
 
     def _take_unawaited(self) -> list[Record]:
         # First, so that a record that comes from now on is told of again.
@@ -115,16 +134,16 @@ class Writer:
             taken.append(self._unawaited.popleft())
         return taken
 
-    def _tell(self, waiters: list[_Waiter]) -> None:
+    def _tell(self, waiters: list[_Waiter], failure: StateError | None) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for waiter in waiters:
             if isinstance(waiter, Future):
-                _settle(waiter, self._failure)
+                _settle(waiter, failure)
             else:
                 by_loop.setdefault(waiter.get_loop(), []).append(waiter)
         for loop, futures in by_loop.items():
             with contextlib.suppress(RuntimeError):  # closed: the process is ending
-                loop.call_soon_threadsafe(_settle_all, futures, self._failure)
+                loop.call_soon_threadsafe(_settle_all, futures, failure)
 
     def _write(self, records: list[Record]) -> StateError | None:
         try:
