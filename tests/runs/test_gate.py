@@ -18,6 +18,7 @@ from mipro.errors import (
     LMRateLimitError,
     LMServerError,
     RunInterrupted,
+    StateError,
 )
 from mipro.lm import Completion, LMRequest, LMResponse, Usage
 from mipro.runs import Budget, CallRecord, FailureRecord, SQLStore
@@ -315,6 +316,131 @@ def test_abort_ends_the_wait_for_calls_in_flight(with_gate):
             await caller
 
     with_gate(scenario)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LMRateLimitError("slow down", model="echo", status=429, retry_after_s=0.3),
+        LMServerError("down", model="echo", status=503, retry_after_s=0.3),
+    ],
+    ids=["429", "503"],
+)
+def test_server_that_said_anything_gets_the_full_patience(with_gate, monkeypatch, error):
+    """A first answer that asks to wait, be it a refusal, shows that the address is right."""
+    monkeypatch.setattr("mipro.runs._gate.FIRST_PATIENCE_S", 0.1)
+
+    async def scenario(core):
+        return (await core.answer(CountingModel(error), question("a"), "search")).completions[0].text
+
+    assert with_gate(scenario) == "a"
+
+
+def test_silent_server_gets_the_first_patience(with_gate, monkeypatch):
+    """Where nothing was ever heard the address may be wrong, and the run ends sooner."""
+    monkeypatch.setattr("mipro.runs._gate.FIRST_PATIENCE_S", 0.1)
+
+    async def scenario(core):
+        model = CountingModel(LMConnectionError("refused", model="echo", retry_after_s=0.3))
+        with pytest.raises(RunInterrupted):
+            await core.answer(model, question("a"), "search")
+
+    with_gate(scenario)
+
+
+def test_seconds_end_a_wait_that_the_server_asks_for(with_gate):
+    """A call that may not be sent before the time is up ends the run when it is."""
+
+    async def scenario(core):
+        model = CountingModel(LMRateLimitError("slow", model="echo", status=429, retry_after_s=60.0))
+        with pytest.raises(BudgetExhausted) as caught:
+            await asyncio.wait_for(core.answer(model, question("a"), "search"), 20)
+        return caught.value.resource, core.stopped is caught.value
+
+    assert with_gate(scenario, Budget(seconds=0.2)) == ("seconds", True)
+
+
+class HeldModel(CountingModel):
+    """Answers once it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def send(self, request):
+        """Wait."""
+        response = await super().send(request)
+        self.asked.set()
+        await self.let_go.wait()
+        return response
+
+
+def test_what_waits_for_the_budget_is_not_sent_after_the_stop(with_gate):
+    """It ends at once, while the call in flight is finished and kept."""
+
+    async def scenario(core):
+        model = HeldModel()
+        first, *waiting = (
+            asyncio.ensure_future(core.answer(model, question(str(i)), "search")) for i in range(6)
+        )
+        await model.asked.wait()
+        core.stop(RunInterrupted("Ctrl-C"))
+        ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+        model.let_go.set()
+        await first
+        return [type(error) for error in ended], len(model.sent), core._store.count(CallRecord)
+
+    assert with_gate(scenario, Budget(tokens=20)) == ([RunInterrupted] * 5, 1, 1)
+
+
+def test_stop_while_a_call_is_reserved_keeps_it_from_being_sent(with_gate):
+    """A reservation that succeeds after the stop is given back."""
+
+    async def scenario(core):
+        model = HeldModel()
+        calls = [asyncio.ensure_future(core.answer(model, question(str(i)), "search")) for i in range(2)]
+        await model.asked.wait()
+        core._stop = RunInterrupted("Ctrl-C")  # as between the stop and its word on the loop
+        model.let_go.set()
+        await calls[0]
+        with pytest.raises(RunInterrupted):
+            await asyncio.wait_for(calls[1], 10)
+        return len(model.sent), core._account._in_flight, core._account.spent.lm_calls
+
+    assert with_gate(scenario, Budget(tokens=20)) == (1, 0, 1)
+
+
+def test_full_disk_under_a_budget_ends_everybody(with_gate):
+    """Nothing is sent that can't be noted before, nobody waits for it, and the run is stopped."""
+
+    async def scenario(core):
+        def full(records):
+            raise StateError("no room")
+
+        core._store.append = full
+        model = CountingModel()
+        calls = (core.answer(model, question(str(i)), "search") for i in range(5))
+        ended = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+        return [type(error) for error in ended], model.sent, str(core.stopped), core._account.spent.lm_calls
+
+    assert with_gate(scenario, Budget(lm_calls=1)) == ([StateError] * 5, [], "no room", 0)
+
+
+def test_answer_that_cannot_be_kept_stops_the_run(with_gate):
+    """After it no further call is paid for that would be lost as well."""
+
+    async def scenario(core):
+        def full(records):
+            raise StateError("no room")
+
+        core._store.append = full
+        model = CountingModel()
+        for text in "ab":
+            with pytest.raises(StateError):
+                await core.answer(model, question(text), "search")
+        return len(model.sent)
+
+    assert with_gate(scenario) == 1
 
 
 def test_every_failed_request_is_kept(with_gate):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 import mipro
-from mipro.errors import BudgetExhausted
+from mipro.errors import BudgetExhausted, UserError
 from mipro.lm import LMRequest, run
 from mipro.runs import Budget, EventRecord, FailureRecord, Run, SentRecord
 from mipro.testing.lms import ScriptedLM
@@ -130,3 +130,24 @@ def test_seconds_of_a_killed_session_count(tmp_path):
     with pytest.raises(BudgetExhausted, match="seconds"):
         ask(live)
     live.close()
+
+
+@pytest.mark.parametrize("demos", [0, 4], ids=["judged in the search", "judged in stage 1"])
+def test_judge_without_a_price_is_refused(optimize, tmp_path, demos):
+    """Under a limit on the cost it is asked nothing, and what the metric makes of that is no score."""
+    judge = ScriptedLM(["yes"], "judge", repeat=True)
+
+    def judged(example, prediction, trace=None):
+        return judge(prediction.sum) == ["yes"]
+
+    with OpenAIServer(answer) as server, pytest.raises(UserError, match="that of 'judge' is not"):
+        optimize(
+            server,
+            metric=judged,
+            budget=Budget(cost_usd=1.0),
+            lm={"max_tokens": 50, "prices": PRICES},
+            max_bootstrapped_demos=demos,
+        )
+    assert judge.calls == []
+    with mipro.runs.open(str(tmp_path / "run")) as recorded:
+        assert "metric" not in recorded.failures()

@@ -186,7 +186,7 @@ class TeacherRuns:
                 outcome = run_example(teacher, example, self._how.metric or _accept, trace=trace)
         # The program may have caught it and gone on without the answer.
         failure = outcome.error if gate is None else gate.failure
-        if isinstance(failure, (RunStopped, StateError)):
+        if isinstance(failure, (RunStopped, StateError if gate is None else UserError)):
             raise failure
         if isinstance(failure, LMUnansweredError):
             return Attempt(None, error=failure, answered=False)

@@ -3,11 +3,11 @@
 from mipro.runs._budget import Budget
 from mipro.runs._evaluation import Evaluator, Measurement
 from mipro.runs._fingerprint import canonical, digest, of_examples, of_metric, of_program
-from mipro.runs._gate import StageGate
 from mipro.runs._interrupt import interruptible
 from mipro.runs._place import choose_run_dir
 from mipro.runs._reading import RecordedRun, open  # noqa: A004 - mipro.runs.open
 from mipro.runs._records import (
+    MADE_OF_CALLS,
     STAGE_BEGAN,
     CallRecord,
     DecisionRecord,
@@ -19,9 +19,11 @@ from mipro.runs._records import (
     Spent,
 )
 from mipro.runs._run import Run, versions
+from mipro.runs._stage_gate import StageGate
 from mipro.runs._store import SQLStore, Store
 
 __all__ = [
+    "MADE_OF_CALLS",
     "STAGE_BEGAN",
     "Budget",
     "CallRecord",

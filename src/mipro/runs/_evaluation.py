@@ -20,7 +20,7 @@ from mipro.errors import (
     LMNotFoundError,
     ProgramError,
     RunStopped,
-    StateError,
+    UserError,
 )
 from mipro.evaluate import Outcome, run_example
 from mipro.evaluate._report import text_of
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from mipro.evaluate import Metric
     from mipro.modules import Module
-    from mipro.runs._gate import StageGate
     from mipro.runs._run import Run
+    from mipro.runs._stage_gate import StageGate
 
 
 logger = logging.getLogger("mipro")
@@ -217,7 +217,7 @@ class Evaluator:
         return record
 
     def _refuse_to_go_on(self, outcome: Outcome, gate: StageGate) -> None:
-        if isinstance(gate.failure, (RunStopped, StateError)):
+        if isinstance(gate.failure, (RunStopped, UserError)):
             raise gate.failure
         if isinstance(outcome.error, (RunStopped, LMAuthError, LMNotFoundError)):
             raise outcome.error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
 import json
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mipro.context import context
 from mipro.errors import (
     BudgetExhausted,
     LMAuthError,
@@ -22,26 +23,35 @@ from mipro.errors import (
     RunInterrupted,
     RunStopped,
     StateError,
+    UserError,
 )
-from mipro.lm import LMResponse, delay_s
+from mipro.lm import LMResponse, Usage, delay_s
 from mipro.runs._budget import Amounts, most_of, used_by
+from mipro.runs._call import Call, Send
 from mipro.runs._line import Line
-from mipro.runs._records import ALIVE, PASSED_OVER, CallRecord, EventRecord, FailureRecord, SentRecord
+from mipro.runs._records import ALIVE, MADE_OF_CALLS, PASSED_OVER, EventRecord, SentRecord
+from mipro.runs._stage_gate import StageGate
 from mipro.runs._unseen import Unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
+    from typing import TypeAlias
 
     from mipro.lm import BaseLM, LMRequest
     from mipro.runs._budget import Account
+    from mipro.runs._records import Record
     from mipro.runs._store import Store
     from mipro.runs._writer import Writer
+
+    Reason: TypeAlias = RunStopped | LMError | UserError
+    _Flights: TypeAlias = set[asyncio.Future[LMResponse]]
 
 PATIENCE_S = 300.0
 """Seconds without any answer after which a run stops."""
 FIRST_PATIENCE_S = 60.0
-"""The same for a model that has not answered yet in this session: more likely a wrong address."""
+"""The same for a model whose server has not said anything yet in this session: more likely a wrong
+address."""
 PERSISTENCE = 16
 """Requests in vain, at least, before a stage that needs an answer goes on without it. At 30 % failures
 a healthy call comes to that once in 10^8."""
@@ -54,30 +64,24 @@ HEARTBEAT_S = 5.0
 """Seconds of running that a kill -9 may hide from the budget."""
 FIRST_REFUSAL_S = 0.25
 MAX_REFUSAL_S = 30.0
+LANDING_S = 1.0
+"""Seconds after which it is said that the end of a run waits for calls in flight."""
+SIGNAL_CHECK_S = 0.2
+"""Seconds after which the end of a run looks for Ctrl-C."""
 
 logger = logging.getLogger("mipro")
 
 
-@dataclass(slots=True)
-class _Call:
-    """One call that is being paid for, until it is answered or given up."""
-
-    lm: BaseLM
-    request: LMRequest
-    stage: str
-    subject: str
-    patient: bool
-    failed: int = 0
-    """Requests that got no answer."""
-    refused: int = 0
-    """Requests that were told to come later."""
-    answers: int = 0
-    """How often the model had answered anything when the present round of requests began."""
-    began: float = field(default_factory=time.monotonic)
-
-
 class GateCore:
     """Ledger, budget, retries and pace of one run. Lives on the I/O loop, needs no locks.
+
+    A model may be made of others: a router, a log, a vote of several. Then what is paid for are
+    the calls inside. Each of them passes the gate as every call does, so it is kept, and paid once.
+    The call around them gives its reservation back when the first of them comes, since they would
+    wait for it, and costs nothing, whatever usage it reports. Its answer is kept with no request
+    and no tokens, so that a replay does not even ask the models inside. A call inside that has the
+    key of one around it, as where a wrapper goes by the name of what it wraps, is kept under a key
+    made from that one. An answer given in spite of a call inside that the run refused is not kept.
 
     Args:
         store: Answers what was asked before.
@@ -116,17 +120,22 @@ class GateCore:
         self._unconfirmed: list[EventRecord] = []
         self._in_flight: dict[str, asyncio.Future[LMResponse]] = {}
         self._lines: dict[str, Line] = {}
-        self._stop: RunStopped | LMError | None = None
+        self._stop: Reason | None = None
         self._stopped = asyncio.Event()
+        self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._beat_at = time.monotonic()
 
-    def stop(self, error: RunStopped | LMError) -> None:
+    def stop(self, error: Reason) -> None:
         """Refuse every further call with `error`; calls in flight are finished and kept."""
         if self._stop is None:
             self._stop = error
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._stopped.set)
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._wake_all, error)
+
+    def _wake_all(self, error: Reason) -> None:
+        self._stopped.set()
+        self._account.end(error)
 
     def abort(self) -> None:
         """Leave the calls in flight; those who wait for them get the reason of the stop."""
@@ -137,13 +146,55 @@ class GateCore:
         for flight in list(self._in_flight.values()):
             flight.cancel()
 
+    def close(self) -> None:
+        """Refuse every further call, known answers included, and wait until those in flight are kept.
+
+        Not to be called on the I/O loop. Calls are left where they take longer than the patience,
+        or where Ctrl-C is pressed.
+        """
+        self.stop(RunStopped(f"the run in {self._run_dir} is closed, so no call can be made in it any more."))
+        self._is_closed = True
+        # Only now: a call that comes meanwhile sees either that it is too late, or is waited for.
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            return
+        landed = asyncio.run_coroutine_threadsafe(self._land(), loop)
+        try:
+            while not concurrent.futures.wait([landed], SIGNAL_CHECK_S).done:
+                pass
+        except BaseException:
+            self.abort()
+            concurrent.futures.wait([landed], LANDING_S)
+            raise
+
+    async def _land(self) -> None:
+        late = await _left_after(LANDING_S, set(self._in_flight.values()))
+        if late:
+            logger.warning(
+                "waiting for %d calls in flight, for %.0f s at most; press Ctrl-C to leave them.",
+                len(late),
+                self._patience_s,
+            )
+        late = await _left_after(self._patience_s, late)
+        if late:
+            logger.warning("leaving %d calls in flight, which were not answered in time.", len(late))
+            self._cancel_all()
+            await _left_after(LANDING_S, late)
+
     @property
-    def stopped(self) -> RunStopped | LMError | None:
+    def stopped(self) -> Reason | None:
         """Why no further call is made, or None."""
         return self._stop
 
     async def answer(
-        self, lm: BaseLM, request: LMRequest, stage: str, *, subject: str = "", patient: bool = False
+        self,
+        lm: BaseLM,
+        request: LMRequest,
+        stage: str,
+        *,
+        subject: str = "",
+        patient: bool = False,
+        within: Send | None = None,
     ) -> LMResponse:
         """Answer from the ledger, from a call in flight, or by paying; once for each key.
 
@@ -154,15 +205,27 @@ class GateCore:
             subject: What the call is about: one that is never answered is no sign of a dead model.
             patient: Give up a call only if it is the call that the model stumbles over, and in this
                 stage for good; pause the run where it may be the model.
+            within: The request that the call is made inside of; see the class.
+
+        Raises:
+            LMError: The model failed and trying again did not help, or refused for good.
+            RunStopped: The run has stopped, or is closed.
+            StateError: The answer can't be kept.
+            UserError: The price of the model is not known, and the budget limits the cost.
         """
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         key = request.key
+        if within is not None:
+            key = within.key_of(key)
+            self._give_back(within)
         while (flight := self._in_flight.get(key)) is not None:
             # The first to ask may fail or be cancelled; then the next one pays.
             await asyncio.wait([flight])
             if not flight.cancelled() and flight.exception() is None:
                 return dataclasses.replace(flight.result(), cached=True)
+        if self._is_closed:
+            raise self._stop or RunStopped("the run is closed.")
         if (stage, key) in self._passed_over:
             raise LMUnansweredError(f"{request.model} never answered this call; it was passed over before.")
         is_unseen = self._unseen is not None and key in self._unseen
@@ -170,7 +233,7 @@ class GateCore:
         if record is not None:
             self.replayed_calls += 1
             return dataclasses.replace(LMResponse.from_json(record.response), cached=True)
-        call = _Call(lm, request, stage, subject or key, patient)
+        call = Call(lm, request, key, stage, subject or key, patient, within)
         flight = asyncio.ensure_future(self._pay(call))
         self._in_flight[key] = flight
         flight.add_done_callback(lambda done: self._landed(key, done))
@@ -187,18 +250,21 @@ class GateCore:
         if not flight.cancelled():
             flight.exception()  # marks it as seen: the one who asked may have gone
 
-    async def _pay(self, call: _Call) -> LMResponse:
+    async def _pay(self, call: Call) -> LMResponse:
         line = self._lines.setdefault(call.lm.identity, Line())
         call.answers = line.answers
         while True:
             try:
-                response = await self._attempt(call.lm, call.request, line, call.stage)
+                response, is_paid = await self._attempt(call, line)
             except LMRateLimitError as error:  # noqa: PERF203 - the loop is about the failures
                 call.refused += 1
                 self._check_patience(line, error)
                 if error.retry_after_s is None:
                     wait_s = min(FIRST_REFUSAL_S * 2.0 ** min(call.refused - 1, 16), MAX_REFUSAL_S)
                     await self._sleep(wait_s * self._rng.uniform(0.5, 1.0))
+            except LMUnansweredError:
+                # A call inside was passed over. To ask once more would not change that.
+                raise
             except LMTransientError as error:
                 call.failed += 1
                 self._check_patience(line, error)
@@ -207,15 +273,14 @@ class GateCore:
             else:
                 line.answered(call.subject)
                 self.confirm()
-                record = _record(call.request, response, call.stage, 1 + call.failed + call.refused)
-                await self._writer.keep(record)
+                await self._keep(call.record(response, is_paid=is_paid))
                 if self._unseen is not None:
-                    self._unseen.note(record.key)
+                    self._unseen.note(call.key)
                 self._beat()
-                self.paid_calls += 1
+                self.paid_calls += is_paid
                 return response
 
-    async def _try_again(self, call: _Call, line: Line, error: LMTransientError) -> None:
+    async def _try_again(self, call: Call, line: Line, error: LMTransientError) -> None:
         """Return when the call may be sent again, after a wait or with the line paused.
 
         Raises:
@@ -235,7 +300,7 @@ class GateCore:
         else:
             raise error
 
-    def _is_hopeless(self, call: _Call, line: Line) -> bool:
+    def _is_hopeless(self, call: Call, line: Line) -> bool:
         """Tell whether a call was tried long enough, and it is the call and not the model."""
         patience_s = self._patience_of(line)
         lasts_s = time.monotonic() - call.began
@@ -243,11 +308,11 @@ class GateCore:
         alone = line.answers > 0 and line.failing_s() >= min(ALONE_S, 0.5 * patience_s)
         return lasting and (line.answers > call.answers or alone)
 
-    def _pass_over(self, call: _Call, error: LMTransientError) -> LMUnansweredError:
+    def _pass_over(self, call: Call, error: LMTransientError) -> LMUnansweredError:
         request = call.request
         logger.warning("passing over a call that %s never answers: %s", request.model, error)
-        self._passed_over.add((call.stage, request.key))
-        data = json.dumps({"stage": call.stage, "key": request.key, "error": str(error)})
+        self._passed_over.add((call.stage, call.key))
+        data = json.dumps({"stage": call.stage, "key": call.key, "error": str(error)})
         self._unconfirmed.append(EventRecord(PASSED_OVER, data, time.time()))
         return LMUnansweredError(
             f"{request.model} never answered this call, but others; the last failure: {error}",
@@ -265,38 +330,90 @@ class GateCore:
         for event in unconfirmed:
             self._writer.put(event)
 
-    async def _attempt(self, lm: BaseLM, request: LMRequest, line: Line, stage: str) -> LMResponse:
-        async with line.turn(self._sleep) as probe:
+    async def _attempt(self, call: Call, line: Line) -> tuple[LMResponse, bool]:
+        """Return the answer of one request, and whether it was paid for itself; see the class."""
+        async with call.turn(line, self._sleep) as probe:
             if self._stop is not None:
                 raise self._stop
-            wanted = most_of(request, lm.price_usd) if self._account.is_limited else Amounts(lm_calls=1)
-            await self._reserve(wanted, request.key)
-            used = Amounts(lm_calls=1)
+            send = await self._reserve(call, line)
+            used = Amounts()
             try:
-                response = await lm.send(request)
+                if self._account.is_limited and send.reserved is not None:
+                    # Kept before the call is sent, so that a kill -9 hides no call from the budget.
+                    await self._keep(SentRecord(call.key, send.reserved.tokens, send.reserved.cost_usd))
+                used = Amounts(lm_calls=1)
+                response = await self._send(call, send)
                 used = used_by(response)
             except LMError as error:
-                self._note_failure(line, error, probe=probe)
-                self.failures[type(error).__name__] += 1
-                kind = type(error).__name__
-                self._writer.put(FailureRecord(request.key, stage, request.model, kind, str(error)))
+                self._note_failure(send, line, error, probe=probe)
                 raise
             finally:
-                self._account.settle(wanted, used)
-            return response
+                send.is_open = False
+                self._settle(send, used)
+            return response, not send.has_calls
 
-    async def _reserve(self, wanted: Amounts, key: str) -> None:
+    async def _reserve(self, call: Call, line: Line) -> Send:
+        wanted = self._most_of(call)
         try:
             await self._account.reserve(wanted)
         except BudgetExhausted as error:
             self.stop(error)
             raise
-        if self._account.is_limited:
-            # Kept before the call is sent, so that a kill -9 hides no call from the budget.
-            sent = SentRecord(key, wanted.tokens, wanted.cost_usd)
-            await self._writer.keep(sent)
+        if self._stop is not None:
+            # It may have waited, and the run have stopped meanwhile.
+            self._account.settle(wanted, Amounts())
+            raise self._stop
+        around = call.within
+        if around is None:
+            return Send(call, frozenset([call.key]), (line,), wanted)
+        return Send(call, around.keys | {call.key}, (*around.lines, line), wanted)
 
-    def _note_failure(self, line: Line, error: LMError, *, probe: bool) -> None:
+    def _most_of(self, call: Call) -> Amounts:
+        if not self._account.is_limited:
+            return Amounts(lm_calls=1)
+        if self._account.limits_cost and call.lm.price_usd(Usage(1, 1)) is None:
+            error = UserError(
+                f"the price of every model must be known where `Budget.cost_usd` is set, but that of "
+                f"{call.request.model!r} is not; pass LM(..., prices={{'input': ..., 'output': ...}}) in US "
+                "dollars for a million tokens, or give a class of your own a `price_usd` (0.0 where it only "
+                "asks other models)."
+            )
+            # What the program or the metric makes of it is no score.
+            self.stop(error)
+            raise error
+        return most_of(call.request, call.lm.price_usd)
+
+    async def _send(self, call: Call, send: Send) -> LMResponse:
+        inside = StageGate(self, call.stage, subject=call.subject, patient=call.patient, within=send)
+        with context(gate=inside):
+            response = await call.lm.send(call.request)
+        if inside.failure is not None and not isinstance(inside.failure, LMTransientError):
+            raise inside.failure
+        return response
+
+    def _give_back(self, send: Send) -> None:
+        """Take a request for free whose model turns out to ask others."""
+        send.has_calls = True
+        if send.reserved is not None and self._account.is_limited:
+            # Else it would count as lost where the run ends before its answer. Kept before the call
+            # inside is.
+            self._writer.put(send.call.failure(MADE_OF_CALLS, ""))
+        self._settle(send, Amounts())
+
+    def _settle(self, send: Send, used: Amounts) -> None:
+        if send.reserved is not None:
+            self._account.settle(send.reserved, used)
+            send.reserved = None
+
+    async def _keep(self, record: Record) -> None:
+        try:
+            await self._writer.keep(record)
+        except StateError as error:
+            self.stop(error)
+            raise
+
+    def _note_failure(self, send: Send, line: Line, error: LMError, *, probe: bool) -> None:
+        line.reached |= error.status is not None
         if isinstance(error, LMRateLimitError):
             line.refused(error.retry_after_s)
         elif isinstance(error, LMTransientError):
@@ -305,6 +422,11 @@ class GateCore:
             line.answered()
         if isinstance(error, (LMAuthError, LMNotFoundError)):
             self.stop(error)
+        if send.has_calls:
+            return  # what failed is a call inside, and noted
+        kind = type(error).__name__
+        self.failures[kind] += 1
+        self._writer.put(send.call.failure(kind, str(error)))
 
     def _pause(self, line: Line, error: LMTransientError) -> None:
         logger.warning(
@@ -315,7 +437,7 @@ class GateCore:
         line.pause()
 
     def _patience_of(self, line: Line) -> float:
-        return self._patience_s if line.answers else min(self._patience_s, FIRST_PATIENCE_S)
+        return self._patience_s if line.reached else min(self._patience_s, FIRST_PATIENCE_S)
 
     def _check_patience(self, line: Line, error: LMTransientError) -> None:
         asked_s = error.retry_after_s or 0.0
@@ -333,12 +455,20 @@ class GateCore:
         raise self._stop or error
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait, but not longer than until the run stops."""
+        """Wait, but not longer than until the run stops or its time is up."""
         try:
             await asyncio.wait_for(self._stopped.wait(), min(seconds, self._account.seconds_left))
         except asyncio.TimeoutError:
+            self._check_seconds()
             return
         raise self._stop or RunStopped("the run was stopped.")
+
+    def _check_seconds(self) -> None:
+        try:
+            self._account.check_seconds()
+        except BudgetExhausted as error:
+            self.stop(error)
+            raise
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -347,42 +477,6 @@ class GateCore:
             self._writer.put(EventRecord(ALIVE, "{}", time.time()))
 
 
-class StageGate:
-    """The gate as one stage, or one evaluation of it, sees it; what `context(gate=...)` is given.
-
-    Attributes:
-        failure: The last failure of infrastructure that a caller was told, or None. A program
-            may catch it; what it answers then is still no measurement. A ledger that can't be
-            written is one, too.
-    """
-
-    def __init__(self, core: GateCore, stage: str, *, subject: str, patient: bool) -> None:
-        self.failure: LMTransientError | RunStopped | StateError | None = None
-        self._core = core
-        self._stage = stage
-        self._subject = subject
-        self._patient = patient
-
-    async def call(self, lm: BaseLM, request: LMRequest) -> LMResponse:
-        """Answer `request`; see `mipro.context.Gate`."""
-        try:
-            return await self._core.answer(
-                lm, request, self._stage, subject=self._subject, patient=self._patient
-            )
-        except (LMTransientError, RunStopped, StateError) as error:
-            self.failure = error
-            raise
-
-
-def _record(request: LMRequest, response: LMResponse, stage: str, attempts: int) -> CallRecord:
-    return CallRecord(
-        key=request.key,
-        stage=stage,
-        model=request.model,
-        response=response.to_json(),
-        prompt_tokens=response.usage.prompt_tokens,
-        completion_tokens=response.usage.completion_tokens,
-        cost_usd=response.cost_usd,
-        latency_s=response.latency_s,
-        attempts=attempts,
-    )
+async def _left_after(seconds: float, flights: _Flights) -> _Flights:
+    """Return the flights that are still under way after so long."""
+    return (await asyncio.wait(flights, timeout=seconds))[1] if flights else flights

@@ -46,6 +46,7 @@ class Line:
         paused: Whether calls wait for one among them to find the model alive.
         failing_since: When the first failure after the last answer was, or None.
         answers: How often the model answered in this session.
+        reached: Whether a server said anything, be it a refusal: the address is right.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,6 +54,7 @@ class Line:
         self.paused = False
         self.failing_since: float | None = None
         self.answers = 0
+        self.reached = False
         self._clock = clock
         self._queue = asyncio.Lock()
         self._held_until = 0.0
@@ -100,6 +102,7 @@ class Line:
         """
         self.paused = False
         self.answers += 1
+        self.reached = True
         self.failing_since = None
         self._probe_wait_s = FIRST_PROBE_S
         self._suspects |= self._given_up
@@ -110,6 +113,7 @@ class Line:
     def refused(self, retry_after_s: float | None) -> None:
         """Note a 429; a Retry-After holds all calls."""
         self.paused = False
+        self.reached = True
         self._refused += 1
         self._mark_failing()
         self._weigh()

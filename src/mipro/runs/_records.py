@@ -26,7 +26,8 @@ class CallRecord:
     latency_s: float
     """Seconds from sending to the whole answer, of the attempt that succeeded."""
     attempts: int
-    """Requests sent for this answer, the failed ones included."""
+    """Requests sent for this answer, the failed ones included; 0 where the model asked others for it,
+    whose calls are kept themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class FailureRecord:
     stage: str
     model: str
     kind: str
-    """Class of the error: "LMServerError", "LMRateLimitError", ..."""
+    """Class of the error: "LMServerError", "LMRateLimitError", ...; or `MADE_OF_CALLS`."""
     error: str
     """The error's text."""
 
@@ -98,6 +99,9 @@ class EventRecord:
     """Seconds since the epoch."""
 
 
+MADE_OF_CALLS = "made of calls"
+"""Kind of the failure that is none: the model asked others instead, whose calls are kept themselves. Such
+a request has ended, for nothing."""
 SESSION_BEGAN = "session began"
 STAGE_BEGAN = "stage began"
 STAGE_ENDED = "stage ended"

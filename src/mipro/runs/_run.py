@@ -17,7 +17,7 @@ from mipro.context import context
 from mipro.errors import RunMismatchError
 from mipro.runs._budget import Account, Budget
 from mipro.runs._fingerprint import differences
-from mipro.runs._gate import PATIENCE_S, GateCore, StageGate
+from mipro.runs._gate import PATIENCE_S, GateCore
 from mipro.runs._past import read_past
 from mipro.runs._place import open_place, shown
 from mipro.runs._records import (
@@ -28,12 +28,14 @@ from mipro.runs._records import (
     DecisionRecord,
     EventRecord,
 )
+from mipro.runs._stage_gate import StageGate
 from mipro.runs._writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from mipro.errors import LMError, RunStopped
+    from mipro.errors import RunStopped
+    from mipro.runs._gate import Reason
     from mipro.runs._records import Record, Spent
 
 logger = logging.getLogger("mipro")
@@ -89,7 +91,7 @@ class Run:
         try:
             self.facts, self.resumed = self._identify(facts, settled)
         except RunMismatchError:
-            self.close()
+            self._close_ledger()
             raise
         past = read_past(self.store)
         self._unknown = past.unknown
@@ -228,7 +230,7 @@ class Run:
         self._core.abort()
 
     @property
-    def stopped(self) -> RunStopped | LMError | None:
+    def stopped(self) -> Reason | None:
         """Why no further call is made, or None."""
         return self._core.stopped
 
@@ -259,7 +261,18 @@ class Run:
         return self.store.spent()
 
     def close(self) -> None:
-        """Write what is left and release the folder."""
+        """Wait for the calls in flight, write what is left and release the folder.
+
+        A program may have left calls behind, in threads of its own: they are paid for. Calls that
+        take longer than the patience, or than the user's who presses Ctrl-C, are left. Whoever
+        makes a call later on is told that the run is closed.
+        """
+        try:
+            self._core.close()
+        finally:
+            self._close_ledger()
+
+    def _close_ledger(self) -> None:
         self._writer.close()
         self.store.close()
         self._release()

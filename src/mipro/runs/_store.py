@@ -14,6 +14,7 @@ from sqlalchemy import event as sa_event
 from mipro.errors import StateError
 from mipro.lm import Usage
 from mipro.runs._records import (
+    MADE_OF_CALLS,
     CallRecord,
     DecisionRecord,
     EvaluationRecord,
@@ -74,7 +75,11 @@ class Store(ABC):
 
     @abstractmethod
     def spent(self) -> tuple[Spent, ...]:
-        """Return what was paid, by stage and model; requests that failed count as calls."""
+        """Return what was paid, by stage and model.
+
+        Requests that failed count as calls; `MADE_OF_CALLS` ones and answers of no attempts
+        (`CallRecord.attempts`) do not.
+        """
 
     @abstractmethod
     def lost(self) -> tuple[SentRecord, ...]:
@@ -365,14 +370,16 @@ class SQLStore(Store):
         query = sa.select(
             calls.stage,
             calls.model,
-            sa.func.count(),
+            sa.func.sum(sa.case((calls.attempts > 0, 1), else_=0)),
             sa.func.sum(calls.prompt_tokens),
             sa.func.sum(calls.completion_tokens),
             sa.func.coalesce(sa.func.sum(calls.cost_usd), 0.0),
             sa.func.count() - sa.func.count(calls.cost_usd),
         ).group_by(calls.stage, calls.model)
-        query_failed = sa.select(failed.stage, failed.model, sa.func.count()).group_by(
-            failed.stage, failed.model
+        query_failed = (
+            sa.select(failed.stage, failed.model, sa.func.count())
+            .where(failed.kind != MADE_OF_CALLS)
+            .group_by(failed.stage, failed.model)
         )
         with self._auto.connect() as connection:
             paid = {(row[0], row[1]): row[2:] for row in connection.execute(query)}
@@ -409,7 +416,9 @@ class SQLStore(Store):
 
     def failures(self) -> dict[str, int]:
         failed, cells = _tables[FailureRecord].c, _tables[EvaluationRecord].c
-        requests = sa.select(failed.kind, sa.func.count()).group_by(failed.kind)
+        requests = (
+            sa.select(failed.kind, sa.func.count()).where(failed.kind != MADE_OF_CALLS).group_by(failed.kind)
+        )
         scored = (
             sa.select(cells.failure, sa.func.count())
             .where(cells.failure != "", cells.score.is_not(None))

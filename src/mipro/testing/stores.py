@@ -15,6 +15,7 @@ import pytest
 
 from mipro.lm import Usage
 from mipro.runs import (
+    MADE_OF_CALLS,
     CallRecord,
     DecisionRecord,
     EvaluationRecord,
@@ -133,6 +134,18 @@ class StoreContract:
             Spent("demos", "o", 1, Usage(), 0.0, 0),
             Spent("search", "m", 5, Usage(21, 5), 1.0, 1),
         )
+
+    def test_answer_without_a_request_of_its_own_counts_none(self, store: Store) -> None:
+        """A model that asked others for it paid nothing itself, whether it has answered or not."""
+        answer = CallRecord("a", "search", "router", "", 0, 0, 0.0, 0.1, 0)
+        free = [FailureRecord(key, "search", "router", MADE_OF_CALLS, "") for key in "ac"]
+        store.append([*(SentRecord(key, 15, 0.5) for key in "abc"), *free, answer, call("b")])
+        assert store.spent() == (
+            Spent("search", "m", 1, Usage(10, 2), 0.5, 0),
+            Spent("search", "router", 0, Usage(), 0.0, 0),
+        )
+        assert store.lost() == ()
+        assert store.failures() == {}
 
     def test_request_without_an_outcome_is_lost(self, store: Store) -> None:
         """Each one sent that was neither answered nor failed; the same call may be sent several times."""
