@@ -3,8 +3,10 @@
 import contextvars
 import random
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 import mipro
@@ -149,6 +151,17 @@ class TestResult:
         loaded.load(tmp_path / "best.json")
         assert loaded.dump_state() == best.dump_state()
         assert str(tmp_path) not in (tmp_path / "best.json").read_text()
+
+
+def red(messages):
+    """Answer as a model that knows one colour."""
+    return {"colour": "red"}
+
+
+def red_or_proposal(messages):
+    """Answer in all stages as such a model."""
+    proposal = {"proposed_instruction": f"Name it, {zlib.crc32(str(messages).encode()) % 997}."}
+    return proposal if "proposed_instruction" in str(messages) else red(messages)
 
 
 class TestResume:
@@ -519,3 +532,17 @@ class TestDataInSeveralSets:
         best = optimize(trainset=fruit[:20], valset=fruit[:20])
         assert demos == set()
         assert "Name the colour" in best.signature.instructions
+
+    def test_long_arrays_are_told_apart(self, optimize):
+        """Examples that differ in one number of many are not the same, neither as data nor as demos."""
+
+        def picture(number):
+            pixels = np.zeros(2000, dtype=int)
+            pixels[1000] = number
+            return mipro.Example(fruit=pixels, colour="red").with_inputs("fruit")
+
+        rows = [picture(number) for number in range(12)]
+        with mipro.context(lm=ScriptedLM(red_or_proposal)):
+            story = optimize(trainset=rows[:6], valset=rows[6:]).optimization
+        assert not any("inputs are in both" in warning for warning in story.warnings)
+        assert len(story.demo_sources) == 6

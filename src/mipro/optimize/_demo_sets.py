@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.propose import token_estimate, value_tokens
+from mipro.runs import canonical
 
 if TYPE_CHECKING:
     import random
@@ -110,9 +111,7 @@ def identity(demos: Sequence[Sequence[Any]]) -> tuple[frozenset[str], ...]:
     Args:
         demos: The demos by predictor.
     """
-    return tuple(
-        frozenset(repr(sorted(dict(demo.items()).items(), key=str)) for demo in own) for own in demos
-    )
+    return tuple(frozenset(canonical(dict(demo.items())) for demo in own) for own in demos)
 
 
 def recombine(

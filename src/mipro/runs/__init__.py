@@ -1,8 +1,9 @@
 """Runs: the gate that every paid call passes, and the ledger that keeps what was paid for."""
 
 from mipro.runs._budget import Budget
+from mipro.runs._canonical import canonical, digest
 from mipro.runs._evaluation import Evaluator, Measurement
-from mipro.runs._fingerprint import canonical, digest, of_examples, of_metric, of_program
+from mipro.runs._fingerprint import of_examples, of_metric, of_program
 from mipro.runs._interrupt import interruptible
 from mipro.runs._place import choose_run_dir
 from mipro.runs._reading import RecordedRun, open  # noqa: A004 - mipro.runs.open

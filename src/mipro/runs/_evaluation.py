@@ -25,7 +25,8 @@ from mipro.errors import (
 from mipro.evaluate import Outcome, run_example
 from mipro.evaluate._report import text_of
 from mipro.example import Example
-from mipro.runs._fingerprint import canonical, of_candidate
+from mipro.runs._canonical import canonical
+from mipro.runs._fingerprint import of_candidate
 from mipro.runs._records import EvaluationRecord
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-import json
 import re
 import textwrap
 from typing import TYPE_CHECKING, Any
+
+from mipro.runs._canonical import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,31 +19,6 @@ if TYPE_CHECKING:
 _BUILT_IN = "mipro."
 SHOWN = 80
 """Characters up to which a fact is shown as it is when it differs."""
-
-
-def canonical(value: Any) -> str:
-    """Return JSON that is the same for equal values, whatever the order of their keys."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256 of `canonical(value)`, hex."""
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    from mipro.adapters._values import as_plain, sort_sets  # noqa: PLC0415 - only for what JSON can't hold
-
-    if hasattr(value, "toDict"):  # first: an example may have a field `model_dump`
-        return value.toDict()
-    if hasattr(value, "model_dump"):
-        plain = value.model_dump(mode="json")
-        sort_sets(value, plain)
-        return plain
-    if isinstance(value, (set, frozenset)):
-        # A set in a set is written in another order in every process.
-        return sorted(str(as_plain(part) if isinstance(part, frozenset) else part) for part in value)
-    return f"{type(value).__qualname__}:{value}"
 
 
 def of_candidate(program: Module) -> str:
