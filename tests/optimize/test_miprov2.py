@@ -5,6 +5,7 @@ import random
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ def optimize(tmp_path, fruit, same_colour):
         trainset=None,
         valset=None,
         run_dir="run",
+        teacher=None,
         compile_with=None,
         **with_,
     ):
@@ -35,6 +37,7 @@ def optimize(tmp_path, fruit, same_colour):
             program or mipro.Predict("fruit -> colour"),
             trainset=fruit[:20] if trainset is None else trainset,
             valset=fruit[20:60] if valset is None else valset,
+            teacher=teacher,
             **(compile_with or {}),
         )
 
@@ -164,6 +167,77 @@ def red_or_proposal(messages):
     return proposal if "proposed_instruction" in str(messages) else red(messages)
 
 
+def with_lm(lm):
+    """Return a predictor with a model of its own."""
+    predictor = mipro.Predict("fruit -> colour")
+    predictor.lm = lm
+    return predictor
+
+
+class Shades(mipro.Module):
+    """Has something that is set, and counts."""
+
+    def __init__(self, shade, *, model=None, **settings):
+        super().__init__()
+        self.shade = shade
+        self.calls = 0
+        self.paint = with_lm(ScriptedLM(red, model=model, **settings) if model else None)
+
+    def forward(self, fruit):
+        """Colour the fruit."""
+        self.calls += 1
+        return self.paint(fruit=fruit)
+
+
+class Around(mipro.Module):
+    """Has a part that was optimized before."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+        self.part._compiled = True
+        self.paint = mipro.Predict("fruit -> colour")
+
+    def forward(self, fruit):
+        """Colour the fruit."""
+        return self.paint(fruit=fruit)
+
+
+class Quoting(mipro.ChatAdapter):
+    """An adapter with something that is set."""
+
+    def __init__(self, quotes):
+        super().__init__()
+        self.quotes = quotes
+
+
+def same_shade(example, prediction, trace=None, least=1):
+    """Compare the colours."""
+    return (example.colour == prediction.colour) >= least
+
+
+class Strict:
+    """A metric with something that is set, that counts."""
+
+    def __init__(self, least):
+        self.least = least
+        self.calls = 0
+
+    def __call__(self, example, prediction, trace=None):
+        """Compare the colours."""
+        self.calls += 1
+        return same_shade(example, prediction, least=self.least)
+
+
+def strict(least):
+    """Return a metric that holds what is set."""
+
+    def metric(example, prediction, trace=None):
+        return same_shade(example, prediction, least=least)
+
+    return metric
+
+
 class TestResume:
     """A run directory given again."""
 
@@ -199,6 +273,85 @@ class TestResume:
         optimize()
         with pytest.raises(RunMismatchError, match=named):
             optimize(**change)
+
+    @pytest.mark.parametrize(
+        ("make", "named"),
+        [
+            (lambda v: {"program": with_lm(ScriptedLM(red, model=f"m{v}"))}, "model of self: was m1"),
+            (
+                lambda v: {"program": mipro.Predict("fruit -> colour", temperature=v / 2)},
+                "config of self: was",
+            ),
+            (lambda v: {"program": Shades(v)}, "attribute self.shade has changed"),
+            (lambda v: {"program": Around(Shades(v))}, "attribute self.part.shade has changed"),
+            (lambda v: {"program": Around(Shades(1, model=f"m{v}"))}, "self.part: model of paint: was m1"),
+            (lambda v: {"metric": Strict(v)}, "metric.least has changed"),
+            (lambda v: {"metric": strict(v)}, "metric.least has changed"),
+            (lambda v: {"metric": partial(same_shade, least=v)}, "metric.least has changed"),
+            (
+                lambda v: {"program": Shades(0), "teacher": Shades(v)},
+                "teacher attribute self.shade has changed",
+            ),
+            (
+                lambda v: {"program": Shades(0), "teacher": Shades(0, model=f"m{v}")},
+                "teacher model of paint: was m1",
+            ),
+            (
+                lambda v: {"teacher_settings": {"lm": ScriptedLM(red, model=f"m{v}")}},
+                "teacher settings: was .*m1",
+            ),
+            (lambda v: {"teacher_settings": {"adapter": Quoting(v)}}, "teacher settings has changed"),
+        ],
+    )
+    def test_what_is_set_is_part_of_the_run(self, optimize, fruit_lm, make, named):
+        """Set to the same, made anew, the run resumes for nothing; set to something else, it is refused."""
+        first = optimize(**make(1))
+        paid = len(fruit_lm.calls)
+        assert optimize(**make(1)).dump_state() == first.dump_state()
+        assert len(fruit_lm.calls) == paid
+        with pytest.raises(RunMismatchError, match=named):
+            optimize(**make(2))
+        assert len(fruit_lm.calls) == paid
+
+    def test_optimized_program_is_optimized_again_for_nothing(self, optimize, fruit_lm):
+        """What a run has attached to it is no part of it, whatever it says."""
+        best = optimize()
+        optimize(best, run_dir="second")
+        paid = len(fruit_lm.calls)
+        best.score, best.total_calls, best.prompt_model_total_calls = 1.0, 1, 1
+        optimize(best, run_dir="second")
+        assert len(fruit_lm.calls) == paid
+
+    def test_a_memory_is_no_part_of_the_run(self, optimize, fruit_lm):
+        """What program and metric change in themselves while they run does not keep the run from going on."""
+        program, metric = Shades(1), Strict(1)
+        optimize(program, metric=metric)
+        paid = len(fruit_lm.calls)
+        with mipro.context(lm=ScriptedLM(red)):
+            program(fruit="lime 1")
+        assert (program.calls, metric.calls > 0) == (1, True)
+        optimize(program, metric=metric)
+        assert len(fruit_lm.calls) == paid
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_no_secret_is_written(self, optimize, tmp_path):
+        """Neither what a model, a config or an attribute has under such a name."""
+        program = Shades(1, model="own", api_key="sk-secret")
+        program.api_key = "sk-secret"
+        program.paint.config = {"extra_headers": {"a": "sk-secret"}}
+        optimize(program, teacher_settings={"api_key": "sk-secret"})
+        assert b"own" in (tmp_path / "run" / "ledger.sqlite").read_bytes()
+        assert b"sk-secret" not in (tmp_path / "run" / "ledger.sqlite").read_bytes()
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_part_with_a_long_way_to_it(self, optimize, tmp_path):
+        """Its name is cut to what a ledger has room for."""
+        program = Around(Shades(1))
+        setattr(program, 200 * "x", program.__dict__.pop("part"))
+        program.part = None
+        optimize(program)
+        with mipro.runs.open(str(tmp_path / "run")) as run:
+            assert max(map(len, run.facts())) == 200
 
     @pytest.mark.usefixtures("fruit_lm")
     def test_a_run_keeps_the_lookahead_of_the_budget_it_began_with(self, optimize, tmp_path):

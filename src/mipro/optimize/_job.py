@@ -5,11 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mipro.adapters import Adapter
 from mipro.context import settings
-from mipro.runs import canonical, of_examples, of_metric, of_program, versions
+from mipro.optimize._result import OptimizationResult
+from mipro.runs import (
+    canonical,
+    digest,
+    of_examples,
+    of_function,
+    of_metric,
+    of_model,
+    of_predictors,
+    of_program,
+    state_of,
+    versions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from mipro.evaluate import Metric
     from mipro.lm import BaseLM
@@ -65,22 +78,27 @@ _SIZES = (
 )
 
 
+_OF_A_RUN = frozenset({"score", "total_calls", "prompt_model_total_calls"})
+"""Plain attributes that a run attaches to the best program."""
+_NAME_CHARS = 200
+"""Characters of a fact's name at most in a ledger."""
+
+
 def facts(job: Job) -> dict[str, str]:
     """Return what identifies the run: all that can change its result, and nothing else.
 
     Threads, budgets and error limits are no part of it, so a run can be resumed with others.
     """
     plan = job.plan
-    teacher = {name: _model(value) if name == "lm" else value for name, value in job.teacher_settings.items()}
     identity = {
-        "metric": of_metric(job.metric),
+        **of_function("metric", job.metric),
         "metric_threshold": str(job.metric_threshold),
         "trainset": of_examples(plan.trainset),
         "valset": of_examples(plan.valset),
         "testset": of_examples(plan.testset),
-        "prompt model": _model(job.prompt_lm),
-        "task model": "each predictor's own" if job.task_lm is None else _model(job.task_lm),
-        "teacher settings": canonical(teacher),
+        "prompt model": of_model(job.prompt_lm),
+        "task model": "each predictor's own" if job.task_lm is None else of_model(job.task_lm),
+        "teacher settings": canonical(_settings_of(job.teacher_settings)),
         "search": job.search if isinstance(job.search, str) else of_metric(job.search),
         "init_temperature": str(job.init_temperature),
         "proposer": canonical(job.proposer),
@@ -89,31 +107,43 @@ def facts(job: Job) -> dict[str, str]:
         "frozen": canonical(sorted(job.frozen)),
         "mipro": versions()["mipro"],
         **{name: str(getattr(plan, name)) for name in _SIZES},
-        **of_program(job.student),
-        **_finished_parts(job.student),
-        "adapter": _adapter(),
+        **_program(job.student),
+        "adapter": "default" if settings.adapter is None else _adapter(settings.adapter),
     }
     if job.teacher is not None:
-        identity |= {f"teacher {name}": value for name, value in of_program(job.teacher).items()}
-    return identity
+        identity |= {f"teacher {name}": value for name, value in _program(job.teacher).items()}
+    return {_short(name): value for name, value in identity.items()}
 
 
-def _finished_parts(program: Module) -> dict[str, str]:
-    """Return what identifies the modules of a program that were optimized before and stay as they are."""
-    parts: dict[str, str] = {}
+def _short(name: str) -> str:
+    """Return a name that a ledger has room for, still another one for every other name."""
+    return name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 68]}... {digest(name)}"
+
+
+def _program(program: Module) -> dict[str, str]:
+    """Return what identifies a program, with the modules that were optimized before and stay as they are."""
+    parts = of_program(program, apart=_attached)
     for name, module in program.named_sub_modules():
         if module is not program and module._compiled:  # noqa: SLF001 - DSPy's mark of an optimised program
-            parts |= {f"{name}: {part}": value for part, value in of_program(module).items()}
+            parts |= {f"{name}: {part}": value for part, value in of_predictors(module).items()}
     return parts
 
 
-def _adapter() -> str:
-    adapter = settings.adapter
-    if adapter is None:
-        return "default"
+def _attached(module: object) -> Collection[str]:
+    """Return the names of what an earlier run has attached to a module."""
+    if not isinstance(getattr(module, "optimization", None), OptimizationResult):
+        return ()
+    # Of these names some may be the program's own, where the run has noted what it has attached.
+    return {"_attached", *getattr(module, "_attached", _OF_A_RUN)}
+
+
+def _settings_of(given: Mapping[str, Any]) -> Any:
+    """Return settings in which adapters are told by what they are set to."""
+    return state_of(
+        {n: _adapter(value) if isinstance(value, Adapter) else value for n, value in given.items()}
+    )
+
+
+def _adapter(adapter: Adapter) -> str:
     plain = {name: value for name, value in vars(adapter).items() if isinstance(value, (str, int, float))}
-    return f"{type(adapter).__qualname__} {canonical(plain)}"
-
-
-def _model(lm: BaseLM) -> str:
-    return f"{lm.identity} {canonical(lm.public_kwargs)}"
+    return f"{type(adapter).__qualname__} {canonical(state_of(plain))}"

@@ -3,7 +3,15 @@
 from mipro.runs._budget import Budget
 from mipro.runs._canonical import canonical, digest
 from mipro.runs._evaluation import Evaluator, Measurement
-from mipro.runs._fingerprint import of_examples, of_metric, of_program
+from mipro.runs._fingerprint import (
+    of_examples,
+    of_function,
+    of_metric,
+    of_model,
+    of_predictors,
+    of_program,
+    state_of,
+)
 from mipro.runs._interrupt import interruptible
 from mipro.runs._place import choose_run_dir
 from mipro.runs._reading import RecordedRun, open  # noqa: A004 - mipro.runs.open
@@ -47,8 +55,12 @@ __all__ = [
     "digest",
     "interruptible",
     "of_examples",
+    "of_function",
     "of_metric",
+    "of_model",
+    "of_predictors",
     "of_program",
     "open",
+    "state_of",
     "versions",
 ]

@@ -5,36 +5,77 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import textwrap
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from mipro.runs._canonical import digest
+from mipro.example import Example
+from mipro.lm import BaseLM
+from mipro.lm._secrets import is_secret_name
+from mipro.modules import Module, Parameter, Predict
+from mipro.runs._canonical import canonical, digest, is_array
+from mipro.runs._memory import changed_by, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from mipro.example import Example
-    from mipro.modules import Module
+Apart = Callable[[Any], Collection[str]]
+"""Names the attributes of a module that are no part of the program, such as the story of an earlier run."""
 
 _BUILT_IN = "mipro."
 SHOWN = 80
 """Characters up to which a fact is shown as it is when it differs."""
 
+_SAID_BY_TEXT = (str, int, float, bytes, Enum, PurePath, Decimal, date, time, timedelta)
+"""Types of which a text tells all, the same in every process."""
+_CALLED = (FunctionType, functools.partial)
+_TOLD = (*_SAID_BY_TEXT, dict, list, tuple, set, frozenset, Example, BaseLM, Module, *_CALLED)
+"""Types of values that count; of others, a client or a lock, nobody knows what of them matters."""
+_OF_MODULES = frozenset({"callbacks", "history", "_compiled"})
+_OF_PREDICTORS = frozenset({"signature", "demos", "lm", "config", "traces", "train", "_warned"})
+"""Attributes that count in a way of their own, or not at all."""
+_CALLS = ("__call__", "forward", "aforward")
+
 
 def of_candidate(program: Module) -> str:
-    """Return the digest of what a candidate chooses: every predictor's instructions and demos."""
+    """Return the digest of what a candidate chooses, instructions and demos, and of the models it asks.
+
+    Attributes of modules count in `of_program` alone: a program may change its own while it runs.
+    """
     return digest(
         [
-            [name, predictor.signature.instructions, [dict(demo) for demo in predictor.demos]]
+            [
+                name,
+                predictor.signature.instructions,
+                [dict(demo) for demo in predictor.demos],
+                *_asked(predictor).items(),
+            ]
             for name, predictor in program.named_predictors()
         ]
     )
 
 
-def of_program(program: Module) -> dict[str, str]:
-    """Return readable parts of a program's identity: its predictors and the source of its classes."""
-    parts = {
-        f"predictor {name}": digest(
+def of_program(program: Module, *, apart: Apart = lambda _: ()) -> dict[str, str]:
+    """Return readable parts of a program's identity: its predictors, classes and plain attributes.
+
+    Args:
+        program: The program. Predictors in modules that were optimized before are left out; see
+            `of_predictors`.
+        apart: Names the attributes of a module that do not count.
+    """
+    return _of_program(program, apart, frozenset())
+
+
+def of_predictors(program: Module) -> dict[str, str]:
+    """Return readable parts of the identity of a program's predictors: signature, demos, model, config."""
+    parts = {}
+    for name, predictor in program.named_predictors():
+        parts[f"predictor {name}"] = digest(
             [
                 predictor.signature.instructions,
                 [
@@ -44,11 +85,42 @@ def of_program(program: Module) -> dict[str, str]:
                 [dict(demo) for demo in predictor.demos],
             ]
         )
-        for name, predictor in program.named_predictors()
-    }
+        parts |= {f"{what} of {name}": value for what, value in _asked(predictor).items()}
+    return parts
+
+
+def _asked(predictor: Predict) -> dict[str, str]:
+    """Return the model and the parameters that are a predictor's own."""
+    asked = {}
+    if predictor.lm is not None:
+        asked["model"] = of_model(predictor.lm)
+    if predictor.config:
+        asked["config"] = canonical(state_of(predictor.config))
+    return asked
+
+
+def of_model(lm: BaseLM) -> str:
+    """Return what identifies a model: name, address and default parameters, nothing secret."""
+    form = {} if lm.model_type == "chat" else {"model_type": lm.model_type}
+    return f"{lm.identity} {canonical(state_of({**lm.kwargs, **form}))}"
+
+
+def _of_program(program: Module, apart: Apart, above: frozenset[int]) -> dict[str, str]:
+    parts = of_predictors(program)
     for cls in _own_classes(program):
         parts[f"class {cls.__qualname__}"] = digest(source_of(cls))
+    inside = {path: part for path, part in program.named_sub_modules(object) if _is_part(part)}
+    above |= set(map(id, inside.values()))
+    for path, part in inside.items():
+        others = apart(part)
+        for name, value in _attributes(part).items():
+            if name not in others and not _is_part(value):
+                parts[f"attribute {path}.{name}"] = digest(_state(value, above))
     return parts
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, (Module, Parameter))
 
 
 def _own_classes(program: Module) -> Iterable[type]:
@@ -61,26 +133,135 @@ def _own_classes(program: Module) -> Iterable[type]:
 
 
 def of_metric(metric: Callable[..., Any]) -> str:
-    """Return the digest of a metric's source, or of its name where there is no source."""
-    if isinstance(metric, functools.partial):
-        return digest([of_metric(metric.func), metric.args, metric.keywords])
-    target: Any = metric
-    if not inspect.isroutine(metric) and not inspect.isclass(metric):
-        target = type(metric)
-    return digest([getattr(target, "__qualname__", repr(target)), source_of(target)])
+    """Return the digest of all that identifies a metric; see `of_function`."""
+    return _of_metric(metric, frozenset())
+
+
+def of_function(name: str, function: Callable[..., Any]) -> dict[str, str]:
+    """Return readable parts of the identity of a metric, or of something else that is called.
+
+    Args:
+        name: How to call it: "metric" for its source (its name where there is none to read), and
+            "metric.limit" for a value that it holds. That is an attribute of an object, a variable of
+            the function that made it, a default, an argument of a `functools.partial`.
+        function: The function. What it changes itself when it is called is its memory, and does not count.
+    """
+    return _of_function(name, function, frozenset())
+
+
+def _of_metric(metric: Any, above: frozenset[int]) -> str:
+    parts = _of_function("", metric, above)
+    source = parts.pop("")
+    return digest([source, parts]) if parts else source
+
+
+def _of_function(name: str, function: Any, above: frozenset[int]) -> dict[str, str]:
+    target = function.func if isinstance(function, functools.partial) else function
+    if not inspect.isroutine(target) and not inspect.isclass(target):
+        target = type(target)
+    # What a program that is called holds is the program itself, so it must be open to a look.
+    above |= set() if isinstance(function, Module) else {id(function)}
+    return {
+        name: digest([getattr(target, "__qualname__", repr(target)), source_of(target)]),
+        **{f"{name}.{key}": digest(_state(value, above)) for key, value in _held(function).items()},
+    }
+
+
+def _held(function: Any) -> dict[str, Any]:
+    """Return by name what is called holds beside its source."""
+    if isinstance(function, functools.partial):
+        given = {f"argument {i}": value for i, value in enumerate(function.args)}
+        return {**_held(function.func), **_counting({**given, **function.keywords})}
+    if isinstance(function, MethodType):
+        return {**_held(function.__func__), **_held(function.__self__)}
+    if isinstance(function, FunctionType):
+        return _held_by_function(function)
+    if isinstance(function, Module):
+        return {"program": function}
+    return {} if inspect.isroutine(function) or inspect.isclass(function) else _attributes(function)
+
+
+def _held_by_function(function: FunctionType) -> dict[str, Any]:
+    code = function.__code__
+    held = dict(function.__kwdefaults__ or {})
+    defaults = function.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    held.update(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a name that has no value yet
+            held[name] = cell.cell_contents
+    changed = changed_by(code)
+    return _counting({name: value for name, value in held.items() if name not in changed})
+
+
+def _attributes(owner: Any) -> dict[str, Any]:
+    """Return the attributes of an object that count."""
+    held = dict(getattr(owner, "__dict__", {}))
+    for cls in type(owner).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            if not name.startswith("__") and hasattr(owner, name):
+                held[name] = getattr(owner, name)
+    aside = _OF_MODULES if _is_part(owner) else frozenset()
+    if isinstance(owner, Predict):
+        aside |= _OF_PREDICTORS
+    calls = [inspect.unwrap(call) for name in _CALLS if (call := getattr(type(owner), name, None))]
+    changed = {name for call in calls if isinstance(call, FunctionType) for name in changed_by(call.__code__)}
+    return _counting(
+        {name: value for name, value in held.items() if name not in aside and f"self.{name}" not in changed}
+    )
+
+
+def _counting(held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what counts of values by name: no secrets, and no None, which often waits for a client."""
+    return {
+        name: value
+        for name, value in held.items()
+        if not is_secret_name(name) and (isinstance(value, _TOLD) or is_array(value))
+    }
+
+
+def state_of(value: Any) -> Any:
+    """Return what is plain of a value, for `canonical`: the same in every process, and nothing secret.
+
+    Of a model, a program or a function it is their identity, of any other object the name of its type.
+    """
+    return _state(value, frozenset())
+
+
+def _state(value: Any, above: frozenset[int]) -> Any:
+    if value is None or isinstance(value, _SAID_BY_TEXT) or is_array(value):
+        return value
+    if id(value) in above:
+        return "..."
+    above |= {id(value)}
+    if isinstance(value, (dict, Example)):
+        return {
+            key if isinstance(key, _SAID_BY_TEXT) else canonical(_state(key, above)): _state(item, above)
+            for key, item in dict(value).items()
+            if not (isinstance(key, str) and is_secret_name(key))
+        }
+    if isinstance(value, (list, tuple)):
+        return [_state(item, above) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(canonical(_state(item, above)) for item in value)
+    return _identity(value, above)
+
+
+def _identity(value: Any, above: frozenset[int]) -> Any:
+    if isinstance(value, BaseLM):
+        return of_model(value)
+    if isinstance(value, Module):
+        return _of_program(value, lambda _: (), above)
+    if isinstance(value, _CALLED):
+        return _of_metric(value, above)
+    kind = value if isinstance(value, type) else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def of_examples(examples: Sequence[Example]) -> str:
     """Return the digest of a data set; order matters."""
     return digest([[sorted(example.inputs().keys()), dict(example)] for example in examples])
-
-
-def source_of(target: Any) -> str:
-    """Return an object's source, dedented, or "" where there is none to read."""
-    try:
-        return textwrap.dedent(inspect.getsource(target))
-    except (OSError, TypeError):
-        return ""
 
 
 def differences(kept: Mapping[str, str], given: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,0 +1,61 @@
+"""What a function changes itself: its memory, which is no part of what it was given."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+_CHANGES = frozenset(
+    {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "popleft"}
+    | {"remove", "setdefault", "update"}
+)
+"""Methods of lists, dicts, sets and deques that change them."""
+
+
+def source_of(target: Any) -> str:
+    """Return an object's source, dedented, or "" where there is none to read."""
+    try:
+        return textwrap.dedent(inspect.getsource(target))
+    except (OSError, TypeError):
+        return ""
+
+
+@functools.lru_cache(maxsize=256)
+def changed_by(code: CodeType) -> frozenset[str]:
+    """Return the names that a function assigns to, and those of values that it changes.
+
+    "calls" for `nonlocal calls; calls += 1` and `calls.append(1)`, "self.calls" for `self.calls += 1`;
+    nothing where there is no source to read.
+
+    Args:
+        code: The function's code, which keeps nothing alive.
+    """
+    try:
+        tree = ast.parse(source_of(code))
+    except SyntaxError:  # a lambda in the middle of a line
+        return frozenset()
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
+            if not isinstance(node.ctx, ast.Load):
+                found.add(_name(node))
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES
+        ):
+            found.add(_name(node.func.value))
+    return frozenset(found)
+
+
+def _name(node: ast.expr) -> str:
+    """Return the name of what is changed where `node` is: "calls" of `calls[0]`, "self.calls" of its like."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""

@@ -1,0 +1,343 @@
+"""What makes two runs the same run, and what makes them different ones."""
+
+import functools
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import mipro
+from mipro.runs import digest, of_function, of_model, of_program, state_of
+from mipro.runs._fingerprint import of_candidate
+from mipro.testing.lms import ScriptedLM
+
+
+class Suffixed(mipro.Module):
+    """Has attributes of all kinds."""
+
+    def __init__(self, **attributes):
+        super().__init__()
+        self.answer = mipro.Predict("question -> answer")
+        self.lock = threading.Lock()
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, question):
+        """Answer, and count."""
+        self.calls += 1
+        self.seen[question] = True
+        self.asked.append(question)
+        return self.answer(question=question)
+
+
+class TestProgram:
+    """Parts of a program's identity."""
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("!", "?"),
+            (1, True),
+            (["a", {"k": (1, 2.5)}], ["a", {"k": (1, 2.0)}]),
+            ({"b", "a"}, {"a", "c"}),
+            ({1: "a", "b": {"c": None}}, {1: "a", "b": {"c": 0}}),
+            (np.arange(2000), np.arange(2000) + (np.arange(2000) == 1000)),
+            (mipro.LM("openai/a", api_key="k"), mipro.LM("openai/b", api_key="k")),
+            (mipro.Example(a=1), mipro.Example(a=2)),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_plain_attributes_count(self, one, other):
+        """Each is named when it differs; what can't be told is left out."""
+        before, same, after = (of_program(Suffixed(suffix=value)) for value in (one, one, other))
+        assert before == same
+        changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+        assert changed == {"attribute self.suffix"}
+        assert not any("lock" in name for name in before)
+
+    def test_attributes_of_every_part_count(self):
+        """Of built-in modules, in lists, in modules that were optimized before; each module once."""
+        inner = Suffixed(suffix="!")
+        inner._compiled = True
+        program = Suffixed(
+            hops=[mipro.ReAct("question -> answer", max_iters=3)], rm=mipro.Retrieve(k=5), inner=inner
+        )
+        names = of_program(program)
+        assert {
+            "attribute self.hops[0].max_iters",
+            "attribute self.rm.k",
+            "attribute self.inner.suffix",
+        } <= names.keys()
+        inner.suffix = "?"
+        assert {n for n, v in of_program(program).items() if names[n] != v} == {"attribute self.inner.suffix"}
+
+    def test_what_a_call_changes_is_memory(self):
+        """Counts, lists and dicts that `forward` itself changes are no part of the program."""
+        new, used = (
+            of_program(Suffixed(calls=calls, seen=seen, asked=asked, callbacks=[print], history=[{}]))
+            for calls, seen, asked in ((0, {}, []), (9, {"a": True}, ["a"]))
+        )
+        assert new == used
+
+    def test_what_an_optimizer_finds_is_no_attribute(self):
+        """Demos, traces and what was warned of count with the predictor, or not at all."""
+        program = Suffixed()
+        before = of_program(program)
+        program.answer.traces, program.answer.train = [{"a": 1}], [{"b": 1}]
+        program.answer._warned.add("once")
+        assert of_program(program) == before
+
+    def test_back_references_end(self):
+        """A container that holds itself, or the program, is no endless way."""
+        program = Suffixed(options={"k": 1})
+        program.options["program"], program.options["self"] = program, program.options
+        before = of_program(program)
+        program.options["k"] = 2
+        changed = {n for n, v in of_program(program).items() if before[n] != v}
+        assert changed == {"attribute self.options"}
+
+    def test_model_and_config_are_named(self):
+        """A predictor's own; without any there is nothing to name."""
+        program = Suffixed()
+        assert not any(name.startswith(("model", "config")) for name in of_program(program))
+        program.answer.lm = ScriptedLM([], model="a", temperature=0.5)
+        program.answer.config = {"temperature": 1.0}
+        parts = of_program(program)
+        assert parts["model of answer"] == 'a {"max_tokens":null,"temperature":0.5}'
+        assert parts["config of answer"] == '{"temperature":1.0}'
+
+    def test_all_of_a_model_that_changes_answers(self):
+        """The form of its requests and of its answers counts too."""
+        plain = of_model(ScriptedLM([], model="a"))
+        assert of_model(ScriptedLM([], model="a", model_type="text")) != plain
+        assert "Suffixed" in of_model(ScriptedLM([], model="a", response_format=Suffixed))
+
+
+class TestCandidate:
+    """What evaluations are kept under."""
+
+    def test_model_and_config_count(self):
+        """No score is taken for one of another model, or of the same at another temperature."""
+        made = [
+            mipro.Predict("question -> answer", **config) for config in ({}, {}, {"temperature": 1.0}, {}, {})
+        ]
+        made[3].lm, made[4].lm = ScriptedLM([], model="a"), ScriptedLM([], model="b")
+        digests = [of_candidate(program) for program in made]
+        assert digests[0] == digests[1]
+        assert len(set(digests)) == 4
+
+    def test_working_does_not_change_it(self):
+        """Attributes that a program changes while it runs are no part of it."""
+        program = Suffixed(calls=0)
+        before = of_candidate(program)
+        program.calls = 5
+        assert of_candidate(program) == before
+
+
+class AtLeast:
+    """A metric with a limit and a memory."""
+
+    def __init__(self, limit):
+        self.limit = limit
+        self.calls = 0
+
+    def __call__(self, example, prediction, trace=None):
+        """Compare the length."""
+        self.calls += 1
+        return len(prediction.answer) >= self.limit
+
+    def method(self, example, prediction, trace=None):
+        """Do the same."""
+        return self(example, prediction)
+
+
+class Named:
+    """Has a name, or not yet."""
+
+    __slots__ = "name"  # noqa: PLC0205 - Python takes it
+
+
+class Slotted(Named):
+    """The same without a dict."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def __call__(self, example, prediction, trace=None):
+        """Compare the length."""
+        return len(prediction.answer) >= self.limit
+
+
+def closed_over(limit):
+    """Return a metric that holds the limit, and what it has met."""
+    met, count = [], 0
+
+    def metric(example, prediction, trace=None):
+        nonlocal count
+        count += 1
+        met.append(prediction)
+        return len(prediction.answer) >= limit
+
+    metric(None, mipro.Prediction(answer="a"))
+    return metric
+
+
+def defaulting(limit):
+    """Return a metric that holds the limit as a default."""
+
+    def metric(example, prediction, trace=None, *, at_least=limit):
+        return len(prediction.answer) >= at_least
+
+    return metric
+
+
+def positional(limit):
+    """Return one that has it in a positional default."""
+
+    def metric(example, prediction, trace=None, at_least=limit):
+        return len(prediction.answer) >= at_least
+
+    return metric
+
+
+def decorated(limit):
+    """Return a metric around another one that holds the limit."""
+    inner = closed_over(limit)
+
+    def metric(example, prediction, trace=None):
+        return inner(example, prediction)
+
+    return metric
+
+
+def judged(limit):
+    """Return a metric around a program."""
+    judge = Suffixed(limit=limit)
+    return lambda example, prediction, trace=None: judge(question=prediction.answer)
+
+
+def length(example, prediction, trace=None, *, limit=1):
+    """Compare the length."""
+    return len(prediction.answer) >= limit
+
+
+class TestFunction:
+    """Parts of a metric's identity."""
+
+    @pytest.mark.parametrize(
+        ("make", "named"),
+        [
+            (AtLeast, "metric.limit"),
+            (Slotted, "metric.limit"),
+            (lambda limit: AtLeast(limit).method, "metric.limit"),
+            (closed_over, "metric.limit"),
+            (defaulting, "metric.at_least"),
+            (positional, "metric.at_least"),
+            (decorated, "metric.inner"),
+            (judged, "metric.judge"),
+            (lambda limit: functools.partial(length, limit=limit), "metric.limit"),
+            (lambda limit: functools.partial(length, {"limit": limit}), "metric.argument 0"),
+            (lambda limit: Suffixed(limit=limit), "metric.program"),
+        ],
+    )
+    def test_what_a_metric_holds_counts(self, make, named):
+        """It is named where it differs, and the same metric made again is the same."""
+        one, same, other = (of_function("metric", make(limit)) for limit in (1, 1, 100))
+        assert one == same
+        assert {name for name in one if one[name] != other[name]} == {named}
+
+    def test_its_memory_does_not(self):
+        """What a metric has counted and met is not what it was given."""
+        metric = AtLeast(1)
+        before = of_function("metric", metric)
+        metric(None, mipro.Prediction(answer="a"))
+        assert metric.calls == 1
+        assert of_function("metric", metric) == before
+        one = closed_over(1)
+        before = of_function("metric", one)
+        one(None, mipro.Prediction(answer="b"))
+        assert of_function("metric", one) == before
+
+    def test_memory_that_cannot_be_told_counts(self):
+        """Where the source is not there, or no statement, what a function changes is not known."""
+        met = []
+        metrics = {
+            "no statement": lambda example, prediction, trace=None: met.append(prediction),
+            "no source": eval("lambda met: lambda *_: met.append(1)")(met),
+        }
+        before = {name: of_function("metric", metric) for name, metric in metrics.items()}
+        met.append(1)
+        assert all(of_function("metric", metric) != before[name] for name, metric in metrics.items())
+
+    def test_function_that_knows_itself(self):
+        """A way back to the function is not followed; a variable without a value is none."""
+
+        def metric(example, prediction, trace=None):
+            return unset if example is None else metric(None, prediction)
+
+        assert of_function("metric", metric) == of_function("metric", metric)
+        unset = 1
+        assert of_function("metric", metric)["metric.unset"]
+
+    def test_built_in_functions_and_classes(self):
+        """Where there is no source and nothing held, the name counts."""
+        assert len({*of_function("metric", max).values(), *of_function("metric", min).values()}) == 2
+        assert set(of_function("metric", AtLeast)) == {"metric"}
+
+
+class TestSecrets:
+    """Nothing secret is in an identity."""
+
+    def test_values_of_secret_names_are_left_out(self):
+        """Of models, configs, attributes and dicts in them."""
+        lm = ScriptedLM(
+            [], api_key="sk-secret", extra_headers={"a": "sk-secret"}, extra_body={"token": "sk-secret"}
+        )
+        assert "sk-secret" not in of_model(lm)
+        assert state_of({"a": [{"password": "sk-secret", "user": "me"}]}) == {"a": [{"user": "me"}]}
+        program = Suffixed(api_key="sk-secret", options={"api_key": "sk-secret"})
+        program.answer.config = {"api_key": "sk-secret"}
+        parts = of_program(program)
+        assert "attribute self.api_key" not in parts
+        assert parts["config of answer"] == "{}"
+        assert parts["attribute self.options"] == digest({})
+
+
+PRINT = """
+import functools, sys, threading
+import mipro
+from mipro.runs import canonical, of_function, of_program
+class Program(mipro.Module):
+    def __init__(self):
+        super().__init__()
+        self.answer = mipro.Predict("question -> answer", temperature=1.0)
+        self.words = {"some", "words", "in", "a", "set"}
+        self.options = {"client": object(), "words": [frozenset(self.words)], ("a", object): threading.Lock()}
+class Metric:
+    def __init__(self):
+        self.words, self.client, self.clients = {"some", "more", "words"}, object(), [object()]
+    def __call__(self, example, prediction, trace=None): return 1
+metric = functools.partial(Metric(), object(), words={"a", "b", "c"})
+print(canonical({**of_program(Program()), **of_function("metric", metric)}))
+"""
+
+
+def test_the_same_in_every_process():
+    """Neither the order of sets nor addresses in memory count."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", PRINT],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+    assert b"attribute self.options" in found.pop()
