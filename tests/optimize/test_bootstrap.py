@@ -139,6 +139,28 @@ def test_a_teacher_of_other_fields_is_refused():
         _compile_with(_right_unless(), teacher=mipro.Predict("question -> reply"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trainset": [*TRAIN, mipro.Example(question="q").with_inputs("qestion")]}, "example 10 names"),
+        ({"teacher_settings": {"lm": "gpt-4o"}}, r"`teacher_settings\['lm'\]` must be a `mipro\.LM`"),
+        ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
+    ],
+)
+def test_refused_before_the_first_call(arguments, message):
+    """What makes no sense is said; nothing is spent."""
+    lm = _right_unless()
+    with pytest.raises(UserError, match=message):
+        _compile_with(lm, **arguments)
+    assert lm.calls == []
+
+
+def test_labelled_demos_need_no_inputs():
+    """Examples that no teacher is run on may leave open which fields are inputs."""
+    rows = [mipro.Example(question="q1", answer="a1")]
+    assert _compile_with(_right_unless(), trainset=rows, max_bootstrapped_demos=0).demos == rows
+
+
 def test_a_teacher_with_other_instructions_is_fine():
     """An optimized program can teach the plain one."""
     teacher = mipro.Predict(mipro.Signature("question -> answer", "Think hard."))

@@ -174,6 +174,11 @@ def with_lm(lm):
     return predictor
 
 
+def naming(*inputs):
+    """Return an example that names its inputs so."""
+    return mipro.Example(fruit="lime 1", colour="green").with_inputs(*inputs)
+
+
 class Shades(mipro.Module):
     """Has something that is set, and counts."""
 
@@ -391,6 +396,24 @@ class TestRefusals:
             ({"metric": "accuracy"}, "`metric` must be a function"),
             ({"prompt_model": "gpt-4o"}, "`prompt_model` must be"),
             ({"budget": mipro.Budget(cost_usd=1.0)}, "price of every model must be known"),
+            (
+                {"trainset": [*3 * [naming("fruit")], naming("friut")]},
+                r"example 3 names \['friut'\] and has the fields \['fruit', 'colour'\]; pass 'fruit'",
+            ),
+            ({"valset": [mipro.Example().with_inputs("fruit")]}, "`valset` must have .* give it fields"),
+            ({"compile_with": {"testset": [naming("no")]}}, "every example of `testset` must have"),
+            ({"teacher_settings": {"lm": "gpt-4o"}}, r"`teacher_settings\['lm'\]` must be a `mipro.LM`"),
+            ({"teacher": with_lm("gpt-4o")}, "`teacher.lm` must be a `mipro.LM`"),
+            ({"program": with_lm("gpt-4o")}, "`program.lm` must be a `mipro.LM`"),
+            ({"teacher": mipro.ChainOfThought("fruit -> colour")}, "must have the same predictors"),
+            ({"init_temperature": "0.5"}, "`init_temperature` must be a finite number of at least 0"),
+            ({"init_temperature": -0.1}, "`init_temperature` must be"),
+            ({"init_temperature": float("nan")}, "`init_temperature` must be"),
+            ({"init_temperature": float("inf")}, "`init_temperature` must be"),
+            ({"init_temperature": True}, "`init_temperature` must be"),
+            ({"init_temperature": None}, "`init_temperature` must be"),
+            ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
+            ({"metric_threshold": float("nan")}, "`metric_threshold` must be a number"),
         ],
     )
     def test_refused_before_the_first_call(self, optimize, fruit_lm, arguments, message):
@@ -398,6 +421,50 @@ class TestRefusals:
         with pytest.raises(UserError, match=message):
             optimize(**arguments)
         assert fruit_lm.calls == []
+
+    @pytest.mark.parametrize("where", ["settings", "predictor", "finished part"])
+    def test_teachers_key(self, optimize, fruit_lm, monkeypatch, tmp_path, where):
+        """The teacher's model must have its key before the groundwork is paid for."""
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        lm = mipro.LM("openai/gpt-4o-mini")
+        student, teacher = Around(Shades(1)), Around(Shades(1))
+        if where == "predictor":
+            teacher.paint.lm = lm
+        if where == "finished part":
+            teacher.part.paint.lm = lm
+        with pytest.raises(LMAuthError, match="needs an API key"):
+            optimize(student, teacher=teacher, teacher_settings={"lm": lm} if where == "settings" else None)
+        assert fruit_lm.calls == []
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("settings", [True, False])
+    def test_teachers_price(self, optimize, settings):
+        """A budget in dollars needs the price of the teacher's model too."""
+        unknown, student = ScriptedLM(red, model="teacher"), mipro.Predict("fruit -> colour")
+        teacher = mipro.Predict("fruit -> colour")
+        teacher.lm = None if settings else unknown
+        lm = mipro.LM(
+            "openai/x", api_base="http://127.0.0.1:9/v1", prices={"input": 1, "output": 1}, api_key="k"
+        )
+        with mipro.context(lm=lm), pytest.raises(UserError, match="that of 'teacher' is not"):
+            optimize(
+                student,
+                teacher=teacher,
+                teacher_settings={"lm": unknown} if settings else {},
+                budget=mipro.Budget(cost_usd=1.0),
+            )
+        assert unknown.calls == []
+
+    @pytest.mark.usefixtures("fruit_lm")
+    @pytest.mark.parametrize("threshold", [None, True, 1, 0.5])
+    def test_thresholds(self, optimize, threshold):
+        """What a score can be compared with is taken; a score may be a bool."""
+        assert optimize(metric_threshold=threshold).score > 80
+
+    def test_configured_model(self, optimize):
+        """What is configured must be a model too."""
+        with mipro.context(lm="gpt-4o"), pytest.raises(UserError, match=r"`lm` must be a `mipro\.LM`"):
+            optimize()
 
     def test_no_model(self, optimize):
         """Without any language model the message says how to set one."""

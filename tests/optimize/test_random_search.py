@@ -3,7 +3,7 @@
 import pytest
 
 import mipro
-from mipro.errors import UserError
+from mipro.errors import LMAuthError, UserError
 from mipro.optimize import BootstrapFewShotWithRandomSearch
 from mipro.testing.lms import ScriptedLM
 
@@ -34,12 +34,15 @@ def _search(**arguments):
         "num_threads": 1,
     }
     compile_arguments = {
-        key: arguments.pop(key) for key in ("restrict", "valset", "student") if key in arguments
+        key: arguments.pop(key)
+        for key in ("restrict", "trainset", "valset", "student", "teacher")
+        if key in arguments
     }
+    lm = arguments.pop("lm", None) or _helped_by_demos()
     student = compile_arguments.pop("student", None) or mipro.Predict("question -> answer")
-    with mipro.context(lm=_helped_by_demos()):
+    with mipro.context(lm=lm):
         optimizer = BootstrapFewShotWithRandomSearch(**{**settings, **arguments})
-        return optimizer.compile(student, trainset=TRAIN, **compile_arguments)
+        return optimizer.compile(student, **{"trainset": TRAIN, **compile_arguments})
 
 
 def test_the_best_program_comes_back():
@@ -100,3 +103,30 @@ def test_the_student_stays_as_it_is():
     student = mipro.Predict("question -> answer")
     _search(student=student)
     assert student.demos == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"teacher": mipro.Predict("question -> reply")}, "same predictors"),
+        ({"teacher_settings": {"lm": "gpt-4o"}}, r"`teacher_settings\['lm'\]` must be a `mipro\.LM`"),
+        ({"trainset": [mipro.Example(question="q").with_inputs("qestion")]}, "every example of `trainset`"),
+        ({"valset": [mipro.Example(question="q").with_inputs("qestion")]}, "every example of `valset`"),
+        ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
+    ],
+)
+def test_refused_before_the_first_call(arguments, message):
+    """What makes no sense is said before the candidates without a teacher are paid for."""
+    lm = _helped_by_demos()
+    with pytest.raises(UserError, match=message):
+        _search(lm=lm, **arguments)
+    assert lm.calls == []
+
+
+def test_the_teachers_key_is_looked_for_first(monkeypatch):
+    """A teacher that can't be asked is told before the candidates without one are paid for."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    lm = _helped_by_demos()
+    with pytest.raises(LMAuthError, match="needs an API key"):
+        _search(lm=lm, teacher_settings={"lm": mipro.LM("openai/gpt-4o-mini")})
+    assert lm.calls == []

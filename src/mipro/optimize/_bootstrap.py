@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.context import settings
 from mipro.errors import ProgramError
+from mipro.optimize._checks import check_examples, check_teacher, check_threshold
 from mipro.optimize._labeled import LabeledFewShot
 from mipro.optimize._teleprompter import Teleprompter
 from mipro.optimize._traces import (
     TeacherRuns,
     TeacherSettings,
     Want,
-    check_same_structure,
     first_successes,
 )
 
@@ -61,6 +61,7 @@ class BootstrapFewShot(Teleprompter):
         num_threads: int | None = None,
     ) -> None:
         super().__init__()
+        check_threshold(metric_threshold)
         self.metric = metric
         self.metric_threshold = metric_threshold
         self.teacher_settings = dict(teacher_settings or {})
@@ -81,12 +82,15 @@ class BootstrapFewShot(Teleprompter):
             trainset: Training examples with inputs set.
 
         Raises:
-            UserError: Teacher and student differ in their predictors.
+            UserError: Teacher and student differ in their predictors, the teacher's model is none, or an
+                example names no inputs or one that it has not.
+            LMAuthError: The key of the teacher's model is missing.
             Exception: What the program or the metric raised on the `max_errors`-th example.
         """
         rows = list(trainset)
-        if teacher is not None:
-            check_same_structure(student, teacher)
+        if self.max_bootstrapped_demos:
+            check_examples(trainset=rows)
+        check_teacher(student, teacher, self.teacher_settings)
         runs = TeacherRuns(self._ready_teacher(student, teacher, rows), rows, self._how())
         want = Want(tuple(range(len(rows))), self.max_bootstrapped_demos)
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mipro.context import context, settings, watching
 from mipro.errors import BudgetExhausted, UserError
 from mipro.optimize._ahead import begun_ahead, load_ahead
+from mipro.optimize._checks import check_temperature, check_threshold
 from mipro.optimize._data import check_overlap, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
@@ -33,6 +34,7 @@ from mipro.optimize._settings import (
 )
 from mipro.optimize._space import CandidateSpace
 from mipro.optimize._stages import collect, measure_on_testset, nothing_found, propose, search
+from mipro.optimize._traces import check_same_structure
 from mipro.runs import Budget, Run, choose_run_dir, interruptible
 
 if TYPE_CHECKING:
@@ -136,6 +138,8 @@ class MIPROv2:
     ) -> None:
         if not callable(metric):
             raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
+        check_temperature(init_temperature)
+        check_threshold(metric_threshold)
         check_search(search)
         check_auto(auto, num_candidates=num_candidates)
         check_positive(num_candidates=num_candidates, num_threads=num_threads)
@@ -326,6 +330,8 @@ class MIPROv2:
                 "the program must hold at least one predictor (`Predict`, `ChainOfThought`, ...), but "
                 f"{type(student).__name__} holds none; assign them to attributes in `__init__`."
             )
+        if teacher is not None:
+            check_same_structure(student, teacher)
         trainset, valset, testset = data
         frozen = places_of(student, self.frozen)
         check_kept(student, self.keep)
@@ -336,7 +342,14 @@ class MIPROv2:
         plan = replace(plan, lookahead=lookahead)
         proposer = proposer or {}
         check_positive(view_data_batch_size=proposer.get("view_data_batch_size"))
-        prompt_lm, task_lm = resolve_models(student, self.prompt_model, self.task_model, self.budget)
+        prompt_lm, task_lm = resolve_models(
+            student,
+            self.prompt_model,
+            self.task_model,
+            self.budget,
+            teacher=teacher,
+            teacher_settings=self.teacher_settings,
+        )
         return Job(
             student=student.deepcopy(),
             teacher=teacher,

@@ -11,6 +11,7 @@ from mipro.context import settings
 from mipro.errors import UserError
 from mipro.evaluate import Evaluate
 from mipro.optimize._bootstrap import BootstrapFewShot
+from mipro.optimize._checks import check_examples, check_teacher, check_threshold
 from mipro.optimize._labeled import LabeledFewShot
 from mipro.optimize._teleprompter import Teleprompter
 
@@ -61,6 +62,7 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         metric_threshold: float | None = None,
     ) -> None:
         super().__init__()
+        check_threshold(metric_threshold)
         self.metric = metric
         self.teacher_settings = dict(teacher_settings or {})
         self.max_rounds = max_rounds
@@ -99,12 +101,17 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
             dicts with "score" (percent), "subscores" (per example), "seed", "program".
 
         Raises:
-            UserError: `restrict` names no candidate.
+            UserError: `restrict` names no candidate, teacher and student differ in their predictors, the
+                teacher's model is none, or an example names no inputs or one that it has not.
+            LMAuthError: The key of the teacher's model is missing.
         """
         rows = list(trainset)
+        measured = list(valset) if valset else rows
+        check_examples(trainset=rows if self.max_num_samples or not valset else (), valset=measured)
+        check_teacher(student, teacher, self.teacher_settings)
         max_errors = self.max_errors if self.max_errors is not None else settings.max_errors
         evaluate = Evaluate(
-            devset=list(valset) if valset else rows,
+            devset=measured,
             metric=self.metric,
             num_threads=self.num_threads,
             max_errors=max_errors,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.context import settings
 from mipro.errors import UserError
-from mipro.lm import BaseLM, Usage
+from mipro.lm import Usage
+from mipro.optimize._checks import check_examples, check_is_lm, models_of_teacher, own_models
 from mipro.optimize._data import without_shared
 from mipro.search import default_lookahead
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mipro.example import Example
+    from mipro.lm import BaseLM
     from mipro.modules import Module
     from mipro.runs import Budget
 
@@ -331,7 +333,13 @@ def check_auto(auto: str | None, **sizes: int | None) -> None:
 
 
 def resolve_models(
-    program: Module, prompt_model: BaseLM | None, task_model: BaseLM | None, budget: Budget
+    program: Module,
+    prompt_model: BaseLM | None,
+    task_model: BaseLM | None,
+    budget: Budget,
+    *,
+    teacher: Module | None = None,
+    teacher_settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[BaseLM, BaseLM | None]:
     """Return the model that writes instructions and the one that runs the program.
 
@@ -342,18 +350,20 @@ def resolve_models(
             limits the cost.
         LMAuthError: A model's key is missing.
     """
-    for name, model in (("prompt_model", prompt_model), ("task_model", task_model)):
-        if model is not None and not isinstance(model, BaseLM):
-            raise UserError(f"`{name}` must be a `mipro.LM`, but got {model!r}; pass mipro.LM({model!r}).")
+    for name, model in (("prompt_model", prompt_model), ("task_model", task_model), ("lm", settings.lm)):
+        check_is_lm(name, model)
+    own, teachers = own_models("program", program), models_of_teacher(teacher, teacher_settings)
     task = task_model or settings.lm
-    own = [predictor.lm for predictor in program.predictors() if predictor.lm is not None]
-    if task is None and len(own) < len(program.predictors()):
+    brought = [predictor.lm for predictor in program.predictors()]
+    if task is None and None in brought:
         raise UserError(
             "a language model must be set, but none is; call mipro.configure(lm=mipro.LM(...)) "
             "or pass `task_model`."
         )
-    prompt = prompt_model or settings.lm or task_model or own[0]
-    for model in {id(model): model for model in (prompt, task, *own) if model is not None}.values():
+    prompt: BaseLM = prompt_model or settings.lm or task_model or brought[0]
+    for model in {
+        id(model): model for model in (prompt, task, *own, *teachers) if model is not None
+    }.values():
         model.check()
         if budget.cost_usd is not None and model.price_usd(Usage(1, 1)) is None:
             raise UserError(
@@ -362,15 +372,3 @@ def resolve_models(
                 "for a million tokens."
             )
     return prompt, task
-
-
-def check_examples(**sets: Sequence[Example]) -> None:
-    """Refuse examples that do not say which of their fields are inputs."""
-    for name, examples in sets.items():
-        for index, example in enumerate(examples):
-            keys = getattr(example, "_input_keys", None)
-            if keys is None:
-                raise UserError(
-                    f"every example of `{name}` must be a `mipro.Example` that names its inputs, but example "
-                    f"{index} does not: {example!r}; use `example.with_inputs(...)`."
-                )

@@ -1,0 +1,112 @@
+"""What every optimizer refuses before anything is spent."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+from mipro.errors import UserError
+from mipro.lm import BaseLM
+from mipro.modules import Predict
+from mipro.optimize._traces import check_same_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mipro.example import Example
+    from mipro.modules import Module
+
+
+def check_examples(**sets: Sequence[Example]) -> None:
+    """Refuse examples that do not say which of their fields are inputs, or name some that they have not."""
+    for name, examples in sets.items():
+        for index, example in enumerate(examples):
+            keys = getattr(example, "_input_keys", None)
+            if keys is None:
+                raise UserError(
+                    f"every example of `{name}` must be a `mipro.Example` that names its inputs, but example "
+                    f"{index} does not: {example!r}; use `example.with_inputs(...)`."
+                )
+            missing = sorted(key for key in keys if key not in example)
+            if missing:
+                near = difflib.get_close_matches(missing[0], list(example), n=1, cutoff=0.0)
+                raise UserError(
+                    f"every example of `{name}` must have the inputs that it names, but example {index} "
+                    f"names {missing} and has the fields {list(example)}; "
+                    + (f"pass {near[0]!r} to `with_inputs`." if near else "give it fields.")
+                )
+
+
+def check_temperature(init_temperature: Any) -> None:
+    """Refuse what no model can sample at."""
+    is_number = isinstance(init_temperature, (int, float)) and not isinstance(init_temperature, bool)
+    if not is_number or not 0 <= init_temperature < math.inf:
+        raise UserError(
+            f"`init_temperature` must be a finite number of at least 0, but got {init_temperature!r}."
+        )
+
+
+def check_threshold(metric_threshold: Any) -> None:
+    """Refuse what no score can be compared with; None passes."""
+    if metric_threshold is None:
+        return
+    if not isinstance(metric_threshold, Real) or math.isnan(metric_threshold):
+        raise UserError(
+            "`metric_threshold` must be a number that scores are compared with, or None, but got "
+            f"{metric_threshold!r}."
+        )
+
+
+def check_is_lm(name: str, model: Any) -> None:
+    """Refuse what is no language model; None passes.
+
+    Args:
+        name: Where the user gave it.
+        model: What was given.
+    """
+    if model is not None and not isinstance(model, BaseLM):
+        raise UserError(f"`{name}` must be a `mipro.LM`, but got {model!r}; pass mipro.LM({model!r}).")
+
+
+def own_models(name: str, program: Module) -> list[BaseLM]:
+    """Return the models that predictors bring, also those in modules that were optimized before.
+
+    Args:
+        name: How the program is called.
+        program: The program.
+
+    Raises:
+        UserError: One is no language model.
+    """
+    models = []
+    for path, predictor in program.named_sub_modules(Predict):
+        check_is_lm(f"{path.replace('self', name, 1)}.lm", predictor.lm)
+        models += [] if predictor.lm is None else [predictor.lm]
+    return models
+
+
+def models_of_teacher(teacher: Module | None, teacher_settings: Mapping[str, Any]) -> list[BaseLM]:
+    """Return the models that a teacher asks beside those of the student.
+
+    Raises:
+        UserError: One is no language model.
+    """
+    given = teacher_settings.get("lm")
+    check_is_lm("teacher_settings['lm']", given)
+    own = [] if teacher is None else own_models("teacher", teacher)
+    return own if given is None else [given, *own]
+
+
+def check_teacher(student: Module, teacher: Module | None, teacher_settings: Mapping[str, Any]) -> None:
+    """Check that a teacher can be run and that the student can take over what it shows.
+
+    Raises:
+        UserError: Their predictors differ, or what is given as a model is none.
+        LMAuthError: A model's key is missing.
+    """
+    if teacher is not None:
+        check_same_structure(student, teacher)
+    for model in models_of_teacher(teacher, teacher_settings):
+        model.check()
