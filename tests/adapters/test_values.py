@@ -98,7 +98,7 @@ def test_a_prompt_with_sets_is_the_same_in_every_process(adapter):
 def test_sets_in_sets_are_the_same_in_every_process_where_data_are_told_apart_and_shown():
     """In the identity of a run, and to the model that proposes."""
     nested = frozenset({frozenset(WORDS[:10]), frozenset(WORDS[10:])})
-    parts = [str(WORDS[:10]), str(WORDS[10:])]
+    parts = [canonical([canonical(word) for word in words]) for words in (WORDS[:10], WORDS[10:])]
     assert json.loads(canonical({"a": nested, "b": Tagged(tags=set(WORDS))})) == {
         "a": parts,
         "b": {"tags": WORDS, "other": WORDS},

@@ -83,7 +83,7 @@ class MIPROv2:
         resume: True to go on with the run in `run_dir`, "fresh" to start another in a new folder
             beside it ("my-run-2").
         patience_s: Seconds to wait for a model that answers nothing before the run stops; 60 at
-            most where it has not answered yet.
+            most where its server was not reached yet.
         callbacks: Called with every `Progress`, in place of the progress bars.
         keep: Parts of the program's instructions that must stay in every proposal, word for word.
         max_instruction_tokens: Tokens of a proposed instruction at most, estimated.

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.adapters import as_plain
 from mipro.context import context, settings
-from mipro.errors import LMError, LMUnansweredError, ProgramError, RunStopped, StateError, UserError
+from mipro.errors import (
+    AdapterParseError,
+    LMError,
+    LMRequestError,
+    LMUnansweredError,
+    ProgramError,
+    RunStopped,
+    StateError,
+    UserError,
+)
 from mipro.evaluate._outcome import run_example
 from mipro.evaluate._threads import parallel_grow
 from mipro.example import Example
@@ -58,7 +67,7 @@ class Attempt:
     error: BaseException | None = None
     """What the last run raised, if it raised."""
     parsed: bool = True
-    """False where the answer of the model could not be read, which is no error of the program."""
+    """False where the answer of a model could not be read, or a request was refused: no error of the program."""
     answered: bool = True
     """False where the model never answered a call, but others: nothing is known, nobody is to blame."""
     traceback: str = ""
@@ -194,7 +203,7 @@ class TeacherRuns:
             return Attempt(
                 None,
                 error=outcome.error,
-                parsed=outcome.failure != "parse",
+                parsed=not isinstance(outcome.error, (AdapterParseError, LMRequestError)),
                 traceback=outcome.traceback,
             )
         if not self._passes(outcome):
