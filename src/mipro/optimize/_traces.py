@@ -67,7 +67,7 @@ class Attempt:
     error: BaseException | None = None
     """What the last run raised, if it raised."""
     parsed: bool = True
-    """False where the answer of a model could not be read, or a request was refused: no error of the program."""
+    """False where an answer could not be read or a request was refused, which is no error of the program."""
     answered: bool = True
     """False where the model never answered a call, but others: nothing is known, nobody is to blame."""
     traceback: str = ""
