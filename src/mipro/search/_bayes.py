@@ -324,7 +324,8 @@ class BayesSearch(Recallable):
 
     def _is_evidence_enough(self) -> bool:
         """Whether so much was measured that nothing can seem to matter for no other reason."""
-        joint = sum(term.count for term in self._design.interactions)
+        # A single predictor has none beside the whole candidate.
+        joint = sum(term.count for term in self._design.interactions) or self._space.size
         of_space = max(NULL_CHOICE * sum(self._space.sizes), NULL_JOINT * joint)
         return self._book.spent >= max(NULL_LEAST * self._book.budget, of_space) * self._patience
 
