@@ -74,6 +74,18 @@ def test_run_closed_in_another_thread_is_free(tmp_path):
     start(tmp_path / "run").close()
 
 
+def test_damaged_event_is_told_and_the_run_is_free_again(tmp_path):
+    """Whatever opening a run raises, nobody holds its lock afterwards."""
+    start(tmp_path / "run").close()
+    ledger = sa.create_engine(f"sqlite:///{tmp_path / 'run' / 'ledger.sqlite'}")
+    with ledger.begin() as connection:
+        connection.execute(sa.text("update events set data = 'cut of'"))
+        connection.execute(sa.text("update events set kind = 'stage began'"))
+    for _ in range(2):
+        with pytest.raises(StateError, match="must be as they were written"):
+            start(tmp_path / "run")
+
+
 def test_settled_facts_stay_as_they_were(tmp_path):
     """They are what they were when the run began, and no reason to refuse it; all others are."""
     start(tmp_path / "run", {"seed": "1", "lookahead": "4"}).close()

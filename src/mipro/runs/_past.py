@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mipro.errors import StateError
 from mipro.runs._budget import Amounts
 from mipro.runs._records import PASSED_OVER, SESSION_BEGAN, STAGE_BEGAN, STAGE_ENDED, UNKNOWN, EventRecord
 
@@ -33,7 +34,21 @@ class Past:
 
 
 def read_past(store: Store) -> Past:
-    """Read the events through; there are few of them, whatever the number of calls."""
+    """Read the events through; there are few of them, whatever the number of calls.
+
+    Raises:
+        StateError: One of them is not as it was written.
+    """
+    try:
+        return _read_past(store)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(
+            f"the events of a ledger must be as they were written, but one is not: {error!r}. The file is "
+            "damaged; take a copy of it from before, or give another run_dir."
+        ) from error
+
+
+def _read_past(store: Store) -> Past:
     clock = _Clock()
     unknown = {}
     passed_over = set()

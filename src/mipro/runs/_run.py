@@ -90,10 +90,10 @@ class Run:
         self._began = time.monotonic()
         try:
             self.facts, self.resumed = self._identify(facts, settled)
-        except RunMismatchError:
+            past = read_past(self.store)
+        except BaseException:
             self._close_ledger()
             raise
-        past = read_past(self.store)
         self._unknown = past.unknown
         self.seconds_by_stage = defaultdict(float, past.seconds_by_stage)
         self._decisions = self.store.count(DecisionRecord)
