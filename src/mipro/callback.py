@@ -42,20 +42,23 @@ class BaseCallback:
 
 
 def notified(
-    kind: Kind, instance: Any, inputs: Mapping[str, Any]
+    kind: Kind, instance: Any, inputs: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 ) -> contextlib.AbstractContextManager[Callable[[T], T]]:
     """Tell all callbacks before a block that a call starts, and after it that it has ended.
 
     Args:
         kind: What kind of call.
         instance: What is called; its own `callbacks` are told too.
-        inputs: Arguments of the call.
+        inputs: Arguments of the call, or a function that returns them, for what is only to be made where
+            somebody is told.
 
     Returns:
         A block that gives a function that notes what the call returns, and returns it.
     """
     callbacks = callbacks_of(instance)
-    return _told(callbacks, kind, instance, inputs) if callbacks else _UNTOLD
+    if not callbacks:
+        return _UNTOLD
+    return _told(callbacks, kind, instance, inputs() if callable(inputs) else inputs)
 
 
 def callbacks_of(instance: Any) -> tuple[Any, ...]:

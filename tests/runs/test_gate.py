@@ -410,14 +410,20 @@ def test_stop_while_a_call_is_reserved_keeps_it_from_being_sent(with_gate):
     assert with_gate(scenario, Budget(tokens=20)) == (1, 0, 1)
 
 
+def fill_disk(core):
+    """Let nothing be written any more."""
+
+    def full(records):
+        raise StateError("no room")
+
+    core._store.append = full
+
+
 def test_full_disk_under_a_budget_ends_everybody(with_gate):
     """Nothing is sent that can't be noted before, nobody waits for it, and the run is stopped."""
 
     async def scenario(core):
-        def full(records):
-            raise StateError("no room")
-
-        core._store.append = full
+        fill_disk(core)
         model = CountingModel()
         calls = (core.answer(model, question(str(i)), "search") for i in range(5))
         ended = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
@@ -430,10 +436,7 @@ def test_answer_that_cannot_be_kept_stops_the_run(with_gate):
     """After it no further call is paid for that would be lost as well."""
 
     async def scenario(core):
-        def full(records):
-            raise StateError("no room")
-
-        core._store.append = full
+        fill_disk(core)
         model = CountingModel()
         for text in "ab":
             with pytest.raises(StateError):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from mipro.context import Gate
     from mipro.lm._types import LMResponse, Usage
 
 __all__ = ["GLOBAL_HISTORY", "LM_CLASS_STATE_KEY", "BaseLM"]
@@ -157,12 +158,10 @@ class BaseLM:
             LMError: The call failed, and trying again did not help.
             RunStopped: The run that this call belongs to may not make it.
         """
-        with notified("lm", self, _told(prompt, messages, kwargs)) as seen:
+        with notified("lm", self, functools.partial(_told, prompt, messages, kwargs)) as seen:
             lm, kwargs = self._for_call(kwargs)
             request = lm.request(prompt, messages, **kwargs)
-            gate = settings.gate
-            if gate is None:
-                passed_by()
+            gate = _gate()
             shown: Any = None
             if gate is not None:
                 response = run(gate.call(lm, request))
@@ -178,12 +177,10 @@ class BaseLM:
         self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
     ) -> list[Any]:
         """Ask the model; the async form of a plain call, with the same arguments."""
-        with notified("lm", self, _told(prompt, messages, kwargs)) as seen:
+        with notified("lm", self, functools.partial(_told, prompt, messages, kwargs)) as seen:
             lm, kwargs = self._for_call(kwargs)
             request = lm.request(prompt, messages, **kwargs)
-            gate = settings.gate
-            if gate is None:
-                passed_by()
+            gate = _gate()
             shown: Any = None
             if gate is not None:
                 response = await asyncio.wrap_future(submit(gate.call(lm, request)))
@@ -395,6 +392,14 @@ class BaseLM:
             )
             self.update_history(entry)
         return outputs
+
+
+def _gate() -> Gate | None:
+    """Return the gate that a call passes; where there is none, runs under way are told."""
+    gate: Gate | None = settings.gate
+    if gate is None:
+        passed_by()
+    return gate
 
 
 def _told(

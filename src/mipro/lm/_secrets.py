@@ -11,6 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from typing_extensions import Self
+
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +39,22 @@ _QUERY = re.compile(
 )
 
 
-class Secret:
+class _Unshown:
+    """What does not show itself, and is shared by copies in memory."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({HIDDEN!r})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+
+class Secret(_Unshown):
     """A string that does not show itself, or a function that fetches one anew for every call.
 
     A copy in memory keeps the value; a pickle does not, so that it never gets to
@@ -76,20 +93,11 @@ class Secret:
     def __bool__(self) -> bool:
         return bool(self._value)
 
-    def __repr__(self) -> str:
-        return f"Secret({HIDDEN!r})"
-
-    def __copy__(self) -> Secret:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
-        return self
-
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return Secret, ("",)
 
 
-class Sealed:
+class Sealed(_Unshown):
     """Secrets that were taken out of parameters, to be put back when these are sent.
 
     They do not show themselves, and a pickle does not hold them; see `Secret`.
@@ -115,15 +123,6 @@ class Sealed:
 
     def __bool__(self) -> bool:
         return bool(self._values)
-
-    def __repr__(self) -> str:
-        return f"Sealed({HIDDEN!r})"
-
-    def __copy__(self) -> Sealed:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Sealed:
-        return self
 
     def __reduce__(self) -> tuple[type[Sealed], tuple[()]]:
         return Sealed, ()

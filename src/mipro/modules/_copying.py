@@ -44,8 +44,9 @@ def _by_part(value: Any, memo: dict[int, Any], where: str) -> Any:
         copied = memo[id(value)] = kind.__new__(kind)
         copied._set_defaults()  # noqa: SLF001 - in place of `__init__`
         for name, part in value.__getstate__().items():
-            if isinstance(part, Module) and type(part).deepcopy is not Module.deepcopy:
-                memo.setdefault(id(part), part.deepcopy())
+            is_own_copier = isinstance(part, Module) and type(part).deepcopy is not Module.deepcopy
+            if is_own_copier and id(part) not in memo:
+                memo[id(part)] = part.deepcopy()
             named = f"attribute '{name}' of {kind.__name__}"
             setattr(copied, name, copy_as_deep_as_it_goes(part, memo, named))
     elif type(value) is dict:

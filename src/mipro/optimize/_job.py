@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.adapters import Adapter
 from mipro.context import settings
-from mipro.optimize._result import OptimizationResult
+from mipro.optimize._result import attached_names
 from mipro.runs import (
     canonical,
     digest,
@@ -22,7 +22,7 @@ from mipro.runs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from mipro.evaluate import Metric
     from mipro.lm import BaseLM
@@ -78,8 +78,6 @@ _SIZES = (
 )
 
 
-_OF_A_RUN = frozenset({"score", "total_calls", "prompt_model_total_calls"})
-"""Plain attributes that a run attaches to the best program."""
 _NAME_CHARS = 200
 """Characters of a fact's name at most in a ledger."""
 
@@ -122,19 +120,11 @@ def _short(name: str) -> str:
 
 def _program(program: Module) -> dict[str, str]:
     """Return what identifies a program, with the modules that were optimized before and stay as they are."""
-    parts = of_program(program, apart=_attached)
+    parts = of_program(program, apart=attached_names)
     for name, module in program.named_sub_modules():
         if module is not program and module._compiled:  # noqa: SLF001 - DSPy's mark of an optimised program
             parts |= {f"{name}: {part}": value for part, value in of_predictors(module).items()}
     return parts
-
-
-def _attached(module: object) -> Collection[str]:
-    """Return the names of what an earlier run has attached to a module."""
-    if not isinstance(getattr(module, "optimization", None), OptimizationResult):
-        return ()
-    # Of these names some may be the program's own, where the run has noted what it has attached.
-    return {"_attached", *getattr(module, "_attached", _OF_A_RUN)}
 
 
 def _settings_of(given: Mapping[str, Any]) -> Any:

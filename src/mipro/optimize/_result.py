@@ -214,7 +214,13 @@ def check_attached(program: Module, *, track_stats: bool) -> tuple[str, ...]:
 def _taken(program: Module) -> set[str]:
     """Names that a program uses itself, not for what a run before has attached."""
     own = {name for name in ("optimization", *ATTACHED) if hasattr(program, name)}
-    return own - getattr(program, "_attached", frozenset())
+    return own - attached_names(program)
+
+
+def attached_names(program: object) -> frozenset[str]:
+    """Return the names of the attributes that an earlier run has attached to a program, and of their list."""
+    noted: frozenset[str] = getattr(program, "_attached", frozenset())
+    return noted and noted | {"_attached"}
 
 
 def attach(best: Any, result: OptimizationResult, *, track_stats: bool, build: Build) -> Any:

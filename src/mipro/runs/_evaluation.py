@@ -276,10 +276,13 @@ def _kept(prediction: Any) -> tuple[str, list[str]]:
     fields = dict(prediction.items(include_dspy=True)) if isinstance(prediction, Example) else prediction
     if not isinstance(fields, dict):
         return json.dumps(text_of(prediction)), [type(prediction).__qualname__]
-    found = {text_of(name): _json(value) for name, value in fields.items()}
-    texts = {text_of(name): json.dumps(text_of(value)) for name, value in fields.items()}
-    members = [f"{json.dumps(name)}:{found[name] or texts[name]}" for name in sorted(found)]
-    return f"{{{','.join(members)}}}", [name for name in sorted(found) if found[name] is None]
+    found = {text_of(name): (_json(value), value) for name, value in fields.items()}
+    unkept = sorted(name for name, (text, _) in found.items() if text is None)
+    members = [
+        f"{json.dumps(name)}:{json.dumps(text_of(value)) if text is None else text}"
+        for name, (text, value) in sorted(found.items(), key=lambda item: item[0])
+    ]
+    return f"{{{','.join(members)}}}", unkept
 
 
 def _json(value: Any) -> str | None:
