@@ -365,7 +365,8 @@ class TestResume:
         lookaheads = []
         for place, budget in (("run", mipro.Budget(lm_calls=60)), ("run", None), ("other", None)):
             optimize(**asked, run_dir=str(tmp_path / place), budget=budget)
-            lookaheads.append(int(mipro.runs.open(str(tmp_path / place)).facts()["lookahead"]))
+            with mipro.runs.open(str(tmp_path / place)) as run:
+                lookaheads.append(int(run.facts()["lookahead"]))
         assert lookaheads[0] == lookaheads[1] < lookaheads[2]
 
     @pytest.mark.parametrize("limit", [3, 20, 60])

@@ -1,7 +1,9 @@
 """Where a run is kept, who may use it, and what is refused."""
 
+import gc
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -60,6 +62,27 @@ def test_folder_of_any_name_holds_its_ledger(tmp_path, monkeypatch, name):
             assert reading.facts()["seed"] == "1"
         assert sorted(path.name for path in Path(place).iterdir()) == ["ledger.sqlite", "run.lock"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "whole"])
+
+
+def test_reading_closes_what_nobody_closed(tmp_path, monkeypatch):
+    """A line that only looks a fact up leaves no connection behind; what still reads is not cut off."""
+    run = start(tmp_path / "run")
+    for number in range(3):
+        run.put(EventRecord(f"event {number}", "{}", 0.0))
+    run.close()
+    made = []
+    connect = sqlite3.dbapi2.connect
+    monkeypatch.setattr("sqlite3.dbapi2.connect", lambda *a, **k: made.append(connect(*a, **k)) or made[-1])
+    events = mipro.runs.open(str(tmp_path / "run")).events()
+    gc.collect()
+    assert sum(event.kind.startswith("event") for event in events) == 3
+    assert mipro.runs.open(str(tmp_path / "run")).facts()["seed"] == "1"
+    del events
+    gc.collect()
+    assert made
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_run_closed_in_another_thread_is_free(tmp_path):

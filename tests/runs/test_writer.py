@@ -17,10 +17,12 @@ class Paper:
         self.batches = []
         self.may_write = threading.Event()
         self.may_write.set()
+        self.is_asked = threading.Event()
         self.failure = None
 
     def append(self, records):
         """Note a batch."""
+        self.is_asked.set()
         assert self.may_write.wait(10)
         if self.failure:
             raise self.failure
@@ -69,8 +71,7 @@ def test_records_gather_while_one_is_written(writer, paper):
     """What comes during a transaction goes into the next one, all together."""
     paper.may_write.clear()
     first = writer.kept(event("first"))
-    while writer._queue.qsize():
-        threading.Event().wait(0.001)
+    assert paper.is_asked.wait(10)
     rest = [writer.kept(event("rest")) for _ in range(50)]
     paper.may_write.set()
     for future in [first, *rest]:

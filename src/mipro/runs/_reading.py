@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 class RecordedRun:
-    """What a run's ledger holds; use it as a context manager, or close it.
+    """What a run's ledger holds.
+
+    It is released by `close`, at the end of a `with` block, or when nothing uses it any more.
 
     Example:
         >>> with open("runs/my-run") as run:  # doctest: +SKIP

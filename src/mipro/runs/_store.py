@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -185,6 +186,8 @@ class SQLStore(Store):
             raise self._unusable(error) from error
         if self._engine.dialect.name == "sqlite" and not read_only:
             sa_event.listen(self._engine, "connect", _tune_sqlite)
+        # `mipro.runs.open(run_dir).facts()` leaves nobody who could close it.
+        weakref.finalize(self, self._engine.dispose)
         self._auto = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._driver_error: type[Exception] = getattr(self._engine.dialect.dbapi, "Error", sa.exc.DBAPIError)
         is_file = self._engine.dialect.name == "sqlite" and isinstance(self._engine.pool, sa.QueuePool)
