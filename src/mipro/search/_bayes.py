@@ -51,8 +51,9 @@ are much better than their parts. With fewer it can't look at all."""
 DIFFICULTY_LEFT = 0.3
 """Share of the variance of examples' common difficulty that counts as noise of a candidate's next block. Part
 of it is known already from the other candidates that have met the examples."""
-RECENT = 8
-"""Decisions whose findings are averaged before the search stops."""
+RECENT, NULL_RECENT = 8, 16
+"""Decisions whose findings are averaged before the search stops, and before it stops since nothing seems to
+matter: for a while that seems so in many runs with weak effects."""
 WORTHLESS = 1e-9
 """Worth of an evaluation, in standard deviations of a score, that is lost in rounding."""
 REGRET = 0.01
@@ -60,10 +61,8 @@ REGRET = 0.01
 NULL_LEAST, NULL_CHOICE, NULL_JOINT = 0.3, 35, 9
 """Share of the budget, and evaluations for each choice of the space and each joint choice of a predictor, to
 spend before nothing may seem to matter. With fewer, effects worth having can't be told from none."""
-NULL_ODDS, NULL_CLEAR = -1.0, -1.35
-"""Log odds that something matters below which nothing seems to, late in a run and before."""
-NULL_LATE, NULL_LATE_LEAST = 0.55, 1100
-"""Share of the budget, and evaluations, from which it is late. All these were chosen on the tables of
+NULL_ODDS = -1.25
+"""Log odds that something matters below which nothing seems to. All these were chosen on the tables of
 benchmarks/search.py."""
 SOME_ODDS, SETTLED_ODDS = 1.0, 20.0
 """Log odds above which something does matter, and above which that is not weighed again."""
@@ -176,7 +175,7 @@ class BayesSearch(Recallable):
             fits.append(self._fit(chain, data, rng))
         mean_odds = math.inf if is_refuted(table, original) else float(np.mean(odds))
         least = math.inf if self._nothing_matters else 0.0
-        if mean_odds < self._null_bound:
+        if mean_odds < NULL_ODDS:
             least = math.inf if self._is_evidence_enough() else WORTHWHILE
         return _recommend(fits, data, original, least=least, matters=_probability(mean_odds + PRIOR_ODDS))
 
@@ -224,7 +223,7 @@ class BayesSearch(Recallable):
         odds = self._recent[-1][1] if self._recent else 0.0
         if odds <= SETTLED_ODDS:
             odds = chain.odds()
-        self._recent = [*self._recent, (regret, odds)][-RECENT:]
+        self._recent = [*self._recent, (regret, odds)][-NULL_RECENT:]
         if self._nothing_to_gain():
             return self._stop()
         others = [self._fit_at(logs, data, rng) for logs in self._earlier]
@@ -309,18 +308,13 @@ class BayesSearch(Recallable):
         """Whether the best is known, or nothing matters."""
         if len(self._recent) < RECENT:
             return False
-        regret, odds = (float(mean) for mean in np.mean(self._recent, axis=0))
+        regret, odds = (float(mean) for mean in np.mean(self._recent[-RECENT:], axis=0))
         if odds > SOME_ODDS:
             return regret < REGRET / self._patience
-        if self._is_evidence_enough() and odds < self._null_bound:
+        nothing_seems_to = len(self._recent) == NULL_RECENT and np.mean(self._recent, axis=0)[1] < NULL_ODDS
+        if nothing_seems_to and self._is_evidence_enough():
             self._nothing_matters = not is_refuted(self._book.table, self._space.original)
         return self._nothing_matters
-
-    @property
-    def _null_bound(self) -> float:
-        """Log odds below which nothing seems to matter: the less was spent, the clearer it must be."""
-        is_late = self._book.spent >= max(NULL_LATE * self._book.budget, NULL_LATE_LEAST)
-        return NULL_ODDS if is_late else NULL_CLEAR
 
     def _is_evidence_enough(self) -> bool:
         """Whether so much was measured that nothing can seem to matter for no other reason."""
