@@ -123,6 +123,20 @@ def test_keeps_the_original_when_nothing_matters():
     assert kept >= 11
 
 
+def test_recommends_what_is_more_likely_better_than_not():
+    """Once enough was measured, the original is kept otherwise; before, the best guess is taken."""
+    unlikely = {}
+    for budget in (120, 480):
+        found = []
+        for seed in range(8):
+            search = make(seed=seed, budget=budget)
+            run(search, noisy_scorer(seed, spread=0.0))
+            found.append(search.recommend())
+        unlikely[budget] = [best for best in found if best.candidate != (0, 0) and best.p_better < 0.5]
+    assert unlikely[120]
+    assert not unlikely[480]
+
+
 def test_finds_that_all_changes_are_better():
     """Where the original instruction is the odd one out, and all others are alike, it is replaced."""
 

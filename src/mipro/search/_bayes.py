@@ -71,6 +71,9 @@ PRIOR_ODDS = math.log((1 - NULL_SHARE) / NULL_SHARE)
 WORTHWHILE = 0.01
 """Expected gain, in standard deviations of a score, below which the original is kept where nothing seems to
 matter, however little was measured."""
+LIKELY = 0.5
+"""Probability of being better from which a change is recommended, once so much was measured that nothing can
+seem to matter for no other reason. Before, the best guess is taken."""
 ORIGINAL_SHARE = 4
 """How many times more examples than the original the leader may have met: what is reported is their
 difference, however little it is worth to the choice."""
@@ -174,10 +177,15 @@ class BayesSearch(Recallable):
             odds.append(chain.odds())
             fits.append(self._fit(chain, data, rng))
         mean_odds = math.inf if is_refuted(table, original) else float(np.mean(odds))
-        least = math.inf if self._nothing_matters else 0.0
-        if mean_odds < NULL_ODDS:
-            least = math.inf if self._is_evidence_enough() else WORTHWHILE
-        return _recommend(fits, data, original, least=least, matters=_probability(mean_odds + PRIOR_ODDS))
+        least_gain = WORTHWHILE if mean_odds < NULL_ODDS else 0.0
+        return _recommend(
+            fits,
+            data,
+            original,
+            matters=_probability(mean_odds + PRIOR_ODDS),
+            least_gain=math.inf if self._nothing_matters else least_gain,
+            least_p=LIKELY if self._is_evidence_enough() else 0.0,
+        )
 
     @one_thread()
     def beliefs(self) -> Beliefs:
@@ -417,7 +425,13 @@ def _greedy(design: Design, draws: Effects) -> Ints:
 
 
 def _recommend(
-    fits: list[Fit], data: Evidence, original: Candidate, *, least: float, matters: float
+    fits: list[Fit],
+    data: Evidence,
+    original: Candidate,
+    *,
+    matters: float,
+    least_gain: float,
+    least_p: float,
 ) -> Recommendation:
     means = np.array([_seen_means(fit) for fit in fits])
     best = int(np.argmax(means.mean(axis=0)))
@@ -430,7 +444,7 @@ def _recommend(
     ]
     # Where nothing matters, nothing is better.
     p_better = matters * sum(map(normal_cdf, gaps)) / len(gaps) if best != base else 0.0
-    if means[:, best].mean() - means[:, base].mean() < least:
+    if means[:, best].mean() - means[:, base].mean() < least_gain or p_better < least_p:
         best, p_better, which = base, 0.0, 1
     else:
         which = 0
