@@ -305,6 +305,15 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_in_the_home_folder_is_saved_and_loaded(monkeypatch, tmp_path):
+    """`~` was made a folder of that name in the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Predict("q -> a").save("~/best.json")
+    Predict("q -> a").load("~/best.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 def test_no_key_is_saved(tmp_path):
     """The model is, without it."""
     program = Hop()
@@ -405,6 +414,8 @@ def test_pickles_are_neither_written_nor_read(tmp_path):
         Hop().save(tmp_path)
     Hop().save(tmp_path / "p.json")
     Hop().load(tmp_path / "p.json", allow_pickle=True)  # leave that is not needed
+    with pytest.raises(UserError, match="there is no saved program"):
+        Predict("q -> a").load(tmp_path)
     with pytest.raises(UserError, match="there is no saved program"):
         Hop().load(tmp_path / "nothing.json")
 

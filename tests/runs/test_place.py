@@ -1,8 +1,15 @@
 """Where a run is, and how that is shown."""
 
+from pathlib import Path
+
 import pytest
 
+import mipro
+from mipro import Budget
+from mipro.errors import UserError
+from mipro.runs import Run, choose_run_dir
 from mipro.runs._place import shown
+from mipro.testing.sums import right
 
 
 @pytest.mark.parametrize(
@@ -19,3 +26,31 @@ from mipro.runs._place import shown
 def test_passwords_are_not_shown(place, text):
     """A password is hidden wherever a URL can hold one; a folder is shown as it is."""
     assert shown(place) == text
+
+
+@pytest.mark.parametrize("kind", [Path, str])
+def test_a_folder_is_a_path_or_a_text_with_the_home_folder_in_it(kind, monkeypatch, tmp_path):
+    """`Path("runs")` was a TypeError, and `~` became a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert choose_run_dir(kind("~/a"), name="", resume=True) == str(tmp_path / "home" / "a")
+    Run(kind("~/a"), {"seed": "1"}, budget=Budget(), seed=0).close()
+    with mipro.runs.open(kind("~/a")) as run:
+        assert run.facts()["seed"] == "1"
+    assert choose_run_dir(kind("~/a"), name="", resume="fresh") == str(tmp_path / "home" / "a-2")
+    monkeypatch.setenv("MIPRO_DATA_DIR", "~/data")
+    assert Path(choose_run_dir(None, name="", resume=True)).parents[1] == tmp_path / "home" / "data"
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_what_is_no_place_is_refused(tmp_path):
+    """Neither text nor path is a UserError that names the argument."""
+    with pytest.raises(UserError, match="`run_dir` must be a folder or a SQLAlchemy URL, but got 3"):
+        mipro.runs.open(3)
+
+
+def test_an_optimizer_takes_a_path(tmp_path):
+    """`run_dir` and `log_dir` may be a `Path`."""
+    for name in ("run_dir", "log_dir"):
+        optimizer = mipro.MIPROv2(right, num_candidates=2, **{name: tmp_path / name})
+        assert choose_run_dir(optimizer.run_dir, name="", resume=True) == str(tmp_path / name)

@@ -65,7 +65,7 @@ def read_state(path: str | os.PathLike[str], *, signatures: dict[str, str]) -> d
     source = _checked(path)
     try:
         state = json.loads(source.read_bytes().decode("utf-8", "surrogatepass"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"there is no saved program at {str(path)!r}.") from error
     except (ValueError, RecursionError) as error:
         raise StateError(f"{str(path)!r} is not a saved program: {error}.") from error
@@ -92,7 +92,7 @@ def _checked(path: str | os.PathLike[str]) -> pathlib.Path:
             f"`path` must be a JSON file, but got {str(path)!r}: a pickle runs code when it is loaded, "
             "so mipro neither writes nor reads one; use an ending such as `.json`."
         )
-    return pathlib.Path(path)
+    return pathlib.Path(path).expanduser()
 
 
 def serialize_object(value: Any) -> Any:

@@ -38,6 +38,7 @@ from mipro.optimize._traces import check_same_structure
 from mipro.runs import Budget, Run, choose_run_dir, interruptible
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from mipro.evaluate import Metric
@@ -119,12 +120,12 @@ class MIPROv2:
         init_temperature: float = 1.0,
         verbose: bool = False,
         track_stats: bool = True,
-        log_dir: str | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
         metric_threshold: float | None = None,
         *,
         search: Literal["bayes", "tpe", "random", "halving"] | str | Callable[..., Search] = "bayes",
         budget: Budget | None = None,
-        run_dir: str | None = None,
+        run_dir: str | os.PathLike[str] | None = None,
         resume: Literal[True, "fresh"] = True,
         patience_s: int = 300,
         callbacks: Sequence[Callable[[Progress], None]] = (),

@@ -36,6 +36,17 @@ _SECRET_IN_QUERY = re.compile(
 )
 
 
+def as_text(run_dir: str | os.PathLike[str]) -> str:
+    """Return a place as text, with the user's home in place of a leading `~`.
+
+    Raises:
+        UserError: It is neither a folder nor a URL.
+    """
+    if not isinstance(run_dir, (str, os.PathLike)):
+        raise UserError(f"`run_dir` must be a folder or a SQLAlchemy URL, but got {run_dir!r}.")
+    return os.path.expanduser(os.fspath(run_dir))  # noqa: PTH111 - other than Path's, leaves URLs as they are
+
+
 def is_url(run_dir: str) -> bool:
     """Tell a SQLAlchemy URL from a folder."""
     return "://" in run_dir
@@ -125,7 +136,9 @@ def _in_use(where: str) -> StateError:
     )
 
 
-def choose_run_dir(run_dir: str | None, *, name: str, resume: bool | Literal["fresh"]) -> str:
+def choose_run_dir(
+    run_dir: str | os.PathLike[str] | None, *, name: str, resume: bool | Literal["fresh"]
+) -> str:
     """Return the place of a run.
 
     Args:
@@ -135,13 +148,15 @@ def choose_run_dir(run_dir: str | None, *, name: str, resume: bool | Literal["fr
         resume: True for `run_dir` itself, "fresh" for a new folder beside it where it is in use.
 
     Raises:
-        UserError: `resume` is something else, or a database is to be started afresh.
+        UserError: `resume` is something else, a database is to be started afresh, or `run_dir` is
+            neither a folder nor a URL.
     """
     if resume is not True and resume != "fresh":
         raise UserError(f'`resume` must be True or "fresh", but got {resume!r}.')
     if run_dir is None:
         data = os.environ.get("MIPRO_DATA_DIR") or platformdirs.user_data_dir("mipro", appauthor=False)
-        return _unused(Path(data) / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}")
+        return _unused(Path(as_text(data)) / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}")
+    run_dir = as_text(run_dir)
     if resume == "fresh":
         if is_url(run_dir):
             raise UserError(

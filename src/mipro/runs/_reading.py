@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from typing_extensions import Self
 
 from mipro.errors import StateError
-from mipro.runs._place import LEDGER, is_url, shown
+from mipro.runs._place import LEDGER, as_text, is_url, shown
 from mipro.runs._records import (
     CallRecord,
     DecisionRecord,
@@ -21,6 +21,7 @@ from mipro.runs._records import (
 from mipro.runs._store import SQLStore
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
 
@@ -35,7 +36,8 @@ class RecordedRun:
         795
     """
 
-    def __init__(self, run_dir: str) -> None:
+    def __init__(self, run_dir: str | os.PathLike[str]) -> None:
+        run_dir = as_text(run_dir)
         self.run_dir = shown(run_dir)
         self._store = SQLStore(run_dir if is_url(run_dir) else _url_of(run_dir), read_only=True)
 
@@ -95,10 +97,11 @@ def _url_of(run_dir: str) -> sa.URL:
     return sa.URL.create("sqlite", database=ledger.as_uri(), query={**how, "uri": "true"})
 
 
-def open(run_dir: str) -> RecordedRun:  # noqa: A001 - `mipro.runs.open`, as `mipro.runs.Run` writes
+def open(run_dir: str | os.PathLike[str]) -> RecordedRun:  # noqa: A001 - `mipro.runs.open`, as `mipro.runs.Run` writes
     """Open a run for reading; see `RecordedRun`.
 
     Raises:
         StateError: There is no run in that folder.
+        UserError: `run_dir` is neither a folder nor a URL.
     """
     return RecordedRun(run_dir)

@@ -19,7 +19,7 @@ from mipro.runs._budget import Account, Budget
 from mipro.runs._fingerprint import differences
 from mipro.runs._gate import PATIENCE_S, GateCore
 from mipro.runs._past import read_past
-from mipro.runs._place import open_place, shown
+from mipro.runs._place import as_text, open_place, shown
 from mipro.runs._records import (
     SESSION_BEGAN,
     STAGE_BEGAN,
@@ -32,6 +32,7 @@ from mipro.runs._stage_gate import StageGate
 from mipro.runs._writer import Writer
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from mipro.errors import RunStopped
@@ -71,11 +72,12 @@ class Run:
     Raises:
         RunMismatchError: The folder holds a run of other facts.
         StateError: The folder can't be used, or another process uses it.
+        UserError: `run_dir` is neither a folder nor a URL.
     """
 
     def __init__(
         self,
-        run_dir: str,
+        run_dir: str | os.PathLike[str],
         facts: Mapping[str, str],
         *,
         settled: Collection[str] = (),
@@ -83,6 +85,7 @@ class Run:
         seed: int,
         patience_s: float = PATIENCE_S,
     ) -> None:
+        run_dir = as_text(run_dir)
         self.store, self._release = open_place(run_dir)
         self.where = shown(run_dir)
         self.passed_by = 0
