@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mipro import Example
-from mipro.datasets import split
+from mipro.datasets import Dataset, split
 from mipro.errors import UserError
 
 
@@ -109,3 +110,24 @@ def test_without_input_keys_all_fields_count():
     """Examples whose inputs were not named are the same only if all fields are."""
     rows = [Example(x=1, y=1), Example(x=1, y=2)]
     assert sorted(len(part) for part in split(rows, (1, 1))) == [1, 1]
+
+
+def test_examples_that_differ_in_one_number_of_an_array_are_no_duplicates():
+    """The text of a long array leaves most numbers out: all were taken for one and left out."""
+    rows = [Example(x=np.arange(2000) + 7 * (np.arange(2000) == i)).with_inputs("x") for i in (900, 901)]
+    assert [len(part) for part in split(rows, (1, 1))] == [1, 1]
+    assert [len(part) for part in split([rows[0], rows[0].copy()], (2, None))] == [2, 0]
+
+
+def test_values_may_have_keys_of_any_kind():
+    """Mixed keys were a TypeError, and `{1: ...}` was the same as `{"1": ...}`."""
+    values = [{1: "a", "b": 2}, {("a", "b"): 2}, {1: "a"}, {"1": "a"}]
+    rows = [Example(x=value).with_inputs("x") for value in values]
+    assert sorted(len(part) for part in split(rows, (1, 1, 1, 1))) == [1, 1, 1, 1]
+
+    class Tables(Dataset):
+        _train = tuple({"x": value} for value in (*values, np.arange(2000), np.arange(2000) % 1999))
+
+    names = [[example["dspy_uuid"] for example in Tables().train] for _ in range(2)]
+    assert len(set(names[0])) == len(values) + 2
+    assert names[0] == names[1]

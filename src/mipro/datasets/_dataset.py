@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from mipro._canonical import canonical
 from mipro.errors import UserError
 from mipro.example import Example
 
@@ -100,11 +100,6 @@ class Dataset:
     def _example(self, row: Mapping[str, Any] | Example, split: str) -> Example:
         fields = dict(row.items())
         # From the content, so that the same seeds give equal examples in every process.
-        text = json.dumps(fields, sort_keys=True, default=_comparable)
-        name = str(uuid.uuid5(uuid.NAMESPACE_OID, text))
+        name = str(uuid.uuid5(uuid.NAMESPACE_OID, canonical(fields)))
         example = Example({**fields, "dspy_uuid": name, "dspy_split": split})
         return example.with_inputs(*self.input_keys) if self.input_keys else example
-
-
-def _comparable(value: Any) -> Any:
-    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else repr(value)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any, overload
 
+from mipro._canonical import canonical
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
@@ -143,11 +143,11 @@ def inputs_key(example: Example) -> str:
 
     Where an example does not say which fields are inputs, all of them count.
     """
-    fields = dict(example.items())
+    fields = dict(example)
     names = example._input_keys  # noqa: SLF001 - `inputs()` raises where it is not set
     if names is not None:
         fields = {name: value for name, value in fields.items() if name in names}
-    return json.dumps(fields, sort_keys=True, default=repr)
+    return canonical(fields)
 
 
 def _stratum(stratify: str | Callable[[Example], Any] | None) -> Callable[[Example], str]:

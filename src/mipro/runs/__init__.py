@@ -1,7 +1,7 @@
 """Runs: the gate that every paid call passes, and the ledger that keeps what was paid for."""
 
+from mipro._canonical import canonical, digest
 from mipro.runs._budget import Budget
-from mipro.runs._canonical import canonical, digest
 from mipro.runs._evaluation import Evaluator, Measurement
 from mipro.runs._fingerprint import (
     of_examples,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
+from mipro._canonical import canonical
 from mipro.context import context
 from mipro.errors import (
     LMAuthError,
@@ -25,7 +26,6 @@ from mipro.errors import (
 from mipro.evaluate import Outcome, run_example
 from mipro.evaluate._report import text_of
 from mipro.example import Example
-from mipro.runs._canonical import canonical
 from mipro.runs._fingerprint import of_candidate
 from mipro.runs._records import EvaluationRecord
 

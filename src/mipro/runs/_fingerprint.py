@@ -14,11 +14,11 @@ from pathlib import PurePath
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from mipro._canonical import canonical, digest, is_array
 from mipro.example import Example
 from mipro.lm import BaseLM
 from mipro.lm._secrets import is_secret_name
 from mipro.modules import Module, Parameter, Predict
-from mipro.runs._canonical import canonical, digest, is_array
 from mipro.runs._memory import changed_by, source_of
 
 if TYPE_CHECKING:
