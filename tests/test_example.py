@@ -39,6 +39,19 @@ def test_a_base_that_is_no_record_is_refused():
         Example("question")
 
 
+def test_names_of_fields_are_texts():
+    """A record with numbers as names could not even be shown."""
+    with pytest.raises(UserError, match=r"fields must have texts as names, but got \[0, 'a'\]"):
+        Example({0: "x", "a": 1})
+
+
+@pytest.mark.parametrize("keys", [["question"], ("question", "hint")])
+def test_inputs_are_named_one_by_one(keys):
+    """A list was a bare TypeError, and a tuple was kept as the name of a field."""
+    with pytest.raises(UserError, match=r"a list of names is passed as with_inputs\(\*names\)"):
+        Example(question="x", hint="y").with_inputs(keys)
+
+
 def test_a_field_may_be_called_base():
     """It is given in a mapping, as the message says; copies may change it."""
     with pytest.raises(UserError, match=r"pass a mapping, as in Example\(\{'base': ...\}\)"):

@@ -26,7 +26,7 @@ class Example:
         fields: Fields by name; they win over those of `base`.
 
     Raises:
-        UserError: `base` is neither a mapping nor an `Example`.
+        UserError: `base` is neither a mapping nor an `Example`, or a name in it is no text.
 
     Example:
         >>> row = Example(question="1 + 1?", answer="2").with_inputs("question")
@@ -43,6 +43,11 @@ class Example:
                 self._input_keys = set(base._input_keys)
         elif isinstance(base, Mapping):
             self._store = dict(base)
+            if not all(isinstance(name, str) for name in base):
+                raise UserError(
+                    f"fields must have texts as names, but got {list(base)}; rename the columns, for "
+                    "example `{str(name): value for name, value in row.items()}`."
+                )
         elif base is not None:
             raise UserError(
                 f"`base` must be a mapping or an Example, but got {type(base).__name__}: {base!r}. "
@@ -117,7 +122,17 @@ class Example:
         return self._store.get(key, default)
 
     def with_inputs(self, *keys: str) -> Self:
-        """Return a copy whose input fields are `keys`; all other fields are labels."""
+        """Return a copy whose input fields are `keys`; all other fields are labels.
+
+        Raises:
+            UserError: A key is no text.
+        """
+        wrong = [key for key in keys if not isinstance(key, str)]
+        if wrong:
+            raise UserError(
+                f"inputs must be named one by one, as in with_inputs('question'), but got {wrong[0]!r}; "
+                "a list of names is passed as with_inputs(*names)."
+            )
         copied = self.copy()
         copied._input_keys = set(keys)
         return copied

@@ -61,13 +61,34 @@ def test_targets_become_answers(write, fields, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"examples": []}', '{"examples": [1]}', '{"examples": [{"input": "q"}]}']
+    "text",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"examples": []}',
+        '{"examples": [1]}',
+        '{"examples": [{"input": "q"}]}',
+        '{"examples": [{"input": "q", "target": []}]}',
+        '{"examples": [{"input": "q", "target_scores": 1}]}',
+    ],
 )
 def test_file_of_another_kind_is_refused(tmp_path, text):
     """A file that is no task is a UserError."""
     (tmp_path / "task.json").write_text(text)
     with pytest.raises(UserError, match="BIG-bench"):
         big_bench("other", path=tmp_path / "task.json")
+
+
+def test_file_is_read_as_other_files_are(tmp_path, monkeypatch):
+    """A byte order mark does no harm, `~` is the home folder, another encoding is named with its place."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = '{"examples": [{"input": "caf\xe9", "target": "a"}]}'
+    (tmp_path / "task.json").write_text("\ufeff" + text, encoding="utf-8")
+    assert big_bench("other", path="~/task.json")[0].question == "caf\xe9"
+    (tmp_path / "task.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match="must be text in UTF-8, but line 1 holds the byte 0xe9"):
+        big_bench("other", path="~/task.json")
 
 
 def test_unknown_task_is_refused():

@@ -144,6 +144,20 @@ def test_hub_is_asked_for_the_fullwiki_setting(monkeypatch):
     assert calls == [("hotpot_qa", "fullwiki", "train"), ("hotpot_qa", "fullwiki", "validation")]
 
 
+@pytest.mark.parametrize("facts", [None, {}, [3]])
+def test_supporting_facts_of_another_form_are_refused(tmp_path, facts):
+    """The question's facts are shown beside what they must be."""
+    (tmp_path / "train.json").write_text(json.dumps([{**question(0), "supporting_facts": facts}]))
+    with pytest.raises(UserError, match="supporting facts of a question of HotPotQA must be"):
+        HotPotQA(path=tmp_path)
+
+
+def test_unknown_details_are_refused(copy):
+    """They were taken for False."""
+    with pytest.raises(UserError, match=r"`keep_details` must be .* but got 'titles'"):
+        HotPotQA(path=copy, keep_details="titles")
+
+
 def test_reset_seeds_takes_zero_and_keeps_the_rest():
     """0 is a seed and a size; what is not given stays."""
     data = Dataset(train_seed=5, train_size=10, eval_seed=7, dev_size=20, test_size=30)

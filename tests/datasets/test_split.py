@@ -92,12 +92,19 @@ def test_halves_that_round_up_still_fit():
         ((-1,), "a whole number"),
         ((True,), "a whole number"),
         (("3",), "a whole number"),
+        ((float("nan"),), "a whole number"),
     ],
 )
 def test_impossible_sizes_are_refused(sizes, message):
     """A size that can't be is a UserError that says what was got."""
     with pytest.raises(UserError, match=message):
         split(rows_of(range(10)), sizes)
+
+
+def test_rows_that_are_no_examples_are_refused():
+    """Rows as they come from a file are named as what they are."""
+    with pytest.raises(UserError, match=r"must be a `mipro.Example`, but got dict: .*from_records"):
+        split([{"x": 1}], (1,))
 
 
 def test_unknown_stratum_is_named():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mipro import fetch
+from mipro.datasets._readers import read_json
 from mipro.errors import UserError
 from mipro.example import Example
 
@@ -58,10 +57,9 @@ def big_bench(
     References:
         Srivastava et al., 2022, arXiv:2206.04615.
     """
-    source = Path(path) if path is not None else fetch.task_path(task, progress=progress)
-    rows = _rows(source)
+    rows = _rows(path if path is not None else fetch.task_path(task, progress=progress))
     fields = _NATURAL.get(task, _Fields())
-    options = [list(row.get("target_scores") or ()) for row in rows]
+    options = [_choices(row) for row in rows]
     choices_differ = any(set(choices) != set(options[0]) for choices in options)
     return [
         _example(row, fields, choices if choices_differ else [])
@@ -69,21 +67,19 @@ def big_bench(
     ]
 
 
-def _rows(source: Path) -> list[dict[str, Any]]:
-    try:
-        data = json.loads(source.read_text(encoding="utf-8"))
-        rows = data["examples"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{str(source)!r} must be a task.json of BIG-bench, but: {error!r}.") from error
+def _rows(source: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    data = read_json(source, "a task.json of BIG-bench")
+    rows = data.get("examples") if isinstance(data, dict) else None
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{str(source)!r} must be a task.json of BIG-bench with a list of examples.")
+        raise UserError(f"{str(source)!r} must be a task.json of BIG-bench, with a list of examples.")
     return rows
 
 
 def _example(row: dict[str, Any], fields: _Fields, choices: list[str]) -> Example:
     try:
         question, answers = str(row["input"]), _answers(row)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        answer = answers[0]
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"an example of BIG-bench must have an input and a target, but got {row!r}."
         ) from error
@@ -91,10 +87,15 @@ def _example(row: dict[str, Any], fields: _Fields, choices: list[str]) -> Exampl
     if choices:
         values["choices"] = choices
     inputs = tuple(values)
-    values[fields.answer] = answers[0]
+    values[fields.answer] = answer
     if len(answers) > 1:
         values[f"{fields.answer}s"] = answers
     return Example(values).with_inputs(*inputs)
+
+
+def _choices(row: dict[str, Any]) -> list[str]:
+    scores = row.get("target_scores")
+    return list(scores) if isinstance(scores, dict) else []
 
 
 def _answers(row: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from mipro._canonical import canonical
+from mipro.datasets._readers import check_lists
 from mipro.errors import UserError
 from mipro.example import Example
 
@@ -27,6 +28,9 @@ class Dataset:
         dev_size: Examples of the development split; all if None.
         test_size: Examples of the test split; all if None.
         input_keys: Fields that are given to a program; set with `with_inputs` if None.
+
+    Raises:
+        UserError: `input_keys` is one text and no list.
     """
 
     _train: Iterable[Mapping[str, Any] | Example] | None = None
@@ -42,6 +46,7 @@ class Dataset:
         test_size: int | None = None,
         input_keys: Sequence[str] | None = None,
     ) -> None:
+        check_lists(input_keys=input_keys)
         self.train_seed = train_seed
         self.train_size = train_size
         self.dev_seed = eval_seed

@@ -60,6 +60,8 @@ class HotPotQA(Dataset):
             raise UserError(
                 "`only_hard_examples` must be True, but got False: the validation questions are all hard."
             )
+        if keep_details not in (True, False, "dev_titles"):
+            raise UserError(f'`keep_details` must be "dev_titles", True or False, but got {keep_details!r}.')
         official_train, official_dev = _from_hub() if path is None else _from_path(Path(path).expanduser())
         rows = [
             _row(raw, _kept(keep_details)) for raw in official_train if raw.get("level", "hard") == "hard"
@@ -95,7 +97,13 @@ def _row(raw: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
             f"a question of HotPotQA must have the fields {list(names)}, but got {sorted(raw)}."
         ) from error
     if "supporting_facts" in row:
-        row["gold_titles"] = _titles(row.pop("supporting_facts"))
+        try:
+            row["gold_titles"] = _titles(row.pop("supporting_facts"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                "the supporting facts of a question of HotPotQA must be [[title, sentence], ...] or "
+                f'{{"title": [...]}}, but got {raw["supporting_facts"]!r}.'
+            ) from error
     return row
 
 

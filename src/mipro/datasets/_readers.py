@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,10 @@ from mipro.example import Example
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+_NO_JSON = (ValueError, RecursionError)
+"""What is raised for a malformed file, for a number of too many digits, and for one nested too deeply."""
 
 MAX_FIELD = 2**31 - 1
 """Characters of a CSV value; the most that every platform can be told."""
@@ -41,9 +45,10 @@ def from_records(
         The examples, in order.
 
     Raises:
-        UserError: A record has not all of the fields asked for, or an input is not among
-            the fields to keep.
+        UserError: A record is no mapping, has not all of the fields asked for or one whose name
+            is no text, or an input is not among the fields to keep.
     """
+    check_lists(fields=fields, input_keys=input_keys)
     dropped = [] if fields is None else [name for name in input_keys if name not in fields]
     if dropped:
         raise UserError(
@@ -52,6 +57,11 @@ def from_records(
         )
     examples = []
     for number, record in enumerate(records, 1):
+        if not isinstance(record, (Mapping, Example)):
+            raise UserError(
+                f"record {number} must be a mapping from field to value, but got "
+                f"{type(record).__name__}: {record!r}."
+            )
         names = list(record) if fields is None else list(fields)
         absent = [name for name in (*names, *input_keys) if name not in record]
         if absent:
@@ -60,6 +70,13 @@ def from_records(
             )
         examples.append(Example({name: record[name] for name in names}).with_inputs(*input_keys))
     return examples
+
+
+def check_lists(**names: Any) -> None:
+    """Refuse a text where a list of names is meant: each of its letters would be one."""
+    for argument, given in names.items():
+        if isinstance(given, str):
+            raise UserError(f"`{argument}` must be a list of names, but got {given!r}; write [{given!r}].")
 
 
 def from_csv(
@@ -149,7 +166,7 @@ def read_json_records(file_path: str | os.PathLike[str]) -> list[dict[str, Any]]
     text = _text_of(path)
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as whole_error:
+    except _NO_JSON as whole_error:
         data = _lines(path, text, whole_error)
     if isinstance(data, dict):
         data = [data]
@@ -158,14 +175,32 @@ def read_json_records(file_path: str | os.PathLike[str]) -> list[dict[str, Any]]
     return data
 
 
-def _lines(path: Path, text: str, whole_error: json.JSONDecodeError) -> list[Any]:
+def read_json(file_path: str | os.PathLike[str], what: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        file_path: The file.
+        what: What it must be, for messages.
+
+    Raises:
+        UserError: The file is absent or is no JSON in UTF-8.
+    """
+    path = _existing(file_path)
+    text = _text_of(path)
+    try:
+        return json.loads(text)
+    except _NO_JSON as error:
+        raise UserError(f"{str(path)!r} must be {what}, but got: {error}.") from error
+
+
+def _lines(path: Path, text: str, whole_error: Exception) -> list[Any]:
     records = []
     # Not `splitlines`: a JSON text may hold line separators of Unicode.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 records.append(json.loads(line))
-            except json.JSONDecodeError as error:
+            except _NO_JSON as error:
                 shown = whole_error if number == 1 else f"line {number}: {error}"
                 raise UserError(
                     f"{str(path)!r} must be JSON or JSON lines, but got an error at {shown}"
@@ -215,13 +250,19 @@ class DataLoader:
     """Readers under the names that DSPy's loader has."""
 
     def from_csv(
-        self, file_path: str, fields: Sequence[str] | None = None, input_keys: Sequence[str] = ()
+        self,
+        file_path: str | os.PathLike[str],
+        fields: Sequence[str] | None = None,
+        input_keys: Sequence[str] = (),
     ) -> list[Example]:
         """Read a CSV file; see `mipro.datasets.from_csv`."""
         return from_csv(file_path, fields, input_keys)
 
     def from_json(
-        self, file_path: str, fields: Sequence[str] | None = None, input_keys: Sequence[str] = ()
+        self,
+        file_path: str | os.PathLike[str],
+        fields: Sequence[str] | None = None,
+        input_keys: Sequence[str] = (),
     ) -> list[Example]:
         """Read a JSON or JSON-lines file; see `mipro.datasets.from_json`."""
         return from_json(file_path, fields, input_keys)
@@ -233,7 +274,10 @@ class DataLoader:
         return from_records(df.to_dict(orient="records"), fields, input_keys)
 
     def from_parquet(
-        self, file_path: str, fields: Sequence[str] | None = None, input_keys: Sequence[str] = ()
+        self,
+        file_path: str | os.PathLike[str],
+        fields: Sequence[str] | None = None,
+        input_keys: Sequence[str] = (),
     ) -> list[Example]:
         """Read a Parquet file; needs the `hf` extra."""
         rows = load_from_hub("parquet", data_files=str(_existing(file_path)))["train"]
@@ -297,8 +341,8 @@ class DataLoader:
         """
         total = len(dataset)
         train = _part_size("train_size", train_size, total)
-        test = total - train if test_size is None else _part_size("test_size", test_size, total)
-        if train + test > total or test < 0:
+        test = max(0, total - train) if test_size is None else _part_size("test_size", test_size, total)
+        if train + test > total:
             raise UserError(
                 f"`train_size` + `test_size` cannot exceed the data, but got {train} + {test} > {total}."
             )

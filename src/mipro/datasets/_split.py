@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mipro._canonical import canonical
 from mipro.errors import UserError
+from mipro.example import Example
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from mipro.example import Example
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ def split(
         One list for each entry of `sizes`, under its name where it has one.
 
     Raises:
-        UserError: The sizes are not possible, or `stratify` names no field.
+        UserError: The sizes are not possible, `stratify` names no field, or an example is none.
 
     Example:
         >>> rows = [Example(x=i, y=i % 2).with_inputs("x") for i in range(10)]
@@ -122,7 +121,7 @@ def _counts(sizes: Sequence[float | None], total: int) -> list[int]:
 def _count(size: float | None, total: int) -> int | None:
     if size is None:
         return None
-    if isinstance(size, bool) or not isinstance(size, (int, float)) or size < 0:
+    if isinstance(size, bool) or not isinstance(size, (int, float)) or not size >= 0:
         raise UserError(f"a size must be a whole number, a fraction or None, but got {size!r}.")
     if isinstance(size, int):
         return size
@@ -134,6 +133,11 @@ def _count(size: float | None, total: int) -> int | None:
 def _groups(examples: Sequence[Example]) -> list[list[Example]]:
     groups: dict[str, list[Example]] = {}
     for example in examples:
+        if not isinstance(example, Example):
+            raise UserError(
+                f"every one of `examples` must be a `mipro.Example`, but got {type(example).__name__}: "
+                f"{example!r}; make them with `mipro.datasets.from_records`."
+            )
         groups.setdefault(inputs_key(example), []).append(example)
     return list(groups.values())
 
