@@ -194,12 +194,28 @@ def test_stopped_run_passes_through():
         ({"devset": numbers(1), "metric": None}, "`metric` must be a function"),
         ({"devset": [Example(x=1)]}, "with_inputs"),
         ({"devset": numbers(2), "num_threads": 0}, "at least 1"),
+        ({"devset": iter(numbers(2))}, "`devset` must be a list of examples"),
+        (
+            {"devset": [*numbers(1), {"x": 1}]},
+            r"must be a `mipro.Example`, but example 1 is none: \{'x': 1\}",
+        ),
+        ({"metric": lambda example: 1}, r"trace=None\), but <lambda> takes \(example\)"),
+        ({"metric": lambda example, prediction, trace: 1}, "can't be called with two arguments"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, message):
     """Arguments are checked before the program runs."""
     with pytest.raises(UserError, match=message):
-        Evaluate(**{"metric": right, **arguments})(failing({0: AssertionError("it ran")}))
+        Evaluate(**{"metric": right, "devset": numbers(1), **arguments})(
+            failing({0: AssertionError("it ran")})
+        )
+
+
+@pytest.mark.parametrize("program", [None, "question -> answer", Predict])
+def test_what_is_no_program_is_refused(program):
+    """A class that still has to be made one is named; it was called for each example."""
+    with pytest.raises(UserError, match="`program` must be a program, such as"):
+        Evaluate(devset=numbers(1), metric=right)(program)
 
 
 def test_return_outputs_is_refused():

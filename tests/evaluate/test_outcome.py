@@ -106,6 +106,18 @@ def test_trace_is_given_only_where_there_is_one():
     assert seen[1] is trace
 
 
+@pytest.mark.parametrize("metric", [lambda example, prediction: 0.5, lambda example, prediction, **_: 0.5])
+def test_metric_of_two_arguments_is_called_with_two(metric):
+    """It was a TypeError for every example that demos could have been made of."""
+    assert run_example(echo, EXAMPLE, metric, trace=[]).score == 0.5
+
+
+def test_error_of_a_metric_is_not_taken_for_its_form():
+    """A TypeError inside the metric is the metric's own."""
+    outcome = run_example(echo, EXAMPLE, lambda example, prediction, trace=None: len(trace) + "", trace=[])
+    assert (outcome.failure, type(outcome.error)) == ("metric", TypeError)
+
+
 def test_unreachable_model_is_no_score():
     """A failure of infrastructure has no score, in the program as in an LM judge."""
     error = LMServerError("down", status=503)

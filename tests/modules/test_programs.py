@@ -162,6 +162,13 @@ def test_an_awaited_agent_awaits_its_tools():
     assert (trajectory["observation_0"], trajectory["observation_1"]) == (3, 4)
 
 
+@pytest.mark.parametrize("tools", [None, add])
+def test_tools_are_a_list(tools):
+    """One function in place of a list is named as what it is."""
+    with pytest.raises(UserError, match="`tools` must be a list of functions"):
+        ReAct("question -> answer", tools=tools)
+
+
 def test_tools_have_distinct_names():
     """`finish` is taken."""
     with pytest.raises(UserError, match="`add` is taken"):

@@ -144,6 +144,11 @@ def test_a_teacher_of_other_fields_is_refused():
     [
         ({"trainset": [*TRAIN, mipro.Example(question="q").with_inputs("qestion")]}, "example 10 names"),
         ({"teacher_settings": {"lm": "gpt-4o"}}, r"`teacher_settings\['lm'\]` must be a `mipro\.LM`"),
+        ({"trainset": None}, "`trainset` must be a list of examples, but got None"),
+        ({"student": mipro.Predict}, "`student` must be a program"),
+        ({"teacher": 3}, "`teacher` must be a program"),
+        ({"teacher_settings": 3}, "`teacher_settings` must be a dict of settings"),
+        ({"metric": "exact"}, "`metric` must be a function"),
         ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
     ],
 )

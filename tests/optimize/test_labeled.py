@@ -1,6 +1,9 @@
 """`LabeledFewShot`."""
 
+import pytest
+
 import mipro
+from mipro.errors import UserError
 from mipro.optimize import LabeledFewShot
 
 TRAIN = [mipro.Example(question=f"q{i}", answer=f"a{i}").with_inputs("question") for i in range(20)]
@@ -43,3 +46,11 @@ def test_few_or_no_examples_are_no_trouble():
 def test_params_are_the_arguments():
     """`get_params` gives what the optimizer was made with."""
     assert LabeledFewShot(k=3).get_params() == {"k": 3}
+
+
+def test_what_is_no_program_and_no_data_is_refused():
+    """The argument is named."""
+    with pytest.raises(UserError, match="`student` must be a program"):
+        LabeledFewShot().compile("question -> answer", trainset=TRAIN)
+    with pytest.raises(UserError, match="`trainset` must be a list"):
+        LabeledFewShot().compile(mipro.Predict("question -> answer"), trainset=None)

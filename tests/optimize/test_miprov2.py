@@ -415,6 +415,16 @@ class TestRefusals:
             ({"init_temperature": None}, "`init_temperature` must be"),
             ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
             ({"metric_threshold": float("nan")}, "`metric_threshold` must be a number"),
+            ({"metric": lambda example, prediction, trace: 1}, "can't be called with two arguments"),
+            ({"program": mipro.Predict}, "`student` must be a program, .* make one of this class first"),
+            ({"program": "fruit -> colour"}, "`student` must be a program, a `mipro.Module`"),
+            ({"teacher": mipro.Predict}, "`teacher` must be a program"),
+            ({"teacher_settings": [1]}, "`teacher_settings` must be a dict of settings"),
+            ({"valset": 40}, "`valset` must be a list of examples, but got 40"),
+            ({"trainset": 40}, "`trainset` must be a list of examples, but got 40"),
+            ({"budget": 40}, "`budget` must be a `mipro.Budget`"),
+            ({"callbacks": print}, "`callbacks` must be a list of functions"),
+            ({"callbacks": [40]}, "`callbacks` must be a list of functions"),
         ],
     )
     def test_refused_before_the_first_call(self, optimize, fruit_lm, arguments, message):

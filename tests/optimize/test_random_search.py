@@ -112,6 +112,11 @@ def test_the_student_stays_as_it_is():
         ({"teacher_settings": {"lm": "gpt-4o"}}, r"`teacher_settings\['lm'\]` must be a `mipro\.LM`"),
         ({"trainset": [mipro.Example(question="q").with_inputs("qestion")]}, "every example of `trainset`"),
         ({"valset": [mipro.Example(question="q").with_inputs("qestion")]}, "every example of `valset`"),
+        ({"trainset": None}, "`trainset` must be a list of examples, but got None"),
+        ({"student": mipro.Predict}, "`student` must be a program"),
+        ({"teacher": 3}, "`teacher` must be a program"),
+        ({"teacher_settings": 3}, "`teacher_settings` must be a dict of settings"),
+        ({"metric": "exact"}, "`metric` must be a function"),
         ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
     ],
 )

@@ -12,6 +12,7 @@ from mipro.context import settings
 from mipro.errors import UserError
 from mipro.evaluate import _report
 from mipro.evaluate._outcome import Outcome, run_example
+from mipro.evaluate._score import check_metric
 from mipro.evaluate._threads import parallel_map
 from mipro.evaluate._watch import Guard, bar, counted
 from mipro.example import Prediction
@@ -140,8 +141,8 @@ class Evaluate:
             Score in per cent, and one result for each example.
 
         Raises:
-            UserError: There are no examples, no metric, or no inputs set, or a file to
-                write can't be written.
+            UserError: There are no examples, no metric, no program, or no inputs set, or a file
+                to write can't be written.
             ProgramError: Program or metric raised on `max_errors` examples.
             LMError: The model refused for good, or failed on `max_errors` examples.
             RunStopped: The run that calls pass through ended.
@@ -153,6 +154,7 @@ class Evaluate:
         save_as_csv = self.save_as_csv if save_as_csv is None else save_as_csv
         save_as_json = self.save_as_json if save_as_json is None else save_as_json
         _check(devset, metric)
+        _check_program(program)
         for name, file_path in (("save_as_csv", save_as_csv), ("save_as_json", save_as_json)):
             if file_path:
                 _report.check_file(name, file_path)
@@ -231,10 +233,25 @@ class Evaluate:
 def _check(devset: Sequence[Example] | None, metric: Callable[..., Any] | None) -> None:
     if not devset:
         raise UserError("devset must contain at least one example, got an empty devset.")
-    if not callable(metric):
-        raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
-    for example in devset:
+    if not hasattr(devset, "__len__"):
+        raise UserError(f"`devset` must be a list of examples, but got {devset!r}.")
+    check_metric(metric)
+    for index, example in enumerate(devset):
+        if not hasattr(example, "inputs"):
+            raise UserError(
+                f"every example of `devset` must be a `mipro.Example`, but example {index} is none: "
+                f"{example!r}; use `mipro.Example(...).with_inputs(...)`."
+            )
         example.inputs()  # raises where they are not set: before any call is paid
+
+
+def _check_program(program: Any) -> None:
+    from mipro.modules import Module  # noqa: PLC0415 - the layer of programs loads when one is run
+
+    if not callable(program) or (isinstance(program, type) and issubclass(program, Module)):
+        raise UserError(
+            f"`program` must be a program, such as Predict(...), or a function, but got {program!r}."
+        )
 
 
 def _name_of(metric: Any) -> str:

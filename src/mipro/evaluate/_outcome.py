@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mipro.errors import AdapterParseError, LMError, LMRequestError, RunStopped
-from mipro.evaluate._score import score_of
+from mipro.evaluate._score import score_of, takes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,7 +69,7 @@ def run_example(
         metric: See `Metric`.
         failure_score: Score where the answer can't be parsed, the model refuses the
             request, or program or metric raise.
-        trace: Given to the metric where it is not None.
+        trace: Given to the metric where it is not None and the metric takes it.
 
     Returns:
         The outcome; exceptions of program and metric are part of it.
@@ -86,7 +86,8 @@ def run_example(
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
         return _failed(error, "program", failure_score)
     try:
-        value = _awaited(metric(example, prediction) if trace is None else metric(example, prediction, trace))
+        with_trace = trace is not None and takes(metric, 3)
+        value = _awaited(metric(example, prediction, trace) if with_trace else metric(example, prediction))
         score, feedback = score_of(value)
     except RunStopped:
         raise

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mipro.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,41 @@ class Metric(Protocol):
 
     It is called from several threads at once and must not change its arguments. While
     demos are bootstrapped it gets `trace`, the list of (predictor, inputs, prediction)
-    of the run, in the order in which the calls began, and may be stricter then; otherwise
-    `trace` is left out.
+    of the run, in the order in which the calls began, and may be stricter then; otherwise,
+    and where the function takes two arguments only, `trace` is left out.
     """
 
-    def __call__(self, example: Any, prediction: Any, trace: Any = None) -> Any:
+    def __call__(self, example: Any, prediction: Any, /) -> Any:
         """Return a bool, a number, a `ScoreWithFeedback`, or a `Prediction(score=, feedback=)`."""
+
+
+def check_metric(metric: Any) -> None:
+    """Refuse what can't be called with an example and a prediction.
+
+    Raises:
+        UserError: `metric` is no such function.
+    """
+    if not callable(metric):
+        raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
+    if not takes(metric, 2):
+        raise UserError(
+            "`metric` must be a function of (example, prediction, trace=None), but "
+            f"{getattr(metric, '__name__', type(metric).__name__)} takes "
+            f"({', '.join(inspect.signature(metric).parameters)}) and can't be called with two arguments."
+        )
+
+
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as it tells."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some written in C
+        return True
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
 def score_of(value: Any) -> tuple[float, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,7 +59,8 @@ class ReAct(Module):
 
     Raises:
         SignatureError: `signature` can't be read.
-        UserError: Two tools have the same name, or a field has the name of one of the agent's own.
+        UserError: `tools` is no list, two tools have the same name, or a field has the name of one of the
+            agent's own.
 
     Example:
         >>> def add(x: int, y: int) -> int:
@@ -190,6 +192,10 @@ def _checked(signature: type[Signature]) -> type[Signature]:
 
 def _named_tools(tools: Sequence[Any], signature: type[Signature]) -> dict[str, Tool]:
     named: dict[str, Tool] = {}
+    if not isinstance(tools, Iterable):
+        raise UserError(
+            f"`tools` must be a list of functions, but got {tools!r}; write [] where there are none."
+        )
     for given in tools:
         tool = given if isinstance(given, Tool) else Tool(given)
         name = str(tool.name)

@@ -6,8 +6,14 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import settings
-from mipro.errors import ProgramError
-from mipro.optimize._checks import check_examples, check_teacher, check_threshold
+from mipro.errors import ProgramError, UserError
+from mipro.optimize._checks import (
+    check_examples,
+    check_settings,
+    check_teacher,
+    check_threshold,
+    listed,
+)
 from mipro.optimize._labeled import LabeledFewShot
 from mipro.optimize._teleprompter import Teleprompter
 from mipro.optimize._traces import (
@@ -61,7 +67,12 @@ class BootstrapFewShot(Teleprompter):
         num_threads: int | None = None,
     ) -> None:
         super().__init__()
+        if metric is not None and not callable(metric):
+            raise UserError(
+                f"`metric` must be a function of (example, prediction, trace), or None, but got {metric!r}."
+            )
         check_threshold(metric_threshold)
+        check_settings(teacher_settings)
         self.metric = metric
         self.metric_threshold = metric_threshold
         self.teacher_settings = dict(teacher_settings or {})
@@ -87,7 +98,7 @@ class BootstrapFewShot(Teleprompter):
             LMAuthError: The key of the teacher's model is missing.
             Exception: What the program or the metric raised on the `max_errors`-th example.
         """
-        rows = list(trainset)
+        rows = listed("trainset", trainset)
         if self.max_bootstrapped_demos:
             check_examples(trainset=rows)
         check_teacher(student, teacher, self.teacher_settings)

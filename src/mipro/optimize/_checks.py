@@ -4,19 +4,54 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
 from mipro.lm import BaseLM
-from mipro.modules import Predict
+from mipro.modules import Module, Predict
 from mipro.optimize._traces import check_same_structure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mipro.example import Example
-    from mipro.modules import Module
+
+
+def check_program(name: str, program: Any) -> None:
+    """Refuse what is no program.
+
+    Args:
+        name: How it is called.
+        program: What was given.
+    """
+    if not isinstance(program, Module):
+        raise UserError(
+            f"`{name}` must be a program, a `mipro.Module` such as Predict(...), but got {program!r}"
+            + ("; make one of this class first." if isinstance(program, type) else ".")
+        )
+
+
+def listed(name: str, examples: Any) -> list[Example]:
+    """Return a data set as a list.
+
+    Raises:
+        UserError: It is none.
+    """
+    try:
+        return list(examples)
+    except TypeError as error:
+        raise UserError(f"`{name}` must be a list of examples, but got {examples!r}.") from error
+
+
+def check_settings(teacher_settings: Any) -> None:
+    """Refuse what no settings can be; None passes."""
+    if teacher_settings is not None and not isinstance(teacher_settings, Mapping):
+        raise UserError(
+            "`teacher_settings` must be a dict of settings, such as dict(lm=mipro.LM(...)), but got "
+            f"{teacher_settings!r}."
+        )
 
 
 def check_examples(**sets: Sequence[Example]) -> None:
@@ -100,13 +135,15 @@ def models_of_teacher(teacher: Module | None, teacher_settings: Mapping[str, Any
 
 
 def check_teacher(student: Module, teacher: Module | None, teacher_settings: Mapping[str, Any]) -> None:
-    """Check that a teacher can be run and that the student can take over what it shows.
+    """Check that a teacher can be run and that there is a student that can take over what it shows.
 
     Raises:
-        UserError: Their predictors differ, or what is given as a model is none.
+        UserError: One is no program, their predictors differ, or what is given as a model is none.
         LMAuthError: A model's key is missing.
     """
+    check_program("student", student)
     if teacher is not None:
+        check_program("teacher", teacher)
         check_same_structure(student, teacher)
     for model in models_of_teacher(teacher, teacher_settings):
         model.check()

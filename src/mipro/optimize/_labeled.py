@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from mipro.optimize._checks import check_program, listed
 from mipro.optimize._teleprompter import Teleprompter
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ class LabeledFewShot(Teleprompter):
             student: Program to give demos to.
             trainset: Labelled examples; none leaves the demos empty.
             sample: Whether to draw the demos; else the first `k` are taken.
+
+        Raises:
+            UserError: `student` is no program, or `trainset` no list.
         """
+        check_program("student", student)
+        rows = listed("trainset", trainset)
         compiled = student.reset_copy()
-        rows = list(trainset)
         size = min(self.k, len(rows))
         rng = random.Random(_SEED)  # noqa: S311 - not for secrets
         for predictor in compiled.predictors():

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.context import context, settings, watching
 from mipro.errors import BudgetExhausted, UserError
+from mipro.evaluate._score import check_metric
 from mipro.optimize._ahead import begun_ahead, load_ahead
-from mipro.optimize._checks import check_temperature, check_threshold
+from mipro.optimize._checks import (
+    check_program,
+    check_settings,
+    check_temperature,
+    check_threshold,
+    listed,
+)
 from mipro.optimize._data import check_overlap, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
@@ -25,6 +32,7 @@ from mipro.optimize._settings import (
     check_names,
     check_not_negative,
     check_positive,
+    check_run,
     check_search,
     default_rounds,
     lookahead_of,
@@ -137,8 +145,9 @@ class MIPROv2:
         lookahead: int | None = None,
         frozen: Sequence[str] = (),
     ) -> None:
-        if not callable(metric):
-            raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
+        check_metric(metric)
+        check_settings(teacher_settings)
+        check_run(budget, callbacks)
         check_temperature(init_temperature)
         check_threshold(metric_threshold)
         check_search(search)
@@ -325,6 +334,7 @@ class MIPROv2:
         teacher: Module | None = None,
         proposer: Mapping[str, Any] | None = None,
     ) -> Job:
+        check_program("student", student)
         predictors = len(student.predictors())
         if not predictors:
             raise UserError(
@@ -332,11 +342,18 @@ class MIPROv2:
                 f"{type(student).__name__} holds none; assign them to attributes in `__init__`."
             )
         if teacher is not None:
+            check_program("teacher", teacher)
             check_same_structure(student, teacher)
         trainset, valset, testset = data
         frozen = places_of(student, self.frozen)
         check_kept(student, self.keep)
-        plan = make_plan(sizes, predictors - len(frozen), trainset=trainset, valset=valset, testset=testset)
+        plan = make_plan(
+            sizes,
+            predictors - len(frozen),
+            trainset=listed("trainset", trainset),
+            valset=None if valset is None else listed("valset", valset),
+            testset=None if testset is None else listed("testset", testset),
+        )
         if self.propose_rounds is None:
             plan = replace(plan, propose_rounds=default_rounds(self.search, plan))
         lookahead = self.lookahead or lookahead_of(self.search, plan, self.budget, predictors)

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 from mipro.context import settings
 from mipro.errors import UserError
 from mipro.evaluate import Evaluate
+from mipro.evaluate._score import check_metric
 from mipro.optimize._bootstrap import BootstrapFewShot
-from mipro.optimize._checks import check_examples, check_teacher, check_threshold
+from mipro.optimize._checks import (
+    check_examples,
+    check_settings,
+    check_teacher,
+    check_threshold,
+    listed,
+)
 from mipro.optimize._labeled import LabeledFewShot
 from mipro.optimize._teleprompter import Teleprompter
 
@@ -62,7 +69,9 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         metric_threshold: float | None = None,
     ) -> None:
         super().__init__()
+        check_metric(metric)
         check_threshold(metric_threshold)
+        check_settings(teacher_settings)
         self.metric = metric
         self.teacher_settings = dict(teacher_settings or {})
         self.max_rounds = max_rounds
@@ -105,8 +114,8 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
                 teacher's model is none, or an example names no inputs or one that it has not.
             LMAuthError: The key of the teacher's model is missing.
         """
-        rows = list(trainset)
-        measured = list(valset) if valset else rows
+        rows = listed("trainset", trainset)
+        measured = listed("valset", valset) if valset else rows
         check_examples(trainset=rows if self.max_num_samples or not valset else (), valset=measured)
         check_teacher(student, teacher, self.teacher_settings)
         max_errors = self.max_errors if self.max_errors is not None else settings.max_errors

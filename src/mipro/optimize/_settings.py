@@ -14,6 +14,7 @@ from mipro.errors import UserError
 from mipro.lm import Usage
 from mipro.optimize._checks import check_examples, check_is_lm, models_of_teacher, own_models
 from mipro.optimize._data import without_shared
+from mipro.runs import Budget
 from mipro.search import default_lookahead
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from mipro.example import Example
     from mipro.lm import BaseLM
     from mipro.modules import Module
-    from mipro.runs import Budget
 
 AutoMode = Literal["light", "medium", "heavy"]
 
@@ -274,6 +274,16 @@ def check_names(**values: Any) -> None:
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         if not listed or not all(isinstance(text, str) and text for text in value):
             raise UserError(f"`{name}` must be a list of texts, none of them empty, but got {value!r}.")
+
+
+def check_run(budget: Any, callbacks: Any) -> None:
+    """Refuse what is no budget and what can't be told of the progress."""
+    if budget is not None and not isinstance(budget, Budget):
+        raise UserError(
+            f"`budget` must be a `mipro.Budget`, such as Budget(lm_calls=500), but got {budget!r}."
+        )
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise UserError(f"`callbacks` must be a list of functions of one `Progress`, but got {callbacks!r}.")
 
 
 def check_kept(program: Module, keep: Sequence[str]) -> None:
