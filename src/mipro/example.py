@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from typing_extensions import Self
 
@@ -34,7 +34,16 @@ class Example:
         ({'question': '1 + 1?'}, '2')
     """
 
-    def __init__(self, base: Example | Mapping[str, Any] | None = None, **fields: Any) -> None:
+    # Two forms for type checkers: `Example(**row)` may hold a field of any name.
+    @overload
+    def __init__(self, base: Example | Mapping[str, Any] | None = None, /, **fields: Any) -> None: ...
+
+    @overload
+    def __init__(self, *, base: Example | Mapping[str, Any] | None, **fields: Any) -> None: ...
+
+    def __init__(  # type: ignore[misc] # `base` by its place and a field of that name never come together
+        self, base: Example | Mapping[str, Any] | None = None, **fields: Any
+    ) -> None:
         self._store: dict[str, Any] = {}
         self._input_keys: set[str] | None = None
         if isinstance(base, Example):
@@ -192,7 +201,15 @@ class Prediction(Example):
     # The strand of the program that asked the model, for whoever reads the trace.
     _strand = 0
 
-    def __init__(self, base: Example | Mapping[str, Any] | None = None, **fields: Any) -> None:
+    @overload
+    def __init__(self, base: Example | Mapping[str, Any] | None = None, /, **fields: Any) -> None: ...
+
+    @overload
+    def __init__(self, *, base: Example | Mapping[str, Any] | None, **fields: Any) -> None: ...
+
+    def __init__(  # type: ignore[misc] # as above
+        self, base: Example | Mapping[str, Any] | None = None, **fields: Any
+    ) -> None:
         super().__init__(base, **fields)
         self._completions: Completions | None = None
         self._lm_usage: dict[str, Any] | None = None

@@ -18,6 +18,7 @@ from mipro.evaluate._watch import Guard, bar, counted
 from mipro.example import Prediction
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from mipro.example import Example
@@ -93,8 +94,8 @@ class Evaluate:
         max_errors: int | None = None,
         provide_traceback: bool | None = None,
         failure_score: float = 0.0,
-        save_as_csv: str | None = None,
-        save_as_json: str | None = None,
+        save_as_csv: str | os.PathLike[str] | None = None,
+        save_as_json: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         if "return_outputs" in kwargs:
@@ -121,8 +122,8 @@ class Evaluate:
         display_progress: bool | None = None,
         display_table: bool | int | None = None,
         callback_metadata: dict[str, Any] | None = None,
-        save_as_csv: str | None = None,
-        save_as_json: str | None = None,
+        save_as_csv: str | os.PathLike[str] | None = None,
+        save_as_json: str | os.PathLike[str] | None = None,
     ) -> EvaluationResult:
         """Run the program on every example and score it.
 

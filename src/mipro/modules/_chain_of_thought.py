@@ -39,10 +39,18 @@ class ChainOfThought(Module):
         type_ = rationale_field.annotation if rationale_field else rationale_field_type
         self.predict = Predict(ensure_signature(signature).prepend("reasoning", field, type_), **config)
 
+    if TYPE_CHECKING:  # what `forward` returns
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
+            """Ask the model."""
+
+        async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
+            """Ask the model, awaiting it."""
+
     def forward(self, **kwargs: Any) -> Prediction:
         """Ask the model."""
-        return self.predict(**kwargs)  # type: ignore[no-any-return] # a Predict returns Predictions
+        return self.predict(**kwargs)
 
     async def aforward(self, **kwargs: Any) -> Prediction:
         """Ask the model, awaiting it."""
-        return await self.predict.acall(**kwargs)  # type: ignore[no-any-return] # as above
+        return await self.predict.acall(**kwargs)

@@ -55,6 +55,14 @@ class MultiChainComparison(Module):
         rationale = OutputField(desc="what the attempts get right and wrong, and what follows")
         self.predict = Predict(asked.prepend("rationale", rationale, str), temperature=temperature, **config)
 
+    if TYPE_CHECKING:  # what `forward` returns
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
+            """Ask the model."""
+
+        async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
+            """Ask the model, awaiting it."""
+
     def forward(self, completions: Sequence[Any] | Completions, **kwargs: Any) -> Prediction:
         """Compare.
 
@@ -65,11 +73,11 @@ class MultiChainComparison(Module):
         Raises:
             UserError: There are not as many as `M`.
         """
-        return self.predict(**self._attempts(completions), **kwargs)  # type: ignore[no-any-return] # Predict's
+        return self.predict(**self._attempts(completions), **kwargs)
 
     async def aforward(self, completions: Sequence[Any] | Completions, **kwargs: Any) -> Prediction:
         """Compare, awaiting the model."""
-        return await self.predict.acall(**self._attempts(completions), **kwargs)  # type: ignore[no-any-return]
+        return await self.predict.acall(**self._attempts(completions), **kwargs)
 
     def _attempts(self, completions: Sequence[Any] | Completions) -> dict[str, str]:
         if len(completions) != self.M:

@@ -96,7 +96,7 @@ class Predict(Module, Parameter):
         self.train: list[Any] = []
         self.demos: list[Any] = []
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
         """Ask the model.
 
         Raises:
@@ -106,12 +106,12 @@ class Predict(Module, Parameter):
             LMError: The call failed.
         """
         self._refuse_positional(args)
-        return super().__call__(**kwargs)
+        return super().__call__(**kwargs)  # type: ignore[no-any-return] # what `forward` returns
 
-    async def acall(self, *args: Any, **kwargs: Any) -> Any:
+    async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
         """Ask the model; the async form of a plain call."""
         self._refuse_positional(args)
-        return await super().acall(**kwargs)
+        return await super().acall(**kwargs)  # type: ignore[no-any-return] # as above
 
     def forward(self, **kwargs: Any) -> Prediction:
         """Do the work of a call."""

@@ -90,6 +90,14 @@ class ReAct(Module):
         answering = make_signature(self.signature.fields, self.signature.instructions)
         self.extract = ChainOfThought(answering.append("trajectory", InputField(), str))
 
+    if TYPE_CHECKING:  # what `forward` returns
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
+            """Run the agent."""
+
+        async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
+            """Run the agent, awaiting it."""
+
     def forward(self, **inputs: Any) -> Prediction:
         """Run the agent; the prediction has its `trajectory` beside the outputs."""
         return drive(self._steps(inputs), lambda step: step.target(**step.arguments))

@@ -1,8 +1,6 @@
-"""The checks that every search must pass, for the ones of this package and for users' own.
+"""The checks that every search must pass; run them on a search of your own.
 
-A test module makes a `SearchContract` with a factory and calls its checks, or subclasses
-`SearchContractTests`, which pytest collects:
-
+Example:
     class TestMine(SearchContractTests):
         def make(self, space, **settings):
             return MySearch(space, **settings)

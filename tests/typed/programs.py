@@ -1,0 +1,96 @@
+"""The common forms, as a user writes them under `mypy --strict`; checked by `make lint`, never run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import mipro
+from mipro.datasets import DataLoader, from_csv, split
+from mipro.evaluate import SemanticF1, answer_exact_match
+
+mipro.configure(lm=mipro.LM("openai/gpt-4o-mini"), num_threads=4)
+rows: list[dict[str, str]] = [{"ticket": "It is late", "queue": "support"}]
+examples = [mipro.Example(**row).with_inputs("ticket") for row in rows]
+examples += [mipro.Example({"base": "metre"}), mipro.Example(base=examples[0], queue="billing")]
+examples += from_csv("a.csv", input_keys=["ticket"]) + DataLoader().from_csv(
+    Path("a.csv"), fields=("ticket",)
+)
+trainset, valset = split(examples, (0.5, None), stratify="queue")
+
+
+def look(query: str) -> str:
+    """Look something up."""
+    return query
+
+
+class Sort(mipro.Signature):
+    """Sort the ticket."""
+
+    ticket: str = mipro.InputField()
+    hint: str | None = mipro.InputField(desc="may help", default=None)
+    queue: Literal["billing", "support"] = mipro.OutputField()
+
+
+class Plain(mipro.Module):
+    """One predictor whose answer is the program's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sort = mipro.Predict(Sort, temperature=0.7)
+
+    def forward(self, ticket: str) -> mipro.Prediction:
+        """Return the answer as it is."""
+        return self.sort(ticket=ticket)
+
+    async def aforward(self, ticket: str) -> mipro.Prediction:
+        """Return the answer as it is."""
+        return await self.sort.acall(ticket=ticket)
+
+
+class Pipeline(mipro.Module):
+    """Predictors of several kinds."""
+
+    def __init__(self, tool: mipro.Tool) -> None:
+        super().__init__()
+        self.summarize = mipro.ChainOfThought("ticket -> summary")
+        self.agent = mipro.ReAct("ticket -> queue", tools=[look, tool], max_iters=3)
+        self.compare = mipro.MultiChainComparison("ticket -> queue", M=2)
+
+    def forward(self, ticket: str) -> mipro.Prediction:
+        """Return what the agent says."""
+        summary: str = self.summarize(ticket=ticket).summary
+        return self.agent(ticket=summary)
+
+    async def aforward(self, ticket: str) -> mipro.Prediction:
+        """Return what the comparison says."""
+        attempts = [await self.summarize.acall(ticket=ticket), await self.agent.acall(ticket=ticket)]
+        return self.compare(attempts, ticket=ticket)
+
+
+def with_trace(example: mipro.Example, prediction: mipro.Prediction, trace: Any = None) -> bool:
+    """Compare."""
+    return bool(example.queue == prediction.queue)
+
+
+def with_feedback(gold: mipro.Example, pred: mipro.Prediction) -> mipro.ScoreWithFeedback:
+    """Compare, and say why; other names and no trace will do."""
+    return mipro.ScoreWithFeedback(float(gold.queue == pred.queue), "why")
+
+
+for metric in (with_trace, with_feedback, answer_exact_match, SemanticF1(threshold=0.5)):
+    mipro.Evaluate(devset=valset, metric=metric, save_as_csv=Path("a.csv"))(mipro.Predict("ticket -> queue"))
+mipro.MIPROv2(with_feedback, auto="light", log_dir="runs/a")
+mipro.MIPROv2(answer_exact_match)
+seen: list[str] = []
+mipro.MIPROv2(metric=SemanticF1(), search="tpe", callbacks=[lambda progress: seen.append(progress.stage)])
+optimizer = mipro.MIPROv2(with_trace, run_dir=Path("runs/a"), budget=mipro.Budget(lm_calls=500), keep=["x"])
+best = optimizer.compile(Plain(), trainset=trainset, valset=valset, requires_permission_to_run=False)
+best.save("best.json")
+assert best.score < best.optimization.interval[1] * 100
+assert optimizer.estimate(Plain(), trainset=trainset).calls.low > 0
+with mipro.runs.open(Path("runs/a")) as run:
+    assert run.facts()["seed"] not in [evaluation.feedback for evaluation in run.evaluations()]
+with mipro.context(lm=mipro.LM("local/smollm2-135m-instruct"), adapter=mipro.JSONAdapter()):
+    answer = mipro.Predict("ticket -> queue", n=3)(ticket="It is late")
+    assert (answer.queue, answer["queue"]) != mipro.majority(answer)
