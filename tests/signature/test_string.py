@@ -196,3 +196,9 @@ def test_any_text_gives_a_signature_or_a_signature_error(text):
     except SignatureError as error:
         found = str(error)
     assert "^" in found or found.endswith("answer")
+
+
+def test_type_without_all_its_parts_is_refused():
+    """`dict[str]` is read as a type, but no field can have it; it was a TypeError of another package."""
+    with pytest.raises(SignatureError, match=r"must be whole, but got .*'b': dict\[str\].*: Expected two"):
+        Signature("a -> b: dict[str]")

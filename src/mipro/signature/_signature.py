@@ -230,7 +230,11 @@ def ensure_signature(signature: Any, instructions: str | None = None) -> Any:
 def _create(name: str, fields: dict[str, Any], instructions: str | None) -> type[Signature]:
     def create() -> type[Signature]:
         doc = None if instructions is None else ""
-        created: type[Signature] = pydantic.create_model(name, __base__=Signature, __doc__=doc, **fields)
+        try:
+            created: type[Signature] = pydantic.create_model(name, __base__=Signature, __doc__=doc, **fields)
+        except TypeError as error:  # a type that only looks like one, such as `dict[str]`
+            types = {field: type_ for field, (type_, _) in fields.items()}
+            raise SignatureError(f"the types of fields must be whole, but got {types}: {error}.") from error
         if instructions is not None:
             # Not at creation, which refuses what a model may well propose, such as half a surrogate pair.
             created.__doc__ = instructions
