@@ -58,6 +58,20 @@ def test_error_is_one_message_without_a_traceback(monkeypatch, capsys):
     assert "Traceback" not in shown
 
 
+@pytest.mark.parametrize("option", ["--out", "--picture"])
+def test_demo_refuses_a_file_that_cannot_be_written_first(monkeypatch, capsys, tmp_path, option):
+    """Not after five minutes, with a traceback and the program lost; a folder that is not there is made."""
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "below"):
+        arguments = ["mipro", "demo", "--out", str(tmp_path / "new" / "best.json"), option, str(place)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit, match="1"):
+            main()
+        shown = capsys.readouterr()
+        assert shown.err.startswith(f"error: `{option}` must be a file that can be written")
+        assert "BIG-bench" not in shown.out
+
+
 @pytest.mark.local_lm
 @pytest.mark.skipif(not is_cached(SMALL), reason=f"run `mipro pull {SMALL}` first")
 @pytest.mark.timeout(400)

@@ -15,7 +15,9 @@ from rich.table import Table
 from mipro.adapters import JSONAdapter
 from mipro.context import context
 from mipro.datasets import big_bench, split
+from mipro.errors import UserError
 from mipro.evaluate import Evaluate, normalize_text
+from mipro.evaluate._report import check_file
 from mipro.lm import LM
 from mipro.modules import Predict
 from mipro.optimize import Bars, MIPROv2
@@ -53,6 +55,7 @@ def run_demo(
     picture: str | None = None,
 ) -> None:
     """Optimize, measure on unseen examples, save, load and compare."""
+    _check_files(out=out, picture=picture)
     console = Console(record=True)
     began = time.monotonic()
     rng = random.Random(seed)  # noqa: S311 - a split, no secret
@@ -81,12 +84,26 @@ def run_demo(
         if picture is not None:
             # Without the fonts that Rich would load from elsewhere.
             svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="make demo"), flags=re.DOTALL)
-            Path(picture).write_text(svg, encoding="utf-8")
+            Path(picture).expanduser().write_text(svg, encoding="utf-8")
         same = _save_and_compare(best, out, data["test"][:CHECKED])
     console.print(
         f"saved as {out}; loaded again it gives the same answer on {same} of {CHECKED} test examples\n"
         f"the run is kept in {best.optimization.run_dir}"
     )
+
+
+def _check_files(**files: str | None) -> None:
+    """Refuse files that can't be written, before minutes are spent on what is to be in them."""
+    for name, file in files.items():
+        if file is not None:
+            path = Path(file).expanduser()
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(
+                    f"`--{name}` must be a file that can be written, but got {file!r}: {error}."
+                ) from error
+            check_file(f"--{name}", path)
 
 
 def _save_and_compare(best: Any, out: str, examples: Sequence[Example]) -> int:
