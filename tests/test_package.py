@@ -1,5 +1,8 @@
 """The package as a whole: its public names and what importing it does."""
 
+import doctest
+import importlib
+import pkgutil
 import subprocess
 import sys
 
@@ -24,6 +27,20 @@ HEAVY = (
     "pooch",
     "dspy",
 )
+
+
+def test_examples_in_docstrings_run(capsys):
+    """What an `Example:` shows is what comes out, with the public names of its room at hand."""
+    runner = doctest.DocTestRunner()
+    for found in pkgutil.walk_packages(mipro.__path__, "mipro."):
+        if not found.name.endswith("__main__"):
+            module = importlib.import_module(found.name)
+            room = sys.modules[".".join(found.name.split(".")[:2])]
+            names = {name: getattr(of, name) for of in (mipro, room) for name in getattr(of, "__all__", ())}
+            for example in doctest.DocTestFinder().find(module, globs={**names, **vars(module)}):
+                runner.run(example)
+    assert runner.tries > 40
+    assert runner.failures == 0, capsys.readouterr().out
 
 
 def test_all_is_sorted_and_complete():
