@@ -104,6 +104,20 @@ def test_missing_address_is_refused():
         LM("hosted_vllm/m", cache=False)("hi")
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("localhost:8000/v1", "localhost:8000/v1"), ("me:hunter2@host:8000?token=hunter2", "host:8000")],
+)
+def test_address_without_http_is_refused(address, shown):
+    """It was tried again and again, as if the server were down; what may be secret in it is not shown."""
+    for asked in (LM.check, lambda lm: lm("hi")):
+        with pytest.raises(
+            UserError, match=f"must begin with http:// or https://, but got '{shown}'"
+        ) as caught:
+            asked(LM("openai/m", api_base=address, api_key="k", cache=False))
+        assert "hunter2" not in str(caught.value)
+
+
 def test_wrong_key(serve):
     """401 names model, status and what to do, and does not repeat the key."""
     lm = model(serve(api_key="sk-right"), api_key="sk-wrong-1234")

@@ -77,6 +77,13 @@ class HTTPBackend:
         """Refuse a call without an address, or without a key where the provider surely needs one."""
         if not self.base_url:
             raise UserError(f"`{self.model}` must be told where its server is; pass `api_base=`.")
+        if not self.base_url.lower().startswith(("http://", "https://")):
+            # Without a user, a password and a query, wherever a text that is no URL holds them.
+            shown = self.base_url.partition("?")[0].rpartition("@")[2]
+            raise UserError(
+                f"the address of `{self.model}` must begin with http:// or https://, but got {shown!r}; "
+                "pass it whole, for example api_base='http://localhost:8000/v1'."
+            )
         needs_key = bool(self.provider.key_variables) and self.base_url == self.provider.base_url
         local = self.base_url.startswith(("http://localhost", "http://127."))
         has_key = self.api_key or self.provider.key_from_environment() or self.headers

@@ -144,7 +144,7 @@ class LM(BaseLM):
         Raises:
             LMAuthError: The provider needs a key and there is none.
             MissingExtraError: An optional package is needed and absent.
-            UserError: The server's address is missing.
+            UserError: The server's address is missing or is none.
         """
         self._backend.check()
 
