@@ -1,9 +1,13 @@
 """What a run will cost, before anything is spent."""
 
+import io
+
 import pytest
 
 import mipro
+from mipro.errors import UserError
 from mipro.propose import MEDIA_TOKENS
+from mipro.testing.lms import ScriptedLM
 from mipro.testing.server import OpenAIServer
 from mipro.testing.sums import answer
 
@@ -90,6 +94,17 @@ def test_unknown_price_is_said(sums):
         estimate = optimizer.estimate(mipro.Predict("a, b -> sum"), trainset=sums)
     assert estimate.cost_usd is None
     assert "price not known" in str(estimate)
+
+
+def test_permission_is_not_asked_of_nobody(monkeypatch, tmp_path, sums):
+    """Without a terminal, in a notebook or a job, it ended in an EOFError."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    lm = ScriptedLM([])
+    with mipro.context(lm=lm), pytest.raises(UserError, match="`requires_permission_to_run=True` must be"):
+        mipro.MIPROv2(right, run_dir=str(tmp_path)).compile(
+            mipro.Predict("a, b -> sum"), trainset=sums, requires_permission_to_run=True
+        )
+    assert lm.calls == []
 
 
 @pytest.mark.parametrize(("reply", "optimized"), [("y", True), ("n", False)])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from mipro.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
@@ -97,10 +99,20 @@ class Reporter:
 
 
 def permitted(cost: Estimate) -> bool:
-    """Show what a run will cost, on standard error, and ask whether to go on."""
+    """Show what a run will cost, on standard error, and ask whether to go on.
+
+    Raises:
+        UserError: Nobody is there to answer.
+    """
     import rich.console as terminal  # noqa: PLC0415 - heavy, and only for who is asked
     from rich.prompt import Confirm  # noqa: PLC0415 - heavy, and only for who is asked
 
     console = terminal.Console(stderr=True)
     console.print(str(cost))
-    return Confirm.ask("Run it?", console=console)
+    try:
+        return Confirm.ask("Run it?", console=console)
+    except EOFError as error:
+        raise UserError(
+            "`requires_permission_to_run=True` must be given where somebody can answer, but standard input "
+            "has ended; leave it out, and set a `budget=` to be safe."
+        ) from error
