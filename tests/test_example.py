@@ -171,6 +171,8 @@ def test_completions_with_different_fields_are_refused():
     """All have the same fields."""
     with pytest.raises(UserError, match="same length"):
         Completions([{"a": 1}, {"a": 2, "b": 3}])
+    with pytest.raises(UserError, match=r"same length, 2, but got \{'a': 1, 'b': 1\}"):
+        Prediction.from_completions([{"a": 1}, {"b": 2}])
     with pytest.raises(UserError, match="must be a list"):
         Completions({"a": 1})
 

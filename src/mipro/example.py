@@ -314,9 +314,13 @@ class Completions:
             columns = list_or_dict
         if not all(isinstance(values, list) for values in columns.values()):
             raise UserError(f"every field of `Completions` must be a list, but got {columns!r}.")
-        if len({len(values) for values in columns.values()}) > 1:
-            lengths = {key: len(values) for key, values in columns.items()}
-            raise UserError(f"all fields of `Completions` must have the same length, but got {lengths}.")
+        lengths = {key: len(values) for key, values in columns.items()}
+        # A list says how many there are: of {"a": 1} and {"b": 2} no field has both.
+        count = len(list_or_dict) if isinstance(list_or_dict, list) else max(lengths.values(), default=0)
+        if any(length != count for length in lengths.values()):
+            raise UserError(
+                f"all fields of `Completions` must have the same length, {count}, but got {lengths}."
+            )
         self.signature = signature
         self._completions = columns
 
