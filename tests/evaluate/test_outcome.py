@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from mipro.errors import (
     UserError,
 )
 from mipro.evaluate import Metric, run_example, score_of
+from mipro.evaluate._score import check_metric
 
 EXAMPLE = Example(question="q", answer="a").with_inputs("question")
 
@@ -110,6 +112,20 @@ def test_trace_is_given_only_where_there_is_one():
 def test_metric_of_two_arguments_is_called_with_two(metric):
     """It was a TypeError for every example that demos could have been made of."""
     assert run_example(echo, EXAMPLE, metric, trace=[]).score == 0.5
+
+
+def test_metric_is_what_its_decorator_makes_of_it():
+    """A decorator that gives an argument itself takes the usual ones."""
+
+    def with_unit(metric):
+        return functools.wraps(metric)(lambda *arguments: metric(*arguments, unit="m"))
+
+    @with_unit
+    def metric(example, prediction, trace=None, *, unit):
+        return 0.5 if unit == "m" and trace == [1] else 0.0
+
+    check_metric(metric)
+    assert run_example(echo, EXAMPLE, metric, trace=[1]).score == 0.5
 
 
 def test_error_of_a_metric_is_not_taken_for_its_form():

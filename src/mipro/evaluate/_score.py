@@ -50,17 +50,19 @@ def check_metric(metric: Any) -> None:
     if not callable(metric):
         raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
     if not takes(metric, 2):
+        taken = ", ".join(inspect.signature(metric, follow_wrapped=False).parameters)
         raise UserError(
             "`metric` must be a function of (example, prediction, trace=None), but "
-            f"{getattr(metric, '__name__', type(metric).__name__)} takes "
-            f"({', '.join(inspect.signature(metric).parameters)}) and can't be called with two arguments."
+            f"{getattr(metric, '__name__', type(metric).__name__)} takes ({taken}) and can't be called with "
+            "two arguments."
         )
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:
     """Whether a function can be called with so many arguments, as far as it tells."""
     try:
-        signature = inspect.signature(function)
+        # A decorator may itself give what the function that it wraps takes more of.
+        signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):  # some written in C
         return True
     try:
