@@ -103,6 +103,20 @@ def test_code_is_read_out_of_its_fence(answer):
     assert (code.code, type(code)) == ("x = 1", Code)
 
 
+def test_code_is_not_looked_for_json_in():
+    """A program that returns a dict with a `code` is no JSON object; an answer that begins as one is."""
+    lm = ScriptedLM(
+        [
+            '[[ ## code ## ]]\n```python\ndef f():\n    return {"code": "no"}\n```\n\n[[ ## completed ## ]]',
+            '[[ ## code ## ]]\n```json\n{"code": "x = 1"}\n```\n\n[[ ## completed ## ]]',
+        ]
+    )
+    ask = Predict("question -> code: Code")
+    with context(lm=lm):
+        assert ask(question="Q").code.code == 'def f():\n    return {"code": "no"}'
+        assert ask(question="Q").code.code == "x = 1"
+
+
 def test_code_of_another_language():
     """`Code["java"]` tells the model the language."""
     kind = Code["java"]

@@ -4,6 +4,7 @@ import datetime as dt
 import enum
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, Optional
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipro.adapters import ChatAdapter, JSONAdapter, XMLAdapter
+from mipro.adapters import ChatAdapter, Code, JSONAdapter, XMLAdapter
 from mipro.errors import AdapterParseError
 from mipro.signature import InputField, OutputField, Signature
 
@@ -61,6 +62,15 @@ OUTER = st.builds(
     by_day=st.dictionaries(st.dates(), st.integers(), max_size=2),
     colour=st.sampled_from(Colour),
 )
+# With something in them that looks like JSON, which a repair would take out.
+PROGRAMS = [
+    "x = {'a': 1}\nprint(x)",
+    'def f():\n    return {"code": "no"}',
+    '# note\n"a"',
+    "[1, 2]",
+    '"x"',
+    "5",
+]
 TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (str, CHAT_TEXT),
     (int, st.integers(-(10**30), 10**30)),
@@ -74,6 +84,12 @@ TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Optional[int], st.none() | st.integers()),  # noqa: UP045 - both ways of writing it count
     (str | None, st.none() | CHAT_TEXT.filter(lambda text: text not in ("None", "null"))),
     (Literal["a", "b c", "1"], st.sampled_from(["a", "b c", "1"])),
+    (Literal["a", "1", "true"] | None, st.none() | st.sampled_from(["a", "1", "true"])),
+    (Decimal | None, st.none() | st.decimals(allow_nan=False, allow_infinity=False)),
+    (Path | None, st.none() | st.sampled_from(["a", "1", "[b].txt"]).map(Path)),
+    (Code, st.sampled_from(PROGRAMS).map(lambda text: Code(code=text))),
+    (Code | None, st.none() | st.sampled_from(PROGRAMS).map(lambda text: Code(code=text))),
+    (dict[str, int] | str, st.sampled_from(["{x} is set", "see {a: b", "plain"])),
     (Literal[1, 2], st.sampled_from([1, 2])),
     (Colour, st.sampled_from(Colour)),
     (Level, st.sampled_from(Level)),

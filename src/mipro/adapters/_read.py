@@ -11,6 +11,7 @@ import pathlib
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from mipro.adapters._code import Code
 from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._type import Type
 from mipro.adapters._values import is_optional, is_subclass, is_union, type_adapter
@@ -32,6 +33,7 @@ _TEXT_LIKE = (
     complex,
 )
 _NONE_WORDS = frozenset({"None", "null"})
+_OBJECT_STARTS = ("{", "```json")
 
 
 def read_value(value: Any, annotation: Any) -> Any:
@@ -60,8 +62,14 @@ def read_value(value: Any, annotation: Any) -> Any:
 
 def _read_text(text: str, annotation: Any) -> Any:
     validate = type_adapter(annotation).validate_python
-    if is_union(annotation) and is_optional(annotation) and str in get_args(annotation):
-        return None if text.strip() in _NONE_WORDS else validate(text)
+    if is_union(annotation) and is_optional(annotation):
+        parts = [part for part in get_args(annotation) if part is not type(None)]
+        if text.strip() in _NONE_WORDS:
+            return None
+        if len(parts) == 1:
+            return read_value(text, parts[0])
+        if str in parts:
+            return validate(text)
     first_error: ValueError | None = None
     for candidate in _candidates(text, annotation):
         try:
@@ -75,6 +83,9 @@ def _candidates(text: str, annotation: Any) -> Iterator[Any]:
     """Yield what `text` may stand for, the most literal reading first."""
     if get_origin(annotation) is Literal or any(is_subclass(annotation, base) for base in _TEXT_LIKE):
         yield text.strip()
+    # In a program there may be what looks like JSON; only one that begins like it may be an object.
+    if is_subclass(annotation, Code) and not text.lstrip().startswith(_OBJECT_STARTS):
+        yield text
     try:
         yield json.loads(text)
     except (ValueError, RecursionError):
@@ -82,6 +93,8 @@ def _candidates(text: str, annotation: Any) -> Iterator[Any]:
     # A custom type may read the text itself; a scalar may be written plainly.
     if is_subclass(annotation, Type) or annotation in (int, float, bool):
         yield text.strip()
+    if is_union(annotation):
+        yield text
 
 
 def _repaired(text: str) -> Any:
