@@ -55,6 +55,21 @@ def test_json_that_is_almost_right_is_repaired(text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '{"answer": 5}\n\nWhere {x} is left "open".',
+        '{"answer": 5, "other": "{x} y"} and {z}',
+        'The sets {1, 2} and {3}: {"answer": 5}',
+        '<think>{"question": "Q"}</think>{"answer": 5}',
+        '{"outputs": {"answer": 5}}',
+    ],
+)
+def test_an_object_is_found_among_other_braces(text):
+    """One that has an output field goes before all others and before a repair of the whole."""
+    assert JSONAdapter().parse(SIGNATURE, text) == {"answer": 5}
+
+
+@pytest.mark.parametrize(
     "text", ["", "no", "[1, 2]", '{"other": 5}', '{"answer": "five"}', '{"answer": null}']
 )
 def test_what_can_not_be_read_is_a_parse_error(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from mipro.adapters._wording import WORDING
 from mipro.errors import AdapterParseError, ContextWindowError, LMRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Container, Generator, Iterator, Mapping, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -142,7 +143,7 @@ class JSONAdapter(ChatAdapter):
         Raises:
             AdapterParseError: There is no object, or a field is missing or of another type.
         """
-        found = _json_object(completion)
+        found = _json_object(completion, signature.output_fields)
         if found is None:
             raise AdapterParseError(
                 "JSONAdapter",
@@ -167,15 +168,31 @@ def _json_value(info: FieldInfo, value: Any) -> Any:
     return as_plain(value)
 
 
-def _json_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that `text` is, nearly is, or holds."""
+def _json_object(text: str, names: Container[str]) -> dict[str, Any] | None:
+    """Return the JSON object that `text` is, nearly is, or holds; one with any of `names` goes first."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         found = repair_json(text)
+    if isinstance(found, dict) and any(name in names for name in found):
+        return found
+    # There may be other braces before and after the object, which a repair takes for parts of it.
+    for inner in _objects(text):
+        if any(name in names for name in inner):
+            return inner
     if isinstance(found, dict):
         return found
     start, end = text.find("{"), text.rfind("}")
     if 0 <= start < end:
         found = repair_json(text[start : end + 1])
     return found if isinstance(found, dict) else None
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects that begin anywhere in `text`."""
+    decode = json.JSONDecoder(strict=False).raw_decode
+    start = text.find("{")
+    while start >= 0:
+        with contextlib.suppress(ValueError, RecursionError):
+            yield decode(text, start)[0]
+        start = text.find("{", start + 1)
