@@ -27,11 +27,12 @@ def ask(adapter, lm, signature=SIGNATURE, **params):
         ("Of course!\n[[ ## answer ## ]] 5", {"answer": 5, "note": None}),
         ("  [[ ## answer ## ]]\n\n 5 \n[[ ## answer ## ]]\n6", {"answer": 5, "note": None}),
         ("[[ ## other ## ]]\nx\n[[ ## note ## ]]\nNone\n[[ ## answer ## ]]\n7", {"answer": 7, "note": None}),
+        ("[[ ## answer ## ]] 5\n[[ ## note ## ]] ok [[ ## completed ## ]]\n", {"answer": 5, "note": "ok"}),
         ("[[ ## answer ## ]]\r\n5\r\n[[ ## note ## ]]\r\na\r\nb", {"answer": 5, "note": "a\r\nb"}),
     ],
 )
 def test_fields_are_read_from_under_their_markers(text, expected):
-    """The first of each name counts; optional ones may be absent."""
+    """The first of each name counts; optional ones may be absent; the end may be on the last value's line."""
     assert ChatAdapter().parse(SIGNATURE, text) == expected
 
 

@@ -173,13 +173,15 @@ class ChatAdapter(Adapter):
         """
         outputs = signature.output_fields
         values: dict[str, Any] = {}
-        markers = list(_MARKER.finditer(completion))
+        # The end marker may follow the last value on its line.
+        answer = completion.rstrip().removesuffix(_END_MARKER)
+        markers = list(_MARKER.finditer(answer))
         for number, marker in enumerate(markers):
             name = marker.group(1)
             if name not in outputs or name in values:
                 continue
-            end = markers[number + 1].start() if number + 1 < len(markers) else len(completion)
-            text = completion[marker.end() : end].strip()
+            end = markers[number + 1].start() if number + 1 < len(markers) else len(answer)
+            text = answer[marker.end() : end].strip()
             values[name] = read_field("ChatAdapter", signature, completion, name, text, values)
         return complete_or_raise("ChatAdapter", signature, completion, values)
 
