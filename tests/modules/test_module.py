@@ -11,6 +11,7 @@ import threading
 import pydantic
 import pytest
 
+from mipro.adapters import ChatAdapter
 from mipro.context import context
 from mipro.errors import StateError, UserError
 from mipro.example import Example, Prediction
@@ -312,6 +313,18 @@ def test_a_file_in_the_home_folder_is_saved_and_loaded(monkeypatch, tmp_path):
     Predict("q -> a").save("~/best.json")
     Predict("q -> a").load("~/best.json")
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_demo_with_keys_that_json_has_not_is_saved_and_shown_as_before(tmp_path):
+    """In a file the keys stand as they do in the prompt: days, members of an enum, None."""
+    values = {dt.date(2024, 5, 1): {Colour.RED: {None: 1, True: 2, 3: 4}}}
+    predictor, other = Predict("days: dict -> answer"), Predict("days: dict -> answer")
+    predictor.demos = [Example(days=values, answer="yes")]
+    predictor.save(tmp_path / "p.json")
+    other.load(tmp_path / "p.json")
+    prompts = [ChatAdapter().format(p.signature, p.demos, {"days": {}}) for p in (predictor, other)]
+    assert '{"2024-05-01": {"red": {"None": 1, "true": 2, "3": 4}}}' in prompts[0][1]["content"]
+    assert prompts[0] == prompts[1]
 
 
 def test_no_key_is_saved(tmp_path):

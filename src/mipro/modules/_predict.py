@@ -14,7 +14,7 @@ from mipro.errors import StateError, UserError
 from mipro.example import Prediction
 from mipro.modules._inputs import input_faults
 from mipro.modules._module import Module
-from mipro.modules._saving import serialize_object
+from mipro.modules._saving import serialize_object, serialize_record
 from mipro.modules._trace import place_in_trace, strand
 from mipro.modules._tree import Parameter
 from mipro.signature import ensure_signature
@@ -202,7 +202,7 @@ class Predict(Module, Parameter):
         return {
             "traces": serialize_object(self.traces),
             "train": serialize_object(self.train),
-            "demos": [serialize_object(demo) for demo in self.demos],
+            "demos": [serialize_record(demo) for demo in self.demos],
             "signature": self.signature.dump_state(),
             "lm": self.lm.dump_state() if self.lm else None,
         }

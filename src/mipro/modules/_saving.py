@@ -95,12 +95,22 @@ def _checked(path: str | os.PathLike[str]) -> pathlib.Path:
     return pathlib.Path(path).expanduser()
 
 
+def serialize_record(record: Example | dict[str, Any]) -> dict[str, Any]:
+    """Return an example or a demo as a dict of what JSON can hold; its names are left as they are."""
+    items = record.items(include_dspy=True) if isinstance(record, Example) else record.items()
+    return {name: serialize_object(part) for name, part in items}
+
+
 def serialize_object(value: Any) -> Any:
     """Return `value` as JSON can hold it: records as dicts, the rest as pydantic writes it."""
     if isinstance(value, Example):
-        return {name: serialize_object(part) for name, part in value.items(include_dspy=True)}
+        return serialize_record(value)
     if isinstance(value, dict):
-        return {key: serialize_object(part) for key, part in value.items()}
+        # As they stand in a prompt: a file knows fewer kinds of keys, and writes some of them otherwise.
+        keys = as_plain(dict.fromkeys(value))
+        if not isinstance(keys, dict) or len(keys) != len(value):
+            return as_plain(value)
+        return {key: serialize_object(part) for key, part in zip(keys, value.values(), strict=True)}
     if isinstance(value, (list, tuple)):
         return [serialize_object(part) for part in value]
     return as_plain(value)
