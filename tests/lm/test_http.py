@@ -290,6 +290,33 @@ def test_response_format_from_pydantic(serve):
     assert form["json_schema"]["schema"]["properties"]["n"]["type"] == "integer"
 
 
+def test_response_format_from_pydantic_is_strict_where_it_says_so(serve):
+    """OpenAI refuses a schema that is called strict and has open objects or words beside a reference."""
+
+    class Part(pydantic.BaseModel):
+        n: int = 0
+
+    class Closed(pydantic.BaseModel):
+        part: Part = pydantic.Field(description="a part")
+        note: str | None = None
+
+    class Open(pydantic.BaseModel):
+        counts: dict[str, int] = {}
+
+    server = serve('{"n": 1}')
+    lm = model(server, cache=False)
+    lm("hi", response_format=Closed)
+    lm("hi", response_format=Open)
+    closed, opened = (request.body["response_format"]["json_schema"] for request in server.requests)
+    assert closed["strict"] is True
+    for part in (closed["schema"], closed["schema"]["$defs"]["Part"]):
+        assert part["additionalProperties"] is False
+        assert part["required"] == list(part["properties"])
+    shown = {"anyOf": [{"$ref": "#/$defs/Part"}], "description": "a part"}
+    assert closed["schema"]["properties"]["part"] == shown
+    assert (opened["strict"], opened["schema"]) == (False, Open.model_json_schema())
+
+
 def test_image_passes_through(serve):
     """Image parts reach the server as they are."""
     server = serve()

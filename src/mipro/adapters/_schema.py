@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import pydantic
 
+from mipro._strict import make_strict
 from mipro.adapters._values import type_adapter
 
 if TYPE_CHECKING:
@@ -43,23 +44,6 @@ def _build(signature: type[Signature]) -> dict[str, Any] | None:
     }
     if shared.get("$defs"):
         schema["$defs"] = shared["$defs"]
-    if not _make_strict(schema):
+    if not make_strict(schema):
         return None
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
-
-
-def _make_strict(part: dict[str, Any]) -> bool:
-    """Close every object in place; return False where that is not possible."""
-    part.pop("default", None)
-    if not part or ("additionalProperties" in part and part["additionalProperties"] is not False):
-        return False
-    if part.get("type") == "object":
-        part.setdefault("properties", {})
-        part["required"] = list(part["properties"])
-        part["additionalProperties"] = False
-    inner: list[Any] = [*part.get("properties", {}).values(), *part.get("$defs", {}).values()]
-    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
-        inner.extend(part.get(key, ()))
-    if part.get("type") == "array" and "prefixItems" not in part:
-        inner.append(part.get("items", {}))
-    return all(_make_strict(item) for item in inner if isinstance(item, dict))

@@ -15,6 +15,7 @@ from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from mipro._strict import make_strict
 from mipro.callback import notified
 from mipro.context import passed_by, settings
 from mipro.errors import LMError, LMRequestError, UserError
@@ -418,10 +419,10 @@ def _schema_format(model: type) -> dict[str, Any]:
     schema = getattr(model, "model_json_schema", None)
     if not callable(schema):
         raise UserError(f"`response_format` must be a dict or a pydantic model, but got {model!r}.")
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": model.__name__, "strict": True, "schema": schema()},
-    }
+    strict = schema()
+    is_strict = make_strict(strict)
+    named = {"name": model.__name__, "strict": is_strict, "schema": strict if is_strict else schema()}
+    return {"type": "json_schema", "json_schema": named}
 
 
 _threads: ThreadPoolExecutor | None = None
