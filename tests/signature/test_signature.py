@@ -2,13 +2,17 @@
 
 import copy
 import pickle
-from typing import ClassVar
+from typing import ClassVar, NewType
 
 import pydantic
 import pytest
+from typing_extensions import TypeAliasType
 
 from mipro.errors import SignatureError, StateError
 from mipro.signature import InputField, OutputField, Signature, ensure_signature, infer_prefix, make_signature
+
+UserId = NewType("UserId", int)
+Numbers = TypeAliasType("Numbers", list[int])
 
 
 class Ask(Signature):
@@ -82,6 +86,19 @@ def test_text_annotations_are_resolved_where_the_class_is_made():
         out: "list[Local]" = OutputField()
 
     assert Postponed.output_fields["out"].annotation == list[Local]
+
+
+def test_a_name_for_a_type_is_a_type():
+    """A class statement takes one, and so does whatever is made of the class, such as a chain of thought."""
+
+    class Named(Signature):
+        user: UserId = InputField()
+        numbers: Numbers = OutputField()
+
+    changed = Named.prepend("why", OutputField())
+    assert changed.fields["user"].annotation is UserId
+    assert changed.fields["numbers"].annotation is Numbers
+    assert Signature("q -> user: UserId").fields["user"].annotation is UserId
 
 
 def test_changes_make_new_classes():

@@ -15,6 +15,8 @@ import typing
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypeAliasType
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -82,7 +84,8 @@ def read_type(text: str, custom_types: Mapping[str, Any] | None = None) -> Any:
 
 def is_type(value: Any) -> bool:
     """Return whether `value` can annotate a field."""
-    if isinstance(value, (type, types.GenericAlias, types.UnionType, typing.TypeVar)) or value is None:
+    named = (typing.TypeVar, typing.NewType, TypeAliasType)
+    if isinstance(value, (type, types.GenericAlias, types.UnionType, *named)) or value is None:
         return True
     return typing.get_origin(value) is not None or isinstance(value, type(Any)) or value is Any
 
