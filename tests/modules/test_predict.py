@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, NewType
 
 import pytest
+from typing_extensions import TypedDict
 
 from mipro.adapters import ChatAdapter, JSONAdapter
 from mipro.context import configure, context, settings
@@ -14,6 +16,14 @@ from mipro.lm import track_usage
 from mipro.modules import Module, Predict
 from mipro.signature import InputField, OutputField, Signature
 from mipro.testing.lms import ScriptedLM
+
+UserId = NewType("UserId", int)
+
+
+class Point(TypedDict):
+    """A dict of a known form."""
+
+    x: int
 
 
 def echo(messages, **kwargs):
@@ -116,12 +126,13 @@ def test_inputs_with_a_default_may_be_left_out():
 
     class WithDefault(Signature):
         question: str = InputField(default="Why?")
+        tags: list[str] = InputField(default_factory=lambda: ["a"])
         answer: str = OutputField()
 
     trace = []
     with context(lm=ScriptedLM([{"answer": "A"}]), trace=trace):
         Predict(WithDefault)()
-    assert trace[0][1] == {"question": "Why?"}
+    assert trace[0][1] == {"question": "Why?", "tags": ["a"]}
 
 
 FAULTS = [
@@ -168,6 +179,26 @@ def test_passages_may_stand_for_a_text_and_anything_where_no_type_is_declared():
         Predict("question: str -> answer")(question=["p1", "p2"])
         Predict("question -> answer")(question=3)
     assert len(lm.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (float, 5),
+        (list[float], [1, 2.5]),
+        (list[Annotated[int, "of what is sold"]], [1]),
+        (list[UserId], [1]),
+        (Point, {"x": 1}),
+        (list[Point], [{"x": 1}]),
+    ],
+)
+def test_a_whole_number_is_a_number_and_what_can_not_be_looked_into_fits(annotation, value):
+    """No fault under `strict`; a TypedDict, whose instances can't be told, ended every call."""
+    signature = Signature({"given": (annotation, InputField()), "answer": OutputField()})
+    lm = ScriptedLM(echo)
+    with context(lm=lm, strict=True):
+        Predict(signature)(given=value)
+    assert len(lm.calls) == 1
 
 
 def test_calls_are_traced_where_there_is_a_trace():

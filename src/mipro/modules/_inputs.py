@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from mipro.adapters import is_optional, type_name
 from mipro.context import settings
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mipro.signature import Signature
+
+# A whole number is a number too (PEP 484).
+_ALSO: dict[type, tuple[type, ...]] = {float: (float, int), complex: (complex, float, int)}
 
 
 def input_faults(signature: type[Signature], inputs: Mapping[str, Any]) -> Iterator[str]:
@@ -52,13 +55,25 @@ def fits(value: Any, annotation: Any) -> bool:
 
 def _is(value: Any, annotation: Any) -> bool:
     origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _is(value, args[0])
     if origin is None:
-        return annotation is Any or (isinstance(annotation, type) and isinstance(value, annotation))
+        return _is_instance(value, annotation)
     if origin in (Union, types.UnionType):
         return any(_is(value, part) for part in args)
     if origin is Literal:
         return value in args
     return isinstance(origin, type) and isinstance(value, origin) and _holds(value, origin, args)
+
+
+def _is_instance(value: Any, annotation: Any) -> bool:
+    """Return whether a value is of a type without parts, or the type can't tell: `NewType`, a TypedDict."""
+    if annotation is Any or not isinstance(annotation, type):
+        return True
+    try:
+        return isinstance(value, _ALSO.get(annotation, annotation))
+    except TypeError:
+        return True
 
 
 def _holds(value: Any, origin: Any, args: tuple[Any, ...]) -> bool:

@@ -6,8 +6,6 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticUndefined
-
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.errors import StateError, UserError
@@ -142,8 +140,8 @@ class Predict(Module, Parameter):
             config["prediction"] = kwargs.pop("prediction")  # OpenAI's predicted outputs
         self._vary_if_many(lm, config)
         for name, field in signature.input_fields.items():
-            if name not in kwargs and field.default is not PydanticUndefined:
-                kwargs[name] = field.default
+            if name not in kwargs and not field.is_required():
+                kwargs[name] = field.get_default(call_default_factory=True)
         self._report(list(input_faults(signature, kwargs)))
         return _Call(
             lm=lm,
