@@ -148,6 +148,16 @@ def test_xml_round_trip():
     assert adapter.parse(signature, f"Sure!\n{written}") == values
 
 
+def test_xml_in_an_element_of_the_model_s_own_is_read():
+    """Some put all of it into a `<response>`; where fields stand outside of such elements, those count."""
+    signature = Signature("text -> answer, score: int")
+    fields = "<answer>A</answer>\n<score>3</score>"
+    expected = {"answer": "A", "score": 3}
+    wrapped = f"<output>\n<response>\n{fields}\n</response>\n</output>"
+    assert XMLAdapter().parse(signature, wrapped) == expected
+    assert XMLAdapter().parse(signature, f"<think>maybe <answer>B</answer></think>{fields}") == expected
+
+
 def test_xml_is_asked_for_and_said_to_be_missing():
     """The prompt names the elements; an answer without one is a parse error that names it."""
     signature = Signature("text -> answer, score: int")

@@ -10,7 +10,7 @@ from mipro.adapters._values import placeholder, value_text
 from mipro.adapters._wording import WORDING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from mipro.signature import Signature
 
@@ -85,11 +85,17 @@ class XMLAdapter(ChatAdapter):
         Raises:
             AdapterParseError: A field is missing or of another type.
         """
+        outputs = signature.output_fields
         values: dict[str, Any] = {}
-        for element in _ELEMENT.finditer(completion):
-            name = element["name"]
-            if name in signature.output_fields and name not in values:
-                values[name] = read_field(
-                    "XMLAdapter", signature, completion, name, element["text"].strip(), values
-                )
+        for name, text in _elements(completion, outputs):
+            if name in outputs and name not in values:
+                values[name] = read_field("XMLAdapter", signature, completion, name, text.strip(), values)
         return complete_or_raise("XMLAdapter", signature, completion, values)
+
+
+def _elements(text: str, names: Container[str]) -> list[tuple[str, str]]:
+    """Return name and content of the outermost elements; of those inside, where none of these is a field."""
+    found = [(element["name"], element["text"]) for element in _ELEMENT.finditer(text)]
+    if any(name in names for name, _ in found):
+        return found
+    return [inner for _, content in found for inner in _elements(content, names)]
