@@ -10,7 +10,7 @@ import pytest
 
 from mipro.adapters import ChatAdapter, History, Image, JSONAdapter, Reasoning, Tool, ToolCalls, Type
 from mipro.context import context
-from mipro.errors import UserError
+from mipro.errors import AdapterParseError, UserError
 from mipro.signature import InputField, OutputField, Signature
 from mipro.testing.lms import ScriptedLM
 
@@ -238,10 +238,19 @@ def test_tool_calls_are_written_as_json_where_a_model_has_none():
         '{"tool_calls": [{"name": "f", "args": {"x": 1}}]}',
         '[{"name": "f", "arguments": "{\\"x\\": 1}"}]',
         '{"name": "f", "args": {"x": 1}}',
+        '{"tool_calls": [{"name": "f", "parameters": {"x": 1}}]}',
     ]
     for text in texts:
         calls = ChatAdapter().parse(ACT, f"[[ ## calls ## ]]\n{text}")["calls"]
         assert calls.format() == {"tool_calls": [{"name": "f", "args": {"x": 1}}]}
+
+
+def test_a_tool_call_without_arguments_is_its_name():
+    """As models write the call of a tool that takes none; a dict that merely has a name is no call."""
+    calls = ChatAdapter().parse(ACT, '[[ ## calls ## ]]\n{"tool_calls": [{"name": "f"}]}')["calls"]
+    assert calls.format() == {"tool_calls": [{"name": "f", "args": {}}]}
+    with pytest.raises(AdapterParseError, match="Received invalid value for `ToolCalls`"):
+        ChatAdapter().parse(ACT, '[[ ## calls ## ]]\n{"name": "f"}')
 
 
 def test_tool_calls_need_tools():

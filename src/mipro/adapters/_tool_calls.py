@@ -96,7 +96,10 @@ class ToolCalls(Type):
         if isinstance(data, cls):
             return data
         calls = data.get("tool_calls", [data]) if isinstance(data, dict) else data
-        if isinstance(calls, list) and all(isinstance(c, cls.ToolCall) or _is_call(c) for c in calls):
+        is_named = isinstance(data, dict) and "tool_calls" in data
+        if isinstance(calls, list) and all(
+            isinstance(c, cls.ToolCall) or _is_call(c, or_name=is_named) for c in calls
+        ):
             results = data.get("tool_call_results") if isinstance(data, dict) else None
             normal = [cls.ToolCall(**_normal(c)) if isinstance(c, dict) else c for c in calls]
             return {"tool_calls": normal, "tool_call_results": results}
@@ -156,9 +159,14 @@ class ToolCallResults(pydantic.BaseModel):
         return data
 
 
-def _is_call(value: Any) -> bool:
+# As we, OpenAI and Llama's own format call them.
+_ARGUMENTS = ("args", "arguments", "parameters")
+
+
+def _is_call(value: Any, *, or_name: bool) -> bool:
+    """Return whether a value describes a call; `or_name` says that a name alone, without arguments, does."""
     return isinstance(value, dict) and (
-        ("name" in value and ("args" in value or "arguments" in value)) or "function" in value
+        ("name" in value and (or_name or any(name in value for name in _ARGUMENTS))) or "function" in value
     )
 
 
@@ -166,7 +174,7 @@ def _normal(call: Mapping[str, Any]) -> dict[str, Any]:
     """Return id, name and args of a call in our form or the server's."""
     function = call.get("function")
     inner = function if isinstance(function, dict) else call
-    arguments = inner.get("args", inner.get("arguments", {}))
+    arguments: Any = next((inner[name] for name in _ARGUMENTS if name in inner), {})
     if isinstance(arguments, str):
         arguments = repair_json(arguments)
     return {
