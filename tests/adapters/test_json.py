@@ -62,11 +62,28 @@ def test_json_that_is_almost_right_is_repaired(text):
         'The sets {1, 2} and {3}: {"answer": 5}',
         '<think>{"question": "Q"}</think>{"answer": 5}',
         '{"outputs": {"answer": 5}}',
+        "{'answer': 5}\nWhere {x} is left open.",
+        'As [1, 2] shows:\n{"steps": {"a": 1}, "answer": 5',
     ],
 )
 def test_an_object_is_found_among_other_braces(text):
     """One that has an output field goes before all others and before a repair of the whole."""
     assert JSONAdapter().parse(SIGNATURE, text) == {"answer": 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('Note {x}:\n{"tags": ["", "a"], "answer": 5}', {"tags": ["", "a"], "answer": 5}),
+        ("Here {x}:\n```json\n{'tags': ['a'], 'answer': 5}\n```", {"tags": ["a"], "answer": 5}),
+        ('{"answer": 4}\n{"answer": 5, "tags": []}\n{"answer": 6}', {"tags": [], "answer": 5}),
+        ('{"answer": 4, "tags": []}\nNo:\n{"answer": 5, "tags": []}', {"tags": [], "answer": 5}),
+    ],
+)
+def test_the_object_with_the_most_fields_is_taken_as_it_stands(text, expected):
+    """A repair of the whole drops empty texts and fields after other braces; the last of equals counts."""
+    signature = Signature("question -> tags: list[str] | None, answer: int")
+    assert JSONAdapter().parse(signature, text) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from mipro.adapters._base import Adapter, Answers
@@ -15,7 +16,7 @@ from mipro.adapters._wording import WORDING
 from mipro.errors import AdapterParseError, ContextWindowError, LMRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -168,31 +169,62 @@ def _json_value(info: FieldInfo, value: Any) -> Any:
     return as_plain(value)
 
 
-def _json_object(text: str, names: Container[str]) -> dict[str, Any] | None:
-    """Return the JSON object that `text` is, nearly is, or holds; one with any of `names` goes first."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = repair_json(text)
-    if isinstance(found, dict) and any(name in names for name in found):
-        return found
-    # There may be other braces before and after the object, which a repair takes for parts of it.
-    for inner in _objects(text):
-        if any(name in names for name in inner):
-            return inner
-    if isinstance(found, dict):
-        return found
-    start, end = text.find("{"), text.rfind("}")
-    if 0 <= start < end:
-        found = repair_json(text[start : end + 1])
-    return found if isinstance(found, dict) else None
+def _json_object(text: str, names: Collection[str]) -> dict[str, Any] | None:
+    """Return the JSON object that `text` is, nearly is, or holds: the one with the most of `names`."""
+    best: dict[str, Any] | None = None
+    most = -1
+    for found in _readings(text):
+        count = sum(name in found for name in names) if isinstance(found, dict) else -1
+        if count > most:
+            best, most = found, count
+        if most == len(names):
+            break
+    return best
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects that begin anywhere in `text`."""
+def _readings(text: str) -> Iterator[Any]:
+    """Yield what `text` may stand for: the whole, then objects among other words, then repairs.
+
+    A repair takes words and braces around an object for parts of it, and drops empty texts.
+    """
+    with contextlib.suppress(ValueError, RecursionError):
+        yield json.loads(text)
+    objects, broken = _objects(text)
+    yield from reversed(objects)  # a model that writes several has thought again
+    yield from (value for found in objects for value in found.values())  # {"outputs": {...}}
+    start, end = text.find("{"), text.rfind("}") + 1
+    # What is after the last brace may be its end, which is missing, or other words.
+    parts = [text, *broken, text[start:], text[start:end]] if start >= 0 else [text]
+    yield from map(repair_json, dict.fromkeys(parts))
+
+
+def _objects(text: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the outermost JSON objects in `text`, and the outermost parts in braces that are none."""
     decode = json.JSONDecoder(strict=False).raw_decode
-    start = text.find("{")
-    while start >= 0:
-        with contextlib.suppress(ValueError, RecursionError):
-            yield decode(text, start)[0]
-        start = text.find("{", start + 1)
+    closed = _closed(text)
+    objects: list[dict[str, Any]] = []
+    broken: list[str] = []
+    behind_object = behind_broken = 0
+    for start in sorted(closed):
+        if start < behind_object:
+            continue
+        try:
+            found, behind_object = decode(text, start)
+            objects.append(found)
+        except (ValueError, RecursionError):
+            if start >= behind_broken:
+                behind_broken = closed[start]
+                broken.append(text[start:behind_broken])
+    return objects, broken
+
+
+def _closed(text: str) -> dict[int, int]:
+    """Return for each opening brace that is closed where it begins and where the closing one ends."""
+    stack: list[int] = []
+    closed: dict[int, int] = {}
+    for brace in re.finditer("[{}]", text):
+        if brace.group() == "{":
+            stack.append(brace.start())
+        elif stack:
+            closed[stack.pop()] = brace.end()
+    return closed
