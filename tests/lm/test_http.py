@@ -347,6 +347,33 @@ def test_responses_model(serve):
     assert lm.history[0]["usage"]["total_tokens"] > 0
 
 
+def test_responses_model_gets_all_in_the_form_of_its_api(serve):
+    """What an assistant said, how closely to look at an image, the tool to call, other options of texts."""
+    server = serve("done")
+    image = {"url": "https://example.org/a.png", "detail": "low"}
+    messages = [
+        {"role": "user", "content": [{"type": "image_url", "image_url": image}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "a cat"}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": image["url"]}]},
+    ]
+    model(server, model_type="responses", text={"verbosity": "low"}, reasoning={"effort": "high"})(
+        messages=messages,
+        reasoning_effort="low",
+        response_format={"type": "json_object"},
+        tools=[{"type": "function", "function": {"name": "look", "parameters": {}}}],
+        tool_choice={"type": "function", "function": {"name": "look"}},
+    )
+    body = server.requests[0].body
+    assert [part for item in body["input"] for part in item["content"]] == [
+        {"type": "input_image", "image_url": image["url"], "detail": "low"},
+        {"type": "output_text", "text": "a cat"},
+        {"type": "input_image", "image_url": image["url"]},
+    ]
+    assert body["text"] == {"verbosity": "low", "format": {"type": "json_object"}}
+    assert body["tool_choice"] == {"type": "function", "name": "look"}
+    assert body["reasoning"] == {"effort": "high"}
+
+
 def test_truncated_answer_warns_once(serve, caplog):
     """An answer cut off at the limit is noted, once for a model."""
     choice = {"message": {"role": "assistant", "content": "a"}, "finish_reason": "length"}

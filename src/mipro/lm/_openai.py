@@ -215,7 +215,7 @@ def _responses_input(messages: tuple[dict[str, Any], ...]) -> list[dict[str, Any
             continue
         content = message.get("content")
         if not isinstance(content, str) and content is not None:
-            content = [_responses_part(part) for part in content]
+            content = [_responses_part(part, message.get("role", "user")) for part in content]
         if content:
             items.append({"role": message.get("role", "user"), "content": content})
         items += [
@@ -230,11 +230,14 @@ def _responses_input(messages: tuple[dict[str, Any], ...]) -> list[dict[str, Any
     return items
 
 
-def _responses_part(part: dict[str, Any]) -> dict[str, Any]:
+def _responses_part(part: dict[str, Any], role: str) -> dict[str, Any]:
     if part.get("type") == "text":
-        return {"type": "input_text", "text": part.get("text", "")}
+        kind = "output_text" if role == "assistant" else "input_text"
+        return {"type": kind, "text": part.get("text", "")}
     if part.get("type") == "image_url":
-        return {"type": "input_image", "image_url": part["image_url"]["url"]}
+        image = part["image_url"]
+        details = {k: v for k, v in image.items() if k != "url"} if isinstance(image, dict) else {}
+        return {"type": "input_image", "image_url": get(image, "url", image), **details}
     if part.get("type") == "file":
         return {"type": "input_file", **part["file"]}
     return part
@@ -246,11 +249,16 @@ def _responses_params(params: dict[str, Any]) -> dict[str, Any]:
         if name in params:
             params["max_output_tokens"] = params.pop(name)
     if "reasoning_effort" in params:
-        params["reasoning"] = {"effort": params.pop("reasoning_effort"), "summary": "auto"}
+        effort = params.pop("reasoning_effort")
+        params.setdefault("reasoning", {"effort": effort, "summary": "auto"})
     form = params.pop("response_format", None)
     if form is not None:
         schema = form.get("json_schema")
-        params["text"] = {"format": {"type": form["type"], **schema} if schema else form}
+        shown = {"type": form["type"], **schema} if schema else form
+        params["text"] = {**params.get("text", {}), "format": shown}
+    choice = params.get("tool_choice")
+    if isinstance(choice, dict) and "function" in choice:
+        params["tool_choice"] = {"type": "function", **choice["function"]}
     if "tools" in params:
         params["tools"] = [
             {"type": "function", **t["function"]} if "function" in t else t for t in params["tools"]
