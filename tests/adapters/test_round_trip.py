@@ -91,6 +91,7 @@ TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Code | None, st.none() | st.sampled_from(PROGRAMS).map(lambda text: Code(code=text))),
     (dict[str, int] | str, st.sampled_from(["{x} is set", "see {a: b", "plain"])),
     (Literal[1, 2], st.sampled_from([1, 2])),
+    (Literal[Colour.RED, Level.HIGH, "other"], st.sampled_from([Colour.RED, Level.HIGH, "other"])),
     (Colour, st.sampled_from(Colour)),
     (Level, st.sampled_from(Level)),
     (list[Colour], st.lists(st.sampled_from(Colour), max_size=3)),

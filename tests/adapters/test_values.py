@@ -2,19 +2,21 @@
 
 import collections
 import dataclasses
+import enum
 import json
 import re
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
 from pydantic.fields import FieldInfo
 
 import mipro
-from mipro.adapters import JSONAdapter, as_plain
-from mipro.adapters._values import value_text
+from mipro.adapters import ChatAdapter, JSONAdapter, as_plain
+from mipro.adapters._values import type_name, value_text
 from mipro.propose._text import show_value
 from mipro.runs._fingerprint import canonical
+from mipro.signature import InputField, OutputField, Signature
 from mipro.testing.lms import ScriptedLM
 
 # So many that they are hardly in this order by chance.
@@ -40,6 +42,12 @@ class Record:
 
     tags: set[str]
     number: int = 1
+
+
+class Colour(enum.Enum):
+    """Colours by name."""
+
+    RED = "red"
 
 
 Pair = collections.namedtuple("Pair", "tags number")  # noqa: PYI024 - as programs have them
@@ -109,3 +117,16 @@ def test_sets_in_sets_are_the_same_in_every_process_where_data_are_told_apart_an
 def test_an_example_with_a_field_called_as_a_method_of_models_is_told_from_others():
     """The identity of a run asks it for its own fields."""
     assert canonical({"a": mipro.Example(model_dump="x")}) == '{"a":{"model_dump":"x"}}'
+
+
+def test_what_is_beside_an_annotated_type_is_not_shown():
+    """A validator's address is another one in every process, and prompts, which are keys, must not be."""
+    assert type_name(list[Annotated[str, pydantic.AfterValidator(str.strip)]]) == "list[str]"
+
+
+def test_members_in_a_literal_are_shown_by_their_values():
+    """As the demos show them; a model may also write them as the type does."""
+    signature = Signature({"question": InputField(), "out": (Literal[Colour.RED, "x"], OutputField())})
+    assert "exactly one of: red; x" in ChatAdapter().format_field_structure(signature)
+    for text in ("red", "RED", "Colour.RED"):
+        assert ChatAdapter().parse(signature, f"[[ ## out ## ]]\n{text}") == {"out": Colour.RED}

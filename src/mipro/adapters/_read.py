@@ -51,6 +51,8 @@ def read_value(value: Any, annotation: Any) -> Any:
             return _enum_member(value, annotation)
         if get_origin(annotation) is Literal:
             value = _literal(value, annotation)
+            if isinstance(value, enum.Enum):
+                return value
         if isinstance(value, str):
             return _read_text(value, annotation)
         return type_adapter(annotation).validate_python(value)
@@ -136,6 +138,11 @@ def _enum_member(value: Any, annotation: Any) -> Any:
 
 def _literal(value: Any, annotation: Any) -> Any:
     allowed = get_args(annotation)
+    for member in allowed:  # pydantic takes none by its value
+        if isinstance(member, enum.Enum):
+            written = (member.value, str(member.value), member.name, f"{type(member).__name__}.{member.name}")
+            if value in written:
+                return member
     if not isinstance(value, str) or value in allowed:
         return value
     text = value.strip()

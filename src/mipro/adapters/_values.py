@@ -154,6 +154,8 @@ def type_name(annotation: Any) -> str:
     origin = get_origin(annotation)
     if annotation is Reasoning:
         return "str"  # what the model writes
+    if origin is Annotated:
+        return type_name(get_args(annotation)[0])  # a function beside it has another address in every process
     if origin is None:
         return getattr(annotation, "__name__", None) or str(annotation)
     if origin is types.UnionType:
@@ -191,7 +193,8 @@ def _type_note(annotation: Any) -> str:
     if is_subclass(annotation, enum.Enum):
         return WORDING.note_enum.format(values="; ".join(str(member.value) for member in annotation))
     if get_origin(annotation) is Literal:
-        return WORDING.note_literal.format(values="; ".join(str(value) for value in get_args(annotation)))
+        values = (v.value if isinstance(v, enum.Enum) else v for v in get_args(annotation))
+        return WORDING.note_literal.format(values="; ".join(map(str, values)))
     schema = json.dumps(_type_first(type_adapter(annotation).json_schema()), ensure_ascii=False)
     return WORDING.note_schema.replace("{schema}", schema)
 
