@@ -151,6 +151,18 @@ def test_a_tool_is_described_by_its_function():
     assert function["parameters"]["required"] == ["query"]
 
 
+def test_a_default_of_a_tool_is_json_and_the_same_in_every_process():
+    """An address or the order of a set made other prompts, and an object could not be sent at all."""
+    words = [f"word{number:02}" for number in range(20)]
+
+    def look(where=frozenset(words), how=search, what=Place(name="x"), at=object()):  # noqa: B008 - the test
+        return where, how, what, at
+
+    defaults = {name: schema["default"] for name, schema in Tool(look).args.items()}
+    place = {"name": "x", "inner": None}
+    assert defaults == {"where": words, "how": "search", "what": place, "at": "object"}
+
+
 def test_methods_objects_and_lambdas_are_tools():
     """Whatever can be called."""
 

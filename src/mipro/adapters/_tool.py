@@ -12,7 +12,7 @@ import pydantic_core
 
 from mipro.adapters._tool_from import langchain_arguments, mcp_arguments
 from mipro.adapters._type import Type
-from mipro.adapters._values import type_adapter
+from mipro.adapters._values import sort_sets, type_adapter
 from mipro.callback import notified
 from mipro.context import settings
 from mipro.errors import UserError
@@ -225,7 +225,14 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _jsonable(value: Any) -> Any:
+    """Return a default as JSON can hold it, the same in every process; what JSON has not is named."""
     try:
-        return pydantic_core.to_jsonable_python(value)
+        plain = pydantic_core.to_jsonable_python(value, fallback=_name)
     except ValueError:
-        return value
+        return _name(value)
+    sort_sets(value, plain)
+    return plain
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
