@@ -36,6 +36,22 @@ def test_same_request_is_asked_once(lm):
     assert [bool(entry["usage"]) for entry in lm.history] == [True, False, True]
 
 
+def test_what_a_caller_does_to_an_answer_stays_out_of_the_cache(serve):
+    """Programs read the arguments of a tool call in place; the next caller gets them as they came."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    choice = {"message": {"content": None, "tool_calls": [call]}, "logprobs": {"content": [{"token": "a"}]}}
+    lm = LM("openai/m", api_base=serve({"model": "m", "choices": [choice]}).url)
+    for _ in range(2):
+        (output,) = lm("a")
+        assert output == {"text": None, "tool_calls": [call], "logprobs": choice["logprobs"]}
+        output["tool_calls"][0]["function"]["arguments"] = {}
+        output["logprobs"]["content"].clear()
+        (shown,) = lm.forward("a").choices
+        assert (shown.message.tool_calls, shown.logprobs) == ([call], choice["logprobs"])
+        shown.message.tool_calls[0]["function"].clear()
+        shown.logprobs.clear()
+
+
 def test_parameters_count(lm):
     """Another parameter is another request."""
     assert lm("a", top_p=0.1) != lm("a", top_p=0.2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mipro.lm._openai import response_from
+from mipro.lm._openai import plain, response_from
 from mipro.lm._types import Completion, LMResponse, Usage
 
 
@@ -12,7 +12,8 @@ def outputs_of(response: LMResponse) -> list[Any]:
     """Return one output for each completion.
 
     A list of texts; where any completion holds more than text, a list of dicts with
-    `text` and what else there is: `reasoning_content`, `tool_calls`, `logprobs`.
+    `text` and what else there is: `reasoning_content`, `tool_calls`, `logprobs`. They are copies, which
+    the caller may change: a cached answer is given to others too.
     """
     outputs = []
     for completion in response.completions:
@@ -22,9 +23,9 @@ def outputs_of(response: LMResponse) -> list[Any]:
         if completion.reasoning:
             output["reasoning_content"] = completion.reasoning
         if completion.logprobs is not None:
-            output["logprobs"] = completion.logprobs
+            output["logprobs"] = plain(completion.logprobs)
         if completion.tool_calls:
-            output["tool_calls"] = list(completion.tool_calls)
+            output["tool_calls"] = plain(completion.tool_calls)
         outputs.append(output)
     if all(len(output) == 1 for output in outputs):
         return [output["text"] for output in outputs]
@@ -72,13 +73,13 @@ def openai_response(response: LMResponse) -> OpenAIResponse:
         if completion.reasoning:
             message["reasoning_content"] = completion.reasoning
         if completion.tool_calls:
-            message["tool_calls"] = list(completion.tool_calls)
+            message["tool_calls"] = plain(completion.tool_calls)
         choices.append(
             OpenAIResponse(
                 index=index,
                 message=message,
                 finish_reason=completion.finish_reason,
-                logprobs=completion.logprobs,
+                logprobs=plain(completion.logprobs),
             )
         )
     result = OpenAIResponse(model=response.model, choices=choices, usage=usage_dict(response.usage))
