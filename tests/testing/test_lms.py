@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mipro.adapters import ChatAdapter, JSONAdapter, XMLAdapter
+from mipro.context import context
 from mipro.errors import LMServerError, UserError
+from mipro.modules import Predict
 from mipro.testing.lm_contract import LMContract
 from mipro.testing.lms import DummyLM, ScriptedLM, format_fields
 
@@ -88,6 +91,20 @@ def test_fields_as_json():
     asked = [{"role": "user", "content": "[[ ## q ## ]]\nwhy\n\nRespond with a JSON object."}]
     assert json.loads(format_fields({"a": 1}, asked)) == {"a": 1}
     assert json.loads(format_fields({"a": 1}, MARKED, response_format={"type": "json_object"})) == {"a": 1}
+
+
+class OwnChat(ChatAdapter):
+    """An adapter of the user's."""
+
+
+@pytest.mark.parametrize("adapter", [ChatAdapter(), JSONAdapter(), XMLAdapter(), OwnChat()])
+@pytest.mark.parametrize("is_told", [False, True])
+def test_fields_in_the_format_of_the_adapter(adapter, is_told):
+    """One answer is enough for one call: in another format it would be asked for once more, as JSON."""
+    lm = DummyLM([{"answer": "red", "tags": ["a"]}], adapter=adapter if is_told else None)
+    with context(lm=lm, adapter=adapter):
+        prediction = Predict("question -> answer, tags: list[str]")(question="Q")
+    assert (prediction.answer, prediction.tags, len(lm.history)) == ("red", ["a"], 1)
 
 
 class TestDummyLM:

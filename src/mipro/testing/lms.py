@@ -159,6 +159,11 @@ def _call(function: Callable[..., Any], messages: list[dict[str, Any]], kwargs: 
     return function(messages, **kwargs) if takes_more else function(messages)
 
 
+_FORMS = {"ChatAdapter": "chat", "JSONAdapter": "json", "XMLAdapter": "xml"}
+# By us and by DSPy.
+_XML_ASKED = ("as XML elements", "wrapped in XML tags")
+
+
 def format_fields(
     fields: Mapping[str, Any],
     messages: Iterable[Mapping[str, Any]],
@@ -170,9 +175,9 @@ def format_fields(
 
     Args:
         fields: Values by name of the field.
-        messages: The prompt; where it has field markers, the answer has too, else it is JSON.
+        messages: The prompt, which says whether field markers, XML elements or JSON are wanted.
         response_format: The request's; where there is one, the answer is JSON.
-        adapter: Writes the fields with its `format_fields(fields)` instead, if it has that.
+        adapter: Whose format it is, in place of the prompt's.
 
     Returns:
         The text of the answer.
@@ -181,20 +186,28 @@ def format_fields(
         >>> format_fields({"n": 1}, [{"role": "user", "content": "Answer as JSON."}])
         '{"n": 1}'
     """
-    name = type(adapter).__name__
-    marked = (
-        name == "ChatAdapter" if adapter is not None else response_format is None and _is_marked(messages)
-    )
-    if not marked:
+    form = _form(messages, response_format, adapter)
+    if form == "json":
         return json.dumps(dict(fields), ensure_ascii=False, default=str)
+    if form == "xml":
+        return "\n".join(f"<{key}>\n{_value(value)}\n</{key}>" for key, value in fields.items())
     sections = [f"[[ ## {key} ## ]]\n{_value(value)}" for key, value in fields.items()]
     return "\n\n".join([*sections, "[[ ## completed ## ]]"])
 
 
-def _is_marked(messages: Iterable[Mapping[str, Any]]) -> bool:
+def _form(messages: Iterable[Mapping[str, Any]], response_format: Any, adapter: Any) -> str:
+    if adapter is not None:
+        kinds = (kind.__name__ for kind in type(adapter).__mro__)
+        return next((_FORMS[name] for name in kinds if name in _FORMS), "json")
+    if response_format is not None:
+        return "json"
     texts = [str(message.get("content")) for message in messages]
-    # JSON prompts mark their input fields too, so what counts is how the answer is asked for.
-    return any("[[ ## completed ## ]]" in text for text in texts) or not any("JSON" in text for text in texts)
+    # All prompts may mark their input fields, so what counts is how the answer is asked for.
+    if any("[[ ## completed ## ]]" in text for text in texts):
+        return "chat"
+    if any(asked in text for text in texts for asked in _XML_ASKED):
+        return "xml"
+    return "json" if any("JSON" in text for text in texts) else "chat"
 
 
 def _value(value: Any) -> str:
