@@ -120,7 +120,7 @@ def test_process_ends_while_the_engine_works(name):
         "import logging, sys, time\n"
         "logging.disable()\n"
         "from mipro.lm import LM, submit\n"
-        "lm = LM(sys.argv[1], max_tokens=500, cache=False, context_size=1024)\n"
+        "lm = LM(sys.argv[1], max_tokens=7000, cache=False, context_size=8192)\n"
         "lm('hi', max_tokens=1)\n"
         "submit(lm.answer(lm.request('Write a very long story.', stop=['never'])))\n"
         "time.sleep(0.3)\n"
@@ -137,7 +137,7 @@ def test_process_ends_while_the_engine_works(name):
     )
     took_s = time.time() - float(ended.stdout)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert took_s < 5
+    assert took_s < 20  # an answer of 7,000 tokens takes minutes
 
 
 def test_missing_file():
