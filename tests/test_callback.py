@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from mipro import ChainOfThought, LabeledFewShot, Module, Predict, Tool, context
+from mipro import ChainOfThought, LabeledFewShot, MIPROv2, Module, Predict, Tool, context
 from mipro.callback import ACTIVE_CALL_ID, BaseCallback, with_callbacks
 from mipro.errors import UserError
 from mipro.example import Example
-from mipro.testing.lms import DummyLM
+from mipro.teleprompt import Teleprompter
+from mipro.testing.lms import DummyLM, ScriptedLM
 
 KINDS = ("module", "lm", "adapter_format", "adapter_parse", "tool", "compile")
 
@@ -103,6 +104,27 @@ def test_optimizers_are_told_of():
     assert listener.names() == ["on_compile_start", "on_compile_end"]
     assert listener.events[0]["inputs"]["trainset"] is rows
     assert listener.events[1]["outputs"] is best
+
+
+def test_miprov2_is_told_of_as_every_optimizer(tmp_path):
+    """It is a `Teleprompter` too; its own `callbacks`, which are told of progress, are no hindrance."""
+    listener, steps = Listener(), []
+    rows = [Example(question=str(i), answer="A").with_inputs("question") for i in range(4)]
+    with context(callbacks=[listener], lm=ScriptedLM(lambda _: {"answer": "A"})):
+        optimizer = MIPROv2(
+            lambda example, prediction, trace=None: True,
+            num_candidates=1,
+            callbacks=[steps.append],
+            run_dir=str(tmp_path / "run"),
+        )
+        best = optimizer.compile(Predict("question -> answer"), trainset=rows, num_trials=1)
+    assert isinstance(optimizer, Teleprompter)
+    told = [event for event in listener.events if "compile" in event["event"]]
+    assert [event["event"] for event in told] == ["on_compile_start", "on_compile_end"]
+    assert told[0]["instance"] is optimizer
+    assert told[0]["inputs"]["num_trials"] == 1
+    assert told[1]["outputs"] is best
+    assert steps
 
 
 def test_a_faulty_callback_ends_nothing(caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -42,6 +43,7 @@ from mipro.optimize._settings import (
 )
 from mipro.optimize._space import CandidateSpace
 from mipro.optimize._stages import collect, measure_on_testset, nothing_found, propose, search
+from mipro.optimize._teleprompter import Teleprompter
 from mipro.optimize._traces import check_same_structure
 from mipro.runs import Budget, Run, choose_run_dir, interruptible
 
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mipro")
 
 
-class MIPROv2:
+class MIPROv2(Teleprompter):
     """Optimizes the instructions and the few-shot demos of a program, jointly.
 
     Three stages: demos are collected by running the program on the trainset and keeping
@@ -185,7 +187,8 @@ class MIPROv2:
         self.metric_threshold = metric_threshold
         self.search = search
         self.budget = budget or Budget()
-        self.run_dir = run_dir or log_dir
+        place = run_dir or log_dir
+        self.run_dir = os.fspath(place) if place else None
         self.resume = resume
         self.patience_s = patience_s
         self.callbacks = tuple(callbacks)
@@ -201,7 +204,7 @@ class MIPROv2:
         """Return the optimizer's arguments by name."""
         return dict(vars(self))
 
-    def compile(  # noqa: PLR0913 - DSPy's call form
+    def compile(  # type: ignore[override] # noqa: PLR0913 - DSPy's call form, narrower than the base's
         self,
         student: Module,
         *,
