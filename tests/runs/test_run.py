@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import mipro
 from mipro.errors import RunMismatchError, StateError, UserError
 from mipro.runs import Budget, EvaluationRecord, EventRecord, Run, choose_run_dir
 from mipro.runs._place import _lock_database
+from mipro.testing.lms import ScriptedLM
 from mipro.testing.server import OpenAIServer
 from mipro.testing.stores import call
 from mipro.testing.sums import answer, right, sums
@@ -326,6 +328,28 @@ def test_fresh_takes_a_folder_that_is_not_there(tmp_path):
     assert choose_run_dir(str(tmp_path / "run"), name="x", resume="fresh") == str(tmp_path / "run")
 
 
+def test_runs_that_begin_at_once_have_a_folder_each(tmp_path, monkeypatch):
+    """Names are made from the second, so that parallel scripts ask for the same one: no two may get it."""
+    monkeypatch.setenv("MIPRO_DATA_DIR", str(tmp_path / "data"))
+    at_once = threading.Barrier(16)
+
+    def choose(number):
+        at_once.wait()
+        place = None if number % 2 else str(tmp_path / "run")
+        return choose_run_dir(place, name="Adder", resume="fresh")
+
+    with ThreadPoolExecutor(16) as pool:
+        places = list(pool.map(choose, range(16)))
+    assert len(set(places)) == 16
+
+
+def test_fresh_beside_the_current_folder(tmp_path, monkeypatch):
+    """The folder beside "." has a name made from that of the current folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert choose_run_dir(".", name="x", resume="fresh") == str(tmp_path / "here-2")
+
+
 def test_seconds_of_a_stage_cover_all_sessions(tmp_path):
     """A stage counts in every session, up to the last sign of life where a kill -9 left no end."""
     run = start(tmp_path / "run")
@@ -355,7 +379,7 @@ def test_run_without_a_folder_is_kept_in_the_data_folder(tmp_path, monkeypatch):
     place = Path(choose_run_dir(None, name="Adder", resume=True))
     assert place.parent == tmp_path / "runs"
     assert place.name.endswith("-Adder")
-    place.mkdir(parents=True)
+    assert place.is_dir()
     assert choose_run_dir(None, name="Adder", resume=True) != str(place)
 
 
@@ -396,6 +420,17 @@ class TestOpen:
             assert len(list(events)) == 1500  # one was read; the session's beginning is one more
         run.close()
         assert [path.name for path in sorted((tmp_path / "run").iterdir())] == ["ledger.sqlite", "run.lock"]
+
+    def test_folder_may_be_a_path(self, tmp_path):
+        """`pathlib` is how folders are named today; it ended in a TypeError, which named no argument."""
+        place = tmp_path / "run"
+        optimizer = mipro.MIPROv2(right, num_candidates=1, run_dir=place)
+        with mipro.context(lm=ScriptedLM(lambda messages: answer({"messages": messages}))):
+            best = optimizer.compile(mipro.Predict("a, b -> sum"), trainset=sums()[:4], num_trials=1)
+        assert best.optimization.run_dir == str(place)
+        assert mipro.MIPROv2(right, log_dir=place).run_dir == str(place)
+        with mipro.runs.open(place) as run:
+            assert run.facts()["seed"] == "9"
 
     def test_place_without_a_run_is_refused_and_stays_empty(self, tmp_path):
         """A wrong folder is named; nothing is made there."""

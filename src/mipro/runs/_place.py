@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,8 +168,17 @@ def choose_run_dir(
 
 
 def _unused(folder: Path) -> str:
+    """Return a folder that was not there, made now: of several runs that begin at once each has its own."""
+    if folder.name in {"", ".."}:  # nothing to put a number behind
+        folder = folder.resolve()
     number, candidate = 1, folder
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return str(candidate)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with suppress(FileExistsError):
+                candidate.mkdir()
+                return str(candidate)
+            number += 1
+            candidate = folder.with_name(f"{folder.name}-{number}")
+    except OSError:  # who opens it says why it can't be
+        return str(candidate)

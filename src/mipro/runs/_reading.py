@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,4 +105,4 @@ def open(run_dir: str | os.PathLike[str]) -> RecordedRun:  # noqa: A001 - `mipro
         StateError: There is no run in that folder.
         UserError: `run_dir` is neither a folder nor a URL.
     """
-    return RecordedRun(run_dir)
+    return RecordedRun(os.fspath(run_dir))
