@@ -153,6 +153,16 @@ def test_inputs_that_do_not_fit_are_named_in_a_warning(inputs, message, caplog):
     assert __import__("re").search(message, caplog.text)
 
 
+def test_a_fault_is_told_once_for_all_values_and_copies(caplog):
+    """A run makes it with each example and each candidate: thousands of lines would say the same."""
+    predictor = Predict("question: str, count: int -> answer")
+    with context(lm=ScriptedLM(echo)), caplog.at_level(logging.WARNING):
+        for number in range(3):
+            predictor(question="Q", count=f"{number}")
+            predictor.deepcopy()(question="Q", count=number + 0.5)
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize(("inputs", "message"), FAULTS)
 def test_inputs_that_do_not_fit_are_errors_when_strict(inputs, message):
     """Before the model is asked."""

@@ -18,29 +18,32 @@ if TYPE_CHECKING:
 _ALSO: dict[type, tuple[type, ...]] = {float: (float, int), complex: (complex, float, int)}
 
 
-def input_faults(signature: type[Signature], inputs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one sentence for each kind of fault."""
+def input_faults(signature: type[Signature], inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield one sentence for each kind of fault, after a name of it in which no value is."""
     fields = signature.input_fields
     unknown = [name for name in inputs if name not in fields]
     if unknown:
-        yield (
+        fault = (
             f"Input contains fields not in signature. These fields will be ignored: {unknown}. "
             f"Expected fields: {list(fields)}."
         )
+        yield f"unknown {unknown}", fault
     if settings.warn_on_type_mismatch or settings.strict:
         for name, field in fields.items():
             value = inputs.get(name)
             if value is None or extra_of(field).get(TYPE_IS_UNDEFINED):
                 continue
             if not fits(value, field.annotation):
-                yield (
+                fault = (
                     f"Type mismatch for field '{name}': expected {type_name(field.annotation)} based on "
                     f"given Signature, but the provided value is incompatible: {value!r}."
                 )
+                yield f"type of {name}", fault
     missing = [name for name in fields if name not in inputs and not is_optional(fields[name].annotation)]
     if missing:
         present = [name for name in fields if name in inputs]
-        yield f"Not all input fields were provided to module. Present: {present}. Missing: {missing}."
+        fault = f"Not all input fields were provided to module. Present: {present}. Missing: {missing}."
+        yield f"missing {missing}", fault
 
 
 def fits(value: Any, annotation: Any) -> bool:

@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import Self
+
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.errors import StateError, UserError
@@ -50,6 +52,13 @@ class _Call:
     is_traced: bool
 
 
+class _Warned(set[str]):
+    """Faults that were warned of, in copies of a predictor too: the candidates of a run make the same."""
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+
 class Predict(Module, Parameter):
     """Asks a model for the output fields of a signature.
 
@@ -84,7 +93,7 @@ class Predict(Module, Parameter):
         if self.signature is None:
             raise UserError('`signature` must be a signature such as "question -> answer", but got None.')
         self.config = config
-        self._warned: set[str] = set()
+        self._warned = _Warned()
         self.reset()
 
     def reset(self) -> None:
@@ -142,7 +151,7 @@ class Predict(Module, Parameter):
         for name, field in signature.input_fields.items():
             if name not in kwargs and not field.is_required():
                 kwargs[name] = field.get_default(call_default_factory=True)
-        self._report(list(input_faults(signature, kwargs)))
+        self._report(dict(input_faults(signature, kwargs)))
         return _Call(
             lm=lm,
             adapter=settings.adapter or _DEFAULT_ADAPTER,
@@ -161,12 +170,12 @@ class Predict(Module, Parameter):
         if count > 1 and (temperature is None or temperature <= _MIN_TEMPERATURE_FOR_MANY):
             config["temperature"] = _TEMPERATURE_FOR_MANY
 
-    def _report(self, faults: list[str]) -> None:
+    def _report(self, faults: dict[str, str]) -> None:
         if faults and settings.strict:
-            raise UserError(" ".join(faults))
-        for fault in faults:
-            if fault not in self._warned:  # once: an evaluation makes the same mistake a thousand times
-                self._warned.add(fault)
+            raise UserError(" ".join(faults.values()))
+        for name, fault in faults.items():
+            if name not in self._warned:  # once: an evaluation makes the same mistake a thousand times
+                self._warned.add(name)
                 logger.warning("%s", fault)
 
     def _prediction(self, call: _Call, answers: list[dict[str, Any]], place: Place | None) -> Prediction:
