@@ -146,6 +146,37 @@ class TestResult:
         assert second.score == round(100 * second.optimization.estimate, 2)
         assert not any("own" in warning for warning in second.optimization.warnings)
 
+    def test_nothing_of_an_earlier_run_is_left(self, optimize):
+        """Without `track_stats` the trials of the run before were taken for those of this one."""
+        second = optimize(optimize(), track_stats=False, run_dir="again")
+        assert not hasattr(second, "trial_logs")
+        third = optimize(second, run_dir="once more")
+        assert not any("own" in warning for warning in third.optimization.warnings)
+        assert not hasattr(third.candidate_programs[0]["program"], "optimization")
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            mipro.LabeledFewShot(),
+            mipro.BootstrapFewShot(),
+            mipro.BootstrapFewShotWithRandomSearch(lambda *_: True, num_candidate_programs=1),
+        ],
+    )
+    def test_other_optimizers_take_over_no_story(self, optimize, fruit, other):
+        """What they return is another program; the score of the first was not measured on it."""
+        other = other.compile(optimize(), trainset=fruit[:4])
+        assert not hasattr(other, "score")
+        assert not hasattr(other, "optimization")
+
+    def test_a_program_found_by_random_search_is_optimized(self, optimize, fruit, same_colour):
+        """Its candidates are no part of it: they were copied with each, and stood for the run's."""
+        search = mipro.BootstrapFewShotWithRandomSearch(same_colour, num_candidate_programs=1, num_threads=1)
+        first = search.compile(mipro.Predict("fruit -> colour"), trainset=fruit[:4])
+        second = optimize(first)
+        assert not any("own" in warning for warning in second.optimization.warnings)
+        assert "full_eval" in second.candidate_programs[0]
+        assert not hasattr(second.candidate_programs[0]["program"], "candidate_programs")
+
     def test_saved_program_loads_back(self, optimize, tmp_path):
         """The file holds instruction and demos; nothing of the run is in it."""
         best = optimize()

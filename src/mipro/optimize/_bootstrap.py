@@ -15,6 +15,7 @@ from mipro.optimize._checks import (
     listed,
 )
 from mipro.optimize._labeled import LabeledFewShot
+from mipro.optimize._result import detached
 from mipro.optimize._teleprompter import Teleprompter
 from mipro.optimize._traces import (
     TeacherRuns,
@@ -109,7 +110,7 @@ class BootstrapFewShot(Teleprompter):
         except ProgramError as error:
             # DSPy's users expect their program's own exception here.
             raise error.__cause__ or error from error
-        compiled = student.reset_copy()
+        compiled = detached(student.reset_copy())
         self._give_demos(compiled, runs, found, rows)
         compiled._compiled = True  # noqa: SLF001 - DSPy's mark of an optimised program
         return compiled

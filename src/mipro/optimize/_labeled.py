@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from mipro.optimize._checks import check_program, listed
+from mipro.optimize._result import detached
 from mipro.optimize._teleprompter import Teleprompter
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class LabeledFewShot(Teleprompter):
         """
         check_program("student", student)
         rows = listed("trainset", trainset)
-        compiled = student.reset_copy()
+        compiled = detached(student.reset_copy())
         size = min(self.k, len(rows))
         rng = random.Random(_SEED)  # noqa: S311 - not for secrets
         for predictor in compiled.predictors():

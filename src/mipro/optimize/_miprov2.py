@@ -24,7 +24,7 @@ from mipro.optimize._data import check_overlap, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
 from mipro.optimize._progress import Bars, Progress, Reporter, permitted
-from mipro.optimize._result import attach, check_attached, tell_story
+from mipro.optimize._result import attach, check_attached, detached, tell_story
 from mipro.optimize._settings import (
     AutoMode,
     Sizes,
@@ -372,7 +372,7 @@ class MIPROv2(Teleprompter):
             teacher_settings=self.teacher_settings,
         )
         return Job(
-            student=student.deepcopy(),
+            student=detached(student.deepcopy()),
             teacher=teacher,
             plan=plan,
             metric=self.metric,

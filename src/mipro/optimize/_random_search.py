@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import UserList
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import settings
@@ -20,6 +19,7 @@ from mipro.optimize._checks import (
     listed,
 )
 from mipro.optimize._labeled import LabeledFewShot
+from mipro.optimize._result import Programs, detached
 from mipro.optimize._teleprompter import Teleprompter
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
                 break
         candidates.sort(key=lambda candidate: -candidate["score"])
         best = candidates[0]["program"]
-        # Not a list, whose programs a module counts among its own parts.
-        best.candidate_programs = UserList(candidates)
+        best.candidate_programs = Programs(candidates)
+        best._attached = frozenset({"candidate_programs"})  # noqa: SLF001 - so that a next run may attach its own
         return best
 
     def _seeds(self, restrict: Iterable[int] | None) -> list[int]:
@@ -161,7 +161,7 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         self, seed: int, student: Module, teacher: Module | None, trainset: list[Example], *, sample: bool
     ) -> Any:
         if seed == _ZERO_SHOT:
-            return student.reset_copy()
+            return detached(student.reset_copy())
         if seed == _LABELS_ONLY:
             return LabeledFewShot(k=self.max_labeled_demos).compile(student, trainset=trainset, sample=sample)
         rows, size = list(trainset), self.max_num_samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import UserDict, UserList
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import Self
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mipro.runs import Run, Spent
 
     Build = Callable[[tuple[int, ...]], Module]
+
+_Program = TypeVar("_Program")
 
 ATTACHED = (
     "score",
@@ -56,7 +58,7 @@ class _TrialLogs(_Shared, UserDict[int, "dict[str, Any]"]):
     """The trials by number."""
 
 
-class _Programs(_Shared, UserList["dict[str, Any]"]):
+class Programs(_Shared, UserList["dict[str, Any]"]):
     """Programs with their scores, the best first."""
 
 
@@ -223,6 +225,17 @@ def attached_names(program: object) -> frozenset[str]:
     return noted and noted | {"_attached"}
 
 
+def detached(copied: _Program) -> _Program:
+    """Return a copy of a program without what an earlier run has attached, which tells of that program.
+
+    Args:
+        copied: The copy; changed in place.
+    """
+    for name in attached_names(copied):
+        vars(copied).pop(name, None)
+    return copied
+
+
 def attach(best: Any, result: OptimizationResult, *, track_stats: bool, build: Build) -> Any:
     """Attach the result, and with `track_stats` the attributes that dspy.MIPROv2's users read.
 
@@ -241,8 +254,8 @@ def attach(best: Any, result: OptimizationResult, *, track_stats: bool, build: B
         full, partial = _scored_programs(result, build)
         values |= {
             "trial_logs": _TrialLogs(trial_logs(result, build)),
-            "candidate_programs": _Programs(full),
-            "mb_candidate_programs": _Programs(partial),
+            "candidate_programs": Programs(full),
+            "mb_candidate_programs": Programs(partial),
             "total_calls": result.lm_calls,
             "prompt_model_total_calls": sum(
                 s.calls for s in result.spent if s.stage in {"instructions", "rounds"}
