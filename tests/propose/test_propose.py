@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 import mipro
-from mipro.errors import ContextWindowError, LMAuthError
+from mipro.errors import ContextWindowError, LMAuthError, LMRequestError
 from mipro.propose import (
     TIPS,
     Lessons,
@@ -455,6 +455,29 @@ def test_a_prompt_too_long_for_the_model_is_made_lean():
     demo = mipro.Example(question="shown question", answer="shown answer")
     proposals = _propose(_Prompter(small), demos=_Demos((demo,)))
     assert len(proposals.instructions[0]) == 4
+
+
+def test_a_refused_request_is_asked_again_without_the_data():
+    """A filter of contents, which the data set off, ended the run, and every later session of it."""
+
+    def filtered(messages):
+        if any(part in str(messages[-1]["content"]) for part in ("thing number 3", "shown question")):
+            return LMRequestError("filtered", status=400)
+        return prompter._answer(messages)
+
+    prompter = _Prompter()
+    prompter.lm = ScriptedLM(filtered)
+    demo = mipro.Example(question="shown question", answer="shown answer")
+    proposals = _propose(prompter, trainset=TRAIN, demos=_Demos((demo,)), view_data_batch_size=len(TRAIN))
+    assert len(proposals.instructions[0]) == 4
+    assert proposals.refusals["refused request"] == 3
+    assert any("no usable summary" in note for note in proposals.notes)
+
+
+def test_a_model_that_is_refused_everything_is_an_error():
+    """A parameter that it does not take, for example, which is better said than passed over."""
+    with pytest.raises(LMRequestError, match="no such parameter"):
+        _propose(_Prompter(lambda *_: LMRequestError("no such parameter", status=400)))
 
 
 def test_a_dead_model_is_an_error():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import context, settings
-from mipro.errors import AdapterParseError, ContextWindowError, LMUnansweredError
+from mipro.errors import AdapterParseError, ContextWindowError, LMRequestError, LMUnansweredError
 from mipro.evaluate._threads import parallel_map
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ class Answer:
     """The text of the output field, "" where there is none."""
     fault: str = ""
     """"malformed" if it could not be read, "too long" if the prompt exceeds the
-    model's context, "unanswered" if the model never answered it, else ""."""
+    model's context, "refused request" if the server refuses it (a filter of contents),
+    "unanswered" if the model never answered it, else ""."""
+    error: LMRequestError | None = None
+    """Why the server refuses it."""
 
 
 class Asker:
@@ -111,6 +114,8 @@ class Asker:
                 return Answer("", "malformed")
             except ContextWindowError:
                 return Answer("", "too long")
+            except LMRequestError as error:
+                return Answer("", "refused request", error)
             except LMUnansweredError:
                 return Answer("", "unanswered")
         text = prediction.get(output)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
+    from mipro.errors import LMRequestError
     from mipro.example import Example
     from mipro.modules import Module
     from mipro.propose._grounding import Grounding
@@ -59,7 +60,8 @@ class _Slot:
     cooling: float = 1.0
     """Factor on the temperature: a model that wrote nonsense is asked again more soberly."""
     lean: bool = False
-    """Whether to leave out all that is long: the model's context was too small for it."""
+    """Whether to leave out all that is long, the data among it: the model's context was too small for it,
+    or the server refuses it."""
     text: str | None = None
 
 
@@ -106,14 +108,23 @@ class Desk:
             asker: Asks the prompt model.
             taken: For each predictor the instructions that are there already.
             rng: Source of tips and draws; advanced in place.
+
+        Raises:
+            LMRequestError: The server refused every request of the first round.
         """
         heard = [[self._proposed_part(text, p) for text in texts] for p, texts in enumerate(taken)]
         slots = [slot for p, texts in enumerate(taken) for slot in self._slots(p, len(texts), rng)]
+        errors: list[LMRequestError | None] = []
         for number in range(_MAX_ASKS):
             waiting = [slot for slot in slots if slot.text is None]
             answers = asker.ask([self._question(slot, number) for slot in waiting]) if waiting else []
+            errors += [answer.error for answer in answers]
             for slot, answer in zip(waiting, answers, strict=True):
                 self._judge(slot, answer, heard[slot.predictor], number)
+        refused = [error for error in errors if error is not None]
+        if refused and len(refused) == len(errors) and not self._lessons.round:
+            # A parameter that the model does not take, say: nothing is gained by going on.
+            raise refused[0]
         instructions = [list(texts) for texts in taken]
         origins: list[list[Origin]] = [[] for _ in taken]
         for p, texts in enumerate(instructions):
@@ -253,7 +264,7 @@ class Desk:
         """Fill the slot, or set it up for being asked again."""
         if answer.fault:
             reason = answer.fault
-            slot.lean = slot.lean or reason == "too long"
+            slot.lean = slot.lean or reason in {"too long", "refused request"}
         else:
             verdict = self._guards[slot.predictor].judge(answer.text, heard)
             reason = verdict.refused

@@ -110,7 +110,7 @@ class Proposals:
     """Answers of the prompt model that could not be used."""
     refusals: Mapping[str, int] = field(default_factory=dict)
     """The same by reason: "malformed", "refusal", "leak", "duplicate", "echo",
-    "too long", "empty"."""
+    "too long", "empty", "refused request"."""
     num_calls: int = 0
     """Calls of the prompt model."""
     grounding: Grounding = field(default_factory=Grounding)
