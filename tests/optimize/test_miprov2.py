@@ -187,6 +187,21 @@ class TestResult:
         assert str(tmp_path) not in (tmp_path / "best.json").read_text()
 
 
+class Table:
+    """Answers a comparison for each of its cells, as tables do, and says so in a way of its own."""
+
+    __hash__ = None
+
+    def __init__(self, number):
+        self.number = number
+
+    def __eq__(self, other):
+        raise TypeError("the truth value of a table is ambiguous")
+
+    def __repr__(self):
+        return f"Table {self.number}"
+
+
 def red(messages):
     """Answer as a model that knows one colour."""
     return {"colour": "red"}
@@ -807,4 +822,11 @@ class TestDataInSeveralSets:
         with mipro.context(lm=ScriptedLM(red_or_proposal)):
             story = optimize(trainset=rows[:6], valset=rows[6:]).optimization
         assert not any("inputs are in both" in warning for warning in story.warnings)
+        assert len(story.demo_sources) == 6
+
+    def test_tables_may_refuse_to_be_compared(self, optimize):
+        """Whether a demo shows an example is asked of their text then, whatever type of error was raised."""
+        rows = [mipro.Example(fruit=Table(number), colour="red").with_inputs("fruit") for number in range(12)]
+        with mipro.context(lm=ScriptedLM(red_or_proposal)):
+            story = optimize(trainset=rows[:6], valset=rows[6:]).optimization
         assert len(story.demo_sources) == 6
