@@ -154,6 +154,32 @@ class AtLeast:
         return self(example, prediction)
 
 
+class Tally:
+    """Two metrics with a memory that a method of theirs keeps; the count is another one's."""
+
+    def __init__(self):
+        self.limit = 1
+        self.calls = 0
+        self.met = []
+
+    def metric(self, example, prediction, trace=None):
+        """Compare the length."""
+        self.met.append(prediction)
+        return self._note(prediction)
+
+    def __call__(self, example, prediction, trace=None):
+        """Do the same, and meet nothing."""
+        return self._note(prediction)
+
+    def _note(self, prediction):
+        self.calls += 1
+        return len(prediction.answer) >= self.limit
+
+    def set_limit(self, limit):
+        """Change the limit, which no metric does."""
+        self.limit = limit
+
+
 class Named:
     """Has a name, or not yet."""
 
@@ -262,6 +288,17 @@ class TestFunction:
         before = of_function("metric", one)
         one(None, mipro.Prediction(answer="b"))
         assert of_function("metric", one) == before
+
+    @pytest.mark.parametrize("call", [lambda tally: tally, lambda tally: tally.metric])
+    def test_what_methods_of_it_remember_does_not(self, call):
+        """A notebook goes on with an interrupted run by the same object, which has counted meanwhile."""
+        tally = Tally()
+        before = of_function("metric", call(tally))
+        call(tally)(None, mipro.Prediction(answer="a"))
+        assert tally.calls == 1
+        assert of_function("metric", call(tally)) == before
+        tally.set_limit(100)
+        assert of_function("metric", call(tally)) != before
 
     def test_memory_that_cannot_be_told_counts(self):
         """Where the source is not there, or no statement, what a function changes is not known."""

@@ -19,7 +19,7 @@ from mipro.example import Example
 from mipro.lm import BaseLM
 from mipro.lm._secrets import is_secret_name
 from mipro.modules import Module, Parameter, Predict
-from mipro.runs._memory import changed_by, source_of
+from mipro.runs._memory import changed_by, changed_when_called, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -173,7 +173,9 @@ def _held(function: Any) -> dict[str, Any]:
         given = {f"argument {i}": value for i, value in enumerate(function.args)}
         return {**_held(function.func), **_counting({**given, **function.keywords})}
     if isinstance(function, MethodType):
-        return {**_held(function.__func__), **_held(function.__self__)}
+        owner, own = function.__self__, _held(function.__func__)
+        is_plain = not isinstance(owner, (Module, type))
+        return {**own, **(_attributes(owner, function.__name__) if is_plain else _held(owner))}
     if isinstance(function, FunctionType):
         return _held_by_function(function)
     if isinstance(function, Module):
@@ -194,8 +196,13 @@ def _held_by_function(function: FunctionType) -> dict[str, Any]:
     return _counting({name: value for name, value in held.items() if name not in changed})
 
 
-def _attributes(owner: Any) -> dict[str, Any]:
-    """Return the attributes of an object that count."""
+def _attributes(owner: Any, *entrances: str) -> dict[str, Any]:
+    """Return the attributes of an object that count.
+
+    Args:
+        owner: The object.
+        entrances: Names of methods that are called, beside those that all objects are called by.
+    """
     held = dict(getattr(owner, "__dict__", {}))
     for cls in type(owner).__mro__:
         slots = vars(cls).get("__slots__", ())
@@ -205,11 +212,8 @@ def _attributes(owner: Any) -> dict[str, Any]:
     aside = _OF_MODULES if _is_part(owner) else frozenset()
     if isinstance(owner, Predict):
         aside |= _OF_PREDICTORS
-    calls = [inspect.unwrap(call) for name in _CALLS if (call := getattr(type(owner), name, None))]
-    changed = {name for call in calls if isinstance(call, FunctionType) for name in changed_by(call.__code__)}
-    return _counting(
-        {name: value for name, value in held.items() if name not in aside and f"self.{name}" not in changed}
-    )
+    aside |= changed_when_called(type(owner), (*_CALLS, *entrances))
+    return _counting({name: value for name, value in held.items() if name not in aside})
 
 
 def _counting(held: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import ast
 import functools
 import inspect
 import textwrap
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import CodeType
 
 _CHANGES = frozenset(
@@ -26,6 +28,28 @@ def source_of(target: Any) -> str:
         return ""
 
 
+def changed_when_called(kind: type, entrances: Iterable[str]) -> frozenset[str]:
+    """Return the names of the attributes that methods of a class change, and the methods that these call.
+
+    Args:
+        kind: The class.
+        entrances: Names of methods; those that it has not are left out.
+    """
+    waiting = [*entrances]
+    seen: set[str] = set()
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        method: Any = getattr(kind, name, None)
+        method = inspect.unwrap(method)
+        if name in seen or not isinstance(method, FunctionType):
+            continue
+        seen.add(name)
+        found.update(changed_by(method.__code__))
+        waiting.extend(_called_by(method.__code__))
+    return frozenset(name.removeprefix("self.") for name in found if name.startswith("self."))
+
+
 @functools.lru_cache(maxsize=256)
 def changed_by(code: CodeType) -> frozenset[str]:
     """Return the names that a function assigns to, and those of values that it changes.
@@ -36,12 +60,8 @@ def changed_by(code: CodeType) -> frozenset[str]:
     Args:
         code: The function's code, which keeps nothing alive.
     """
-    try:
-        tree = ast.parse(source_of(code))
-    except SyntaxError:  # a lambda in the middle of a line
-        return frozenset()
     found = set()
-    for node in ast.walk(tree):
+    for node in _nodes(code):
         if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
             if not isinstance(node.ctx, ast.Load):
                 found.add(_name(node))
@@ -50,6 +70,21 @@ def changed_by(code: CodeType) -> frozenset[str]:
         ):
             found.add(_name(node.func.value))
     return frozenset(found)
+
+
+@functools.lru_cache(maxsize=256)
+def _called_by(code: CodeType) -> frozenset[str]:
+    """Return the names of the methods of its own object that a method calls, "note" for `self.note()`."""
+    calls = (_name(node.func) for node in _nodes(code) if isinstance(node, ast.Call))
+    return frozenset(name.removeprefix("self.") for name in calls if name.startswith("self."))
+
+
+def _nodes(code: CodeType) -> list[ast.AST]:
+    """Return all nodes of a function's source; none where there is no source to read."""
+    try:
+        return list(ast.walk(ast.parse(source_of(code))))
+    except SyntaxError:  # a lambda in the middle of a line
+        return []
 
 
 def _name(node: ast.expr) -> str:
