@@ -421,6 +421,19 @@ class TestOpen:
         run.close()
         assert [path.name for path in sorted((tmp_path / "run").iterdir())] == ["ledger.sqlite", "run.lock"]
 
+    def test_url_of_a_file_is_read_without_a_trace(self, tmp_path):
+        """As a folder is; SQLite made an empty database of a URL that was misspelt."""
+        place = f"sqlite:///{tmp_path}/ledger.db"
+        run = start(place)
+        run.keep(call("a"))
+        run.close()
+        before = files(tmp_path)
+        with mipro.runs.open(place) as recorded:
+            assert [record.key for record in recorded.calls()] == ["a"]
+        with pytest.raises(StateError, match=r"there is no file .*leger\.db"):
+            mipro.runs.open(place.replace("ledger", "leger"))
+        assert files(tmp_path) == before
+
     def test_folder_may_be_a_path(self, tmp_path):
         """`pathlib` is how folders are named today; it ended in a TypeError, which named no argument."""
         place = tmp_path / "run"

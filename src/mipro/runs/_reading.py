@@ -19,7 +19,7 @@ from mipro.runs._records import (
     FailureRecord,
     Spent,
 )
-from mipro.runs._store import SQLStore
+from mipro.runs._store import SQLStore, parsed
 
 if TYPE_CHECKING:
     import os
@@ -40,7 +40,7 @@ class RecordedRun:
     def __init__(self, run_dir: str | os.PathLike[str]) -> None:
         run_dir = as_text(run_dir)
         self.run_dir = shown(run_dir)
-        self._store = SQLStore(run_dir if is_url(run_dir) else _url_of(run_dir), read_only=True)
+        self._store = SQLStore(_place_of(run_dir), read_only=True)
 
     def __enter__(self) -> Self:
         return self
@@ -85,15 +85,28 @@ class RecordedRun:
         return self._store.failures()
 
 
-def _url_of(run_dir: str) -> sa.URL:
-    ledger = Path(run_dir).absolute() / LEDGER
+def _place_of(run_dir: str) -> str | sa.URL:
+    """Return where the ledger is, in a form in which SQLite makes no file to read one."""
+    if not is_url(run_dir):
+        ledger = Path(run_dir).absolute() / LEDGER
+        if not ledger.is_file():
+            raise StateError(
+                f"`run_dir` must be the folder of a run, but {run_dir!r} holds no {LEDGER}; "
+                "give the folder that the run named in its output."
+            )
+        return _url_of(ledger)
+    url = parsed(run_dir)
+    if url.get_backend_name() != "sqlite" or not url.database or url.query:
+        return url
+    ledger = Path(url.database).absolute()
     if not ledger.is_file():
-        raise StateError(
-            f"`run_dir` must be the folder of a run, but {run_dir!r} holds no {LEDGER}; "
-            "give the folder that the run named in its output."
-        )
+        raise StateError(f"`run_dir` must be the URL of a run, but there is no file {str(ledger)!r}.")
+    return _url_of(ledger)
+
+
+def _url_of(ledger: Path) -> sa.URL:
     # Without a log beside it the file is complete, and SQLite must not make one to read it.
-    live = ledger.with_name(f"{LEDGER}-wal").exists()
+    live = ledger.with_name(f"{ledger.name}-wal").exists()
     how = {"mode": "ro"} if live else {"immutable": "1"}
     return sa.URL.create("sqlite", database=ledger.as_uri(), query={**how, "uri": "true"})
 

@@ -179,7 +179,7 @@ class SQLStore(Store):
     """
 
     def __init__(self, url: str | sa.URL, *, read_only: bool = False) -> None:
-        self._url = _parsed(url)
+        self._url = parsed(url)
         try:
             self._engine = sa.create_engine(self._url)
         except (sa.exc.ArgumentError, ImportError) as error:
@@ -457,7 +457,8 @@ class SQLStore(Store):
         self._engine.dispose()
 
 
-def _parsed(url: str | sa.URL) -> sa.URL:
+def parsed(url: str | sa.URL) -> sa.URL:
+    """Read a URL; `StateError` where it is none."""
     try:
         return sa.make_url(url)
     except sa.exc.ArgumentError as error:
