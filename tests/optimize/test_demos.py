@@ -186,6 +186,19 @@ def test_a_predictor_never_called_gets_what_fits_it():
     assert all(demos == () for demos in demo_sets.sets[2])
 
 
+@pytest.mark.parametrize(("kind", "shown"), [("str", 2), ("str | None", 4)])
+def test_a_label_that_is_missing_is_no_demo(kind, shown):
+    """None would be shown as the answer "None", unless that is one."""
+    trainset = [
+        TRAIN[0],
+        TRAIN[1],
+        *(Example(row, answer=None).with_inputs("question") for row in TRAIN[2:4]),
+    ]
+    program = mipro.Predict(f"question -> answer: {kind}")
+    demo_sets = _collect(program, trainset=trainset, max_bootstrapped=0, max_labeled=4, count=20)
+    assert max(map(len, demo_sets.sets[0])) == shown
+
+
 def test_labelled_demos_are_counted_per_predictor():
     """A predictor with fewer bootstrapped demos gets more labelled ones."""
 

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mipro.adapters import is_optional
 from mipro.optimize._demo_sets import (
     MAX_REDRAWS,
     DemoLimits,
@@ -293,10 +294,14 @@ class _Collector:
 
 
 def is_labelled_demo(example: Example, predictor: Any) -> bool:
-    """Whether a training example shows a predictor anything: an input and an output of it."""
+    """Whether a training example shows a predictor anything: an input and an output of it.
+
+    None is no output but a label that is missing, except where the field takes None.
+    """
     signature = predictor.signature
     return any(name in example for name in signature.input_fields) and any(
-        name in example for name in signature.output_fields
+        name in example and (example[name] is not None or is_optional(field.annotation))
+        for name, field in signature.output_fields.items()
     )
 
 
