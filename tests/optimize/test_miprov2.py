@@ -423,6 +423,18 @@ class TestResume:
         assert best.optimization.stop_reason == "budget: lm_calls"
         assert best(fruit="lime 1").colour
 
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_budget_that_ends_at_the_testset_is_told(self, optimize, fruit):
+        """The search is complete then, and nothing else says why there are no scores of the testset."""
+        asked = {"compile_with": {"num_trials": 2, "testset": fruit[60:]}}
+        calls = optimize(**asked).optimization.lm_calls
+        story = optimize(**asked, run_dir="short", budget=mipro.Budget(lm_calls=calls - 1)).optimization
+        assert (story.stop_reason, story.test) == ("complete", None)
+        assert any("before the testset was measured" in warning for warning in story.warnings)
+        story = optimize(**asked, run_dir="short").optimization
+        assert story.test is not None
+        assert not any("testset" in warning for warning in story.warnings)
+
 
 class TestRefusals:
     """What makes no sense is refused before the first call."""

@@ -40,6 +40,9 @@ ATTACHED = (
 """Attributes that dspy.MIPROv2's users read, beside `optimization`; the first without `track_stats` too."""
 
 
+UNTESTED = "the budget ended before the testset was measured, so that `test` is None."
+
+
 class _Shared:
     """What copies of a program have in common: it tells of a run that is over.
 
@@ -141,6 +144,7 @@ class OptimizationResult(_Shared):
     seed: int
     versions: Mapping[str, str]
     test: TestScores | None = None
+    """None where no testset was given, or the budget ended before it was measured."""
 
     @property
     def lm_calls(self) -> int:
@@ -171,13 +175,14 @@ def tell_story(
     """Put together what the stages found and what the run spent."""
     proposals, demo_sets = space.proposals, space.demo_sets
     best = found.recommendation
+    untested = (UNTESTED,) if job.plan.testset and test is None else ()
     return OptimizationResult(
         candidate=best.candidate,
         estimate=best.mean if math.isfinite(best.mean) else None,
         interval=best.interval,
         p_better=best.p_better,
         stop_reason=found.stop_reason,
-        warnings=(*job.warnings, *demo_sets.notes, *proposals.notes, *run.notes),
+        warnings=(*job.warnings, *demo_sets.notes, *proposals.notes, *untested, *run.notes),
         trials=found.trials,
         instructions=proposals.instructions,
         instruction_origins=proposals.origins,
