@@ -1,5 +1,7 @@
 """A program as text."""
 
+import time
+
 import mipro
 from mipro.propose import token_estimate
 from mipro.propose._program import call_form, fixed_tails, source, structure
@@ -51,6 +53,24 @@ def test_a_class_without_a_file_has_no_source():
 def test_source_is_bounded():
     """A long program is cut at the bound."""
     assert token_estimate(source(_Outer(), 40)) <= 44
+
+
+class _Index:
+    """Something of the user's with a `forward`, but without a dict."""
+
+    __slots__ = ()
+
+    def forward(self, text):
+        """Look it up."""
+
+
+def test_a_program_that_holds_its_corpus_is_no_trouble():
+    """What it holds is gone through in a time that grows with its size alone: 400,000 texts took minutes."""
+    program = _Outer()
+    program.index, program.corpus = _Index(), [f"text {i}" for i in range(400_000)]
+    began = time.monotonic()
+    assert "class _Index" in source(program, 1000)
+    assert time.monotonic() - began < 20.0
 
 
 def test_structure_has_a_line_for_each_predictor():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from mipro.propose._text import clip
@@ -77,9 +78,9 @@ def source(program: Module, max_tokens: int) -> str:
 def _classes(program: Module) -> Iterator[type]:
     """Yield the user's own module classes, outermost first."""
     seen: set[int] = set()
-    waiting: list[Any] = [program]
+    waiting: deque[Any] = deque([program])
     while waiting:
-        value = waiting.pop(0)
+        value = waiting.popleft()
         if id(value) in seen:
             continue
         seen.add(id(value))
@@ -90,7 +91,7 @@ def _classes(program: Module) -> Iterator[type]:
         elif _is_module(value):
             if type(value).__module__.partition(".")[0] != _PACKAGE:
                 yield type(value)
-            waiting.extend(vars(value).values())
+            waiting.extend(getattr(value, "__dict__", {}).values())
 
 
 def _is_module(value: Any) -> bool:
