@@ -441,7 +441,6 @@ class TestOpen:
         with mipro.context(lm=ScriptedLM(lambda messages: answer({"messages": messages}))):
             best = optimizer.compile(mipro.Predict("a, b -> sum"), trainset=sums()[:4], num_trials=1)
         assert best.optimization.run_dir == str(place)
-        assert mipro.MIPROv2(right, log_dir=place).run_dir == str(place)
         with mipro.runs.open(place) as run:
             assert run.facts()["seed"] == "9"
 

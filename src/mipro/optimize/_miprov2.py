@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -187,8 +186,7 @@ class MIPROv2(Teleprompter):
         self.metric_threshold = metric_threshold
         self.search = search
         self.budget = budget or Budget()
-        place = run_dir or log_dir
-        self.run_dir = os.fspath(place) if place else None
+        self.run_dir = run_dir or log_dir
         self.resume = resume
         self.patience_s = patience_s
         self.callbacks = tuple(callbacks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,4 +117,4 @@ def open(run_dir: str | os.PathLike[str]) -> RecordedRun:  # noqa: A001 - `mipro
         StateError: There is no run in that folder.
         UserError: `run_dir` is neither a folder nor a URL.
     """
-    return RecordedRun(os.fspath(run_dir))
+    return RecordedRun(run_dir)
