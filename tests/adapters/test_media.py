@@ -156,6 +156,9 @@ def test_xml_in_an_element_of_the_model_s_own_is_read():
     wrapped = f"<output>\n<response>\n{fields}\n</response>\n</output>"
     assert XMLAdapter().parse(signature, wrapped) == expected
     assert XMLAdapter().parse(signature, f"<think>maybe <answer>B</answer></think>{fields}") == expected
+    deep = range(2000)
+    wrapped = "".join(f"<t{i}>" for i in deep) + fields + "".join(f"</t{i}>" for i in reversed(deep))
+    assert XMLAdapter().parse(signature, wrapped) == expected
 
 
 def test_xml_is_asked_for_and_said_to_be_missing():

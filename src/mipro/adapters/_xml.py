@@ -95,7 +95,12 @@ class XMLAdapter(ChatAdapter):
 
 def _elements(text: str, names: Container[str]) -> list[tuple[str, str]]:
     """Return name and content of the outermost elements; of those inside, where none of these is a field."""
-    found = [(element["name"], element["text"]) for element in _ELEMENT.finditer(text)]
-    if any(name in names for name, _ in found):
-        return found
-    return [inner for _, content in found for inner in _elements(content, names)]
+    elements: list[tuple[str, str]] = []
+    waiting = [text]
+    while waiting:  # an answer may be nested more deeply than functions may be
+        found = [(element["name"], element["text"]) for element in _ELEMENT.finditer(waiting.pop())]
+        if any(name in names for name, _ in found):
+            elements += found
+        else:
+            waiting += [content for _, content in reversed(found)]
+    return elements
