@@ -123,7 +123,7 @@ def test_keeps_the_original_when_nothing_matters():
     assert kept >= 11
 
 
-def test_recommends_what_is_more_likely_better_than_not():
+def test_recommends_what_is_likely_enough_to_be_better():
     """Once enough was measured, the original is kept otherwise; before, the best guess is taken."""
     unlikely = {}
     for budget in (120, 480):
@@ -132,7 +132,7 @@ def test_recommends_what_is_more_likely_better_than_not():
             search = make(seed=seed, budget=budget)
             run(search, noisy_scorer(seed, spread=0.0))
             found.append(search.recommend())
-        unlikely[budget] = [best for best in found if best.candidate != (0, 0) and best.p_better < 0.5]
+        unlikely[budget] = [best for best in found if best.candidate != (0, 0) and best.p_better < 0.35]
     assert unlikely[120]
     assert not unlikely[480]
 
