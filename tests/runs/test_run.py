@@ -106,6 +106,7 @@ def test_damaged_event_is_told_and_the_run_is_free_again(tmp_path):
     with ledger.begin() as connection:
         connection.execute(sa.text("update events set data = 'cut of'"))
         connection.execute(sa.text("update events set kind = 'stage began'"))
+    ledger.dispose()
     for _ in range(2):
         with pytest.raises(StateError, match="must be as they were written"):
             start(tmp_path / "run")
