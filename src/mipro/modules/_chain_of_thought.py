@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mipro.modules._module import Module
+from mipro.modules._module import AnsweringModule
 from mipro.modules._predict import Predict
 from mipro.signature import OutputField, ensure_signature
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mipro.signature import Signature
 
 
-class ChainOfThought(Module):
+class ChainOfThought(AnsweringModule):
     """Asks for a field `reasoning` first, then for the outputs of the signature.
 
     Args:
@@ -38,14 +38,6 @@ class ChainOfThought(Module):
         field = rationale_field or OutputField(desc="${reasoning}")
         type_ = rationale_field.annotation if rationale_field else rationale_field_type
         self.predict = Predict(ensure_signature(signature).prepend("reasoning", field, type_), **config)
-
-    if TYPE_CHECKING:  # what `forward` returns
-
-        def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
-            """Ask the model."""
-
-        async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
-            """Ask the model, awaiting it."""
 
     def forward(self, **kwargs: Any) -> Prediction:
         """Ask the model."""

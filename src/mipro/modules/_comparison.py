@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
-from mipro.modules._module import Module
+from mipro.modules._module import AnsweringModule
 from mipro.modules._predict import Predict
 from mipro.signature import InputField, OutputField, ensure_signature
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mipro.signature import Signature
 
 
-class MultiChainComparison(Module):
+class MultiChainComparison(AnsweringModule):
     """Shows a model several attempts, each a reasoning and an answer, and asks for the best answer.
 
     A call takes the attempts first, then the inputs by name; the prediction has a field
@@ -54,14 +54,6 @@ class MultiChainComparison(Module):
             )
         rationale = OutputField(desc="what the attempts get right and wrong, and what follows")
         self.predict = Predict(asked.prepend("rationale", rationale, str), temperature=temperature, **config)
-
-    if TYPE_CHECKING:  # what `forward` returns
-
-        def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
-            """Ask the model."""
-
-        async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
-            """Ask the model, awaiting it."""
 
     def forward(self, completions: Sequence[Any] | Completions, **kwargs: Any) -> Prediction:
         """Compare.

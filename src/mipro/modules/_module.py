@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TextIO
 
-    from mipro.example import Example
+    from mipro.example import Example, Prediction
     from mipro.lm import BaseLM
     from mipro.modules._predict import Predict
 
 ModuleT = TypeVar("ModuleT", bound="Module")
 
-__all__ = ["Module", "ModuleMeta", "PredictorList", "set_attribute_by_name"]
+__all__ = ["AnsweringModule", "Module", "ModuleMeta", "PredictorList", "set_attribute_by_name"]
 
 
 class PredictorList(list["Predict"]):
@@ -298,3 +298,18 @@ class Module(metaclass=ModuleMeta):
 
     def __repr__(self) -> str:
         return "\n".join(f"{name} = {predictor}" for name, predictor in self.named_predictors())
+
+
+if TYPE_CHECKING:
+
+    class AnsweringModule(Module):
+        """A module whose `forward` returns what a predictor says, for type checkers."""
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
+            """Run the module."""
+
+        async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
+            """Run the module, awaiting its models."""
+
+else:
+    AnsweringModule = Module

@@ -22,7 +22,7 @@ from mipro.errors import (
 )
 from mipro.example import Prediction
 from mipro.modules._chain_of_thought import ChainOfThought
-from mipro.modules._module import Module
+from mipro.modules._module import AnsweringModule, Module
 from mipro.modules._predict import Predict
 from mipro.signature import InputField, OutputField, ensure_signature, make_signature
 
@@ -49,7 +49,7 @@ class _Step:
     arguments: dict[str, Any]
 
 
-class ReAct(Module):
+class ReAct(AnsweringModule):
     """An agent (reasoning and acting, Yao et al. 2022) for any signature.
 
     Args:
@@ -89,14 +89,6 @@ class ReAct(Module):
         )
         answering = make_signature(self.signature.fields, self.signature.instructions)
         self.extract = ChainOfThought(answering.append("trajectory", InputField(), str))
-
-    if TYPE_CHECKING:  # what `forward` returns
-
-        def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
-            """Run the agent."""
-
-        async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
-            """Run the agent, awaiting it."""
 
     def forward(self, **inputs: Any) -> Prediction:
         """Run the agent; the prediction has its `trajectory` beside the outputs."""
