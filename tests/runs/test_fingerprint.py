@@ -1,10 +1,12 @@
 """What makes two runs the same run, and what makes them different ones."""
 
 import functools
+import linecache
 import os
 import subprocess
 import sys
 import threading
+from typing import NewType
 
 import numpy as np
 import pytest
@@ -116,6 +118,113 @@ class TestProgram:
         assert "Suffixed" in of_model(ScriptedLM([], model="a", response_format=Suffixed))
 
 
+NOTEBOOK = """
+import enum, functools
+import mipro
+
+class Color(enum.Enum):
+    RED = "red"
+
+class Ask(mipro.Signature):
+    question: str = mipro.InputField(default="why?")
+    colors: list[Color] = mipro.OutputField()
+
+class Base(mipro.Module):
+    LIMIT = 1
+
+    def forward(self, question):
+        return self.answer(question=question + "!") if question not in {"", "?"} else None
+
+    @property
+    def name(self):
+        return "a name"
+
+class Program(Base):
+    def __init__(self):
+        super().__init__()
+        self.answer = mipro.Predict(Ask)
+
+def look(text: str) -> str:
+    return text[:80]
+
+def agent():
+    return mipro.ReAct("question -> answer", tools=[look])
+
+class Scored:
+    def __call__(self, example, prediction, trace=None):
+        return prediction.answer == "a"
+
+class Metric(Scored):
+    pass
+
+def plain(example, prediction, trace=None):
+    return prediction.answer == "b"
+
+@functools.wraps(plain)
+def halved(example, prediction, trace=None):
+    return 0.5 * plain(example, prediction)
+"""
+"""Where `is_readable`, the functions have a source and the classes have none, as in a notebook."""
+
+
+def cell(source, *, is_readable):
+    """Run a cell of a notebook, or lines at the prompt; return what they have defined."""
+    name = f"/tmp/ipykernel_1/{digest(source)}.py" if is_readable else "<stdin>"
+    if is_readable:
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    namespace = {"__name__": "__main__"}
+    exec(compile(source, name, "exec"), namespace)
+    return namespace
+
+
+class TestNotebook:
+    """What was defined where no file is, and in the classes and functions around."""
+
+    @pytest.mark.parametrize("is_readable", [True, False])
+    @pytest.mark.parametrize(
+        ("told", "old", "new", "named"),
+        [
+            (lambda defined: of_program(defined["Program"]()), '"!"', '"!!"', "class Base"),
+            (lambda defined: of_program(defined["Program"]()), '"?"', '"??"', "class Base"),
+            (lambda defined: of_program(defined["Program"]()), "LIMIT = 1", "LIMIT = 2", "class Base"),
+            (lambda defined: of_program(defined["Program"]()), "a name", "another name", "class Base"),
+            (lambda defined: of_program(defined["Program"]()), '= "red"', '= "rouge"', "types of answer"),
+            (lambda defined: of_program(defined["Program"]()), "why?", "how?", "types of answer"),
+            (lambda defined: of_program(defined["agent"]()), "80", "90", "attribute self.tools"),
+            (lambda defined: of_function("metric", defined["Metric"]()), '"a"', '"c"', "metric"),
+            (lambda defined: of_function("metric", defined["plain"]), '"b"', '"c"', "metric"),
+            (lambda defined: of_function("metric", defined["halved"]), "0.5", "0.25", "metric"),
+            (lambda defined: of_function("metric", defined["halved"]), '"b"', '"c"', "metric.wrapped"),
+        ],
+    )
+    def test_a_cell_that_was_edited_and_run_again(self, told, old, new, named, is_readable):
+        """It is named, whatever part of it changed; run again as it was it is the same."""
+        one, same = (told(cell(NOTEBOOK, is_readable=is_readable)) for _ in range(2))
+        assert one == same
+        other = told(cell(NOTEBOOK.replace(old, new), is_readable=is_readable))
+        assert {name for name in {*one, *other} if one.get(name) != other.get(name)} == {named}
+
+    def test_two_classes_of_one_name(self):
+        """A program may have an `Answer` of each of two modules: both count."""
+        parts = [
+            of_program(Suffixed(inside=[type("Answer", (kind,), {"__module__": kind.__name__})()]))
+            for kind in (Suffixed, mipro.Module)
+        ]
+        one, other = (
+            type("Answer", (mipro.Module,), {"__module__": name, "LIMIT": name})() for name in ("a", "b")
+        )
+        both = of_program(Suffixed(inside=[one, other]))
+        assert both["class Answer"] not in {part["class Answer"] for part in parts}
+        assert both["class Answer"] != of_program(Suffixed(inside=[other]))["class Answer"]
+
+    def test_types_without_a_schema(self):
+        """A class that pydantic knows nothing of counts by its source, through an alias too."""
+        signature = mipro.Signature({"q": (str, mipro.InputField()), "a": (list[Alias], mipro.OutputField())})
+        parts = of_program(mipro.Predict(signature))
+        assert "types of self" in parts
+        assert "types of self" not in of_program(mipro.Predict("q: list[int] -> a: float | None"))
+
+
 class TestCandidate:
     """What evaluations are kept under."""
 
@@ -197,6 +306,9 @@ class Slotted(Named):
     def __call__(self, example, prediction, trace=None):
         """Compare the length."""
         return len(prediction.answer) >= self.limit
+
+
+Alias = NewType("Alias", AtLeast)
 
 
 def closed_over(limit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import date, time, timedelta
@@ -12,9 +13,13 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic.errors import PydanticUserError
 
 from mipro._canonical import canonical, digest, is_array
+from mipro.adapters import Tool
+from mipro.adapters._values import type_adapter
 from mipro.example import Example
 from mipro.lm import BaseLM
 from mipro.lm._secrets import is_secret_name
@@ -22,7 +27,9 @@ from mipro.modules import Module, Parameter, Predict
 from mipro.runs._memory import changed_by, changed_when_called, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pydantic.fields import FieldInfo
 
 Apart = Callable[[Any], Collection[str]]
 """Names the attributes of a module that are no part of the program, such as the story of an earlier run."""
@@ -34,7 +41,7 @@ SHOWN = 80
 _SAID_BY_TEXT = (str, int, float, bytes, Enum, PurePath, Decimal, date, time, timedelta)
 """Types of which a text tells all, the same in every process."""
 _CALLED = (FunctionType, functools.partial)
-_TOLD = (*_SAID_BY_TEXT, dict, list, tuple, set, frozenset, Example, BaseLM, Module, *_CALLED)
+_TOLD = (*_SAID_BY_TEXT, dict, list, tuple, set, frozenset, Example, BaseLM, Module, Tool, *_CALLED)
 """Types of values that count; of others, a client or a lock, nobody knows what of them matters."""
 _OF_MODULES = frozenset({"callbacks", "history", "_compiled"})
 _OF_PREDICTORS = frozenset({"signature", "demos", "lm", "config", "traces", "train", "_warned"})
@@ -85,8 +92,43 @@ def of_predictors(program: Module) -> dict[str, str]:
                 [dict(demo) for demo in predictor.demos],
             ]
         )
+        types = {field: said for field, info in predictor.signature.fields.items() if (said := _typed(info))}
+        if types:
+            parts[f"types of {name}"] = digest(types)
         parts |= {f"{what} of {name}": value for what, value in _asked(predictor).items()}
     return parts
+
+
+def _typed(info: FieldInfo) -> list[Any]:
+    """Return what the name of a field's type leaves out: what its classes hold, and the default."""
+    said: list[Any] = []
+    if classes := [cls for cls in _classes_in(info.annotation) if _is_own(cls)]:
+        said.append([_schema_of(info.annotation), *map(source_of, classes)])
+    if not info.is_required():
+        made = info.default_factory
+        said.append(state_of(info.default) if made is None else _of_metric(made, frozenset()))
+    return said
+
+
+def _classes_in(annotation: Any) -> Iterator[type]:
+    """Yield the classes that a type is made of."""
+    # Of an alias, of a `NewType`, or of a member in a `Literal` that which it stands for.
+    meant = getattr(annotation, "__value__", getattr(annotation, "__supertype__", None))
+    inside = get_args(annotation) or ([] if meant is None else [meant])
+    if isinstance(annotation, Enum):
+        yield type(annotation)
+    elif isinstance(annotation, type) and not inside:
+        yield annotation
+    for part in inside:
+        yield from _classes_in(part)
+
+
+def _schema_of(annotation: Any) -> Any:
+    """Return what a prompt shows of a type, its members and fields with those of their types."""
+    try:
+        return type_adapter(annotation).json_schema()
+    except (PydanticUserError, ValueError, TypeError):
+        return None
 
 
 def _asked(predictor: Predict) -> dict[str, str]:
@@ -107,8 +149,11 @@ def of_model(lm: BaseLM) -> str:
 
 def _of_program(program: Module, apart: Apart, above: frozenset[int]) -> dict[str, str]:
     parts = of_predictors(program)
+    sources: dict[str, list[str]] = {}
     for cls in _own_classes(program):
-        parts[f"class {cls.__qualname__}"] = digest(source_of(cls))
+        sources.setdefault(f"class {cls.__qualname__}", []).append(source_of(cls))
+    # Two modules may have a class of the same name.
+    parts |= {name: digest(found[0] if len(found) == 1 else found) for name, found in sources.items()}
     inside = {path: part for path, part in program.named_sub_modules(object) if _is_part(part)}
     above |= set(map(id, inside.values()))
     for path, part in inside.items():
@@ -126,10 +171,17 @@ def _is_part(value: Any) -> bool:
 def _own_classes(program: Module) -> Iterable[type]:
     seen: dict[str, type] = {}
     for _, module in program.named_sub_modules():
-        cls = type(module)
-        if not cls.__module__.startswith(_BUILT_IN):
+        for cls in filter(_is_own, type(module).__mro__):
             seen[f"{cls.__module__}.{cls.__qualname__}"] = cls
     return [seen[name] for name in sorted(seen)]
+
+
+def _is_own(cls: type) -> bool:
+    """Tell a class of the user's from those of this package and of Python, which have versions."""
+    return (
+        not cls.__module__.startswith(_BUILT_IN)
+        and cls.__module__.partition(".")[0] not in sys.stdlib_module_names
+    )
 
 
 def of_metric(metric: Callable[..., Any]) -> str:
@@ -161,8 +213,9 @@ def _of_function(name: str, function: Any, above: frozenset[int]) -> dict[str, s
         target = type(target)
     # What a program that is called holds is the program itself, so it must be open to a look.
     above |= set() if isinstance(function, Module) else {id(function)}
+    bases = [source_of(cls) for cls in target.__mro__[1:] if _is_own(cls)] if inspect.isclass(target) else []
     return {
-        name: digest([getattr(target, "__qualname__", repr(target)), source_of(target)]),
+        name: digest([getattr(target, "__qualname__", repr(target)), source_of(target), *bases]),
         **{f"{name}.{key}": digest(_state(value, above)) for key, value in _held(function).items()},
     }
 
@@ -192,6 +245,9 @@ def _held_by_function(function: FunctionType) -> dict[str, Any]:
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):  # a name that has no value yet
             held[name] = cell.cell_contents
+    wrapped = getattr(function, "__wrapped__", None)
+    if wrapped is not None and not any(value is wrapped for value in held.values()):
+        held["wrapped"] = wrapped
     changed = changed_by(code)
     return _counting({name: value for name, value in held.items() if name not in changed})
 
@@ -257,6 +313,9 @@ def _identity(value: Any, above: frozenset[int]) -> Any:
         return of_model(value)
     if isinstance(value, Module):
         return _of_program(value, lambda _: (), above)
+    if isinstance(value, Tool):
+        shown = [value.name, value.desc, value.args]
+        return [*(_state(part, above) for part in shown), _of_metric(value.func, above)]
     if isinstance(value, _CALLED):
         return _of_metric(value, above)
     kind = value if isinstance(value, type) else type(value)

@@ -6,26 +6,56 @@ import ast
 import functools
 import inspect
 import textwrap
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import CodeType
+    from collections.abc import Iterable, Iterator
 
 _CHANGES = frozenset(
     {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "popleft"}
     | {"remove", "setdefault", "update"}
 )
 """Methods of lists, dicts, sets and deques that change them."""
+_OF_PROPERTIES = ("fget", "fset", "fdel", "func")
+"""Attributes under which properties, cached ones too, hold their functions."""
 
 
 def source_of(target: Any) -> str:
-    """Return an object's source, dedented, or "" where there is none to read."""
+    """Return an object's source, dedented, or what says the same; "" where there is nothing to read.
+
+    A class of a notebook has no source, but its methods have; a function made by `exec` or at the prompt
+    has neither, but what it was compiled to. That is the same for one version of Python.
+    """
+    if isinstance(target, FunctionType):
+        target = target.__code__  # else the source of a decorator would be that of what it wraps
     try:
         return textwrap.dedent(inspect.getsource(target))
     except (OSError, TypeError):
-        return ""
+        return "\n".join(_said(target))
+
+
+def _said(target: Any) -> Iterator[str]:
+    """Yield what tells a class or a code without source from others."""
+    if isinstance(target, CodeType):
+        yield f"{target.co_code.hex()} {target.co_names} {target.co_varnames} {target.co_freevars}"
+        for value in target.co_consts:
+            yield from _said(value) if isinstance(value, CodeType) else [_constant(value)]
+    elif isinstance(target, type):
+        for name, value in vars(target).items():
+            for part in (value, *(getattr(value, place, None) for place in ("__func__", *_OF_PROPERTIES))):
+                if isinstance(part, FunctionType):
+                    yield f"{name}: {source_of(part)}"
+            if not name.startswith("__") and isinstance(value, (str, bytes, int, float, tuple, frozenset)):
+                yield f"{name} = {_constant(value)}"
+
+
+def _constant(value: Any) -> str:
+    """Return the text of a constant, the same in every process."""
+    if isinstance(value, (tuple, frozenset)):
+        parts = [_constant(part) for part in value]
+        return f"{type(value).__name__} {sorted(parts) if isinstance(value, frozenset) else parts}"
+    return repr(value) if isinstance(value, (str, bytes, int, float, complex)) else type(value).__qualname__
 
 
 def changed_when_called(kind: type, entrances: Iterable[str]) -> frozenset[str]:
