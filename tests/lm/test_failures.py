@@ -34,8 +34,11 @@ CALL = Call("openai/m", "http://host/v1", "OPENAI_API_KEY", ("sk-secret",))
     [
         (400, LMRequestError),
         (401, LMAuthError),
+        (402, LMAuthError),
         (403, LMAuthError),
         (404, LMNotFoundError),
+        (405, LMNotFoundError),
+        (407, LMAuthError),
         (408, LMServerError),
         (409, LMServerError),
         (422, LMRequestError),
@@ -66,6 +69,37 @@ def test_status_decides_the_kind(status, kind):
 def test_long_prompts_are_told_apart(body):
     """The usual servers' words for a prompt that is too long are known."""
     assert type(error_from_answer(CALL, 400, body, {})) is ContextWindowError
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "advice"),
+    [
+        (402, '{"error": {"message": "Insufficient Balance"}}', "no credit left"),
+        (429, '{"error": {"code": "insufficient_quota"}}', "no credit left"),
+        (
+            400,
+            '{"error": {"message": "Your credit balance is too low to go on."}}',
+            "no credit left",
+        ),
+        (
+            400,
+            '{"error": {"message": "API key not valid. Pass a valid one."}}',
+            "key is missing or",
+        ),
+    ],
+)
+def test_accounts_are_no_matter_of_the_request(status, body, advice):
+    """An account without credit or with a dead key, under whatever status, is no fault of what was asked."""
+    error = error_from_answer(CALL, status, body, {})
+    assert type(error) is LMAuthError
+    assert advice in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 429])
+def test_talk_of_credit_is_no_lack_of_it(status):
+    """A server that quotes a bank's ticket says nothing about the account."""
+    body = '{"error": {"message": "refused: what is my credit balance?"}}'
+    assert type(error_from_answer(CALL, status, body, {})) is not LMAuthError
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pydantic
 import pytest
@@ -96,6 +97,35 @@ def test_missing_key_is_refused_before_the_call():
         LM("openai/gpt-4o-mini", cache=False)("hi")
     with pytest.raises(LMAuthError, match="OPENAI_API_KEY"):
         LM("openai/gpt-4o-mini").check()
+
+
+class Created(BaseHTTPRequestHandler):
+    """Answers with a completion under status 201, as some gateways do."""
+
+    def do_POST(self):
+        """Answer one request."""
+        body = json.dumps({"choices": [{"message": {"content": "made"}}]}).encode()
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_any_success_is_one():
+    """A completion under another status of success was taken for a refused request, and scored as such."""
+    with HTTPServer(("127.0.0.1", 0), Created) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            lm = LM("openai/m", api_base=f"http://127.0.0.1:{server.server_port}/v1", cache=False)
+            assert lm("hi") == ["made"]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_missing_address_is_refused():

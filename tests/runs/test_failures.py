@@ -190,6 +190,27 @@ def test_refused_for_good_stops_at_once(optimize, said, behaviour, error):
         assert server.count <= 4
 
 
+def test_account_that_runs_dry_stops_the_run(optimize):
+    """What was not answered for want of credit is no score: with new credit the same program comes out."""
+    with OpenAIServer(answer) as server:
+        _, expected = optimize(server, "rich")
+        total = server.count
+    left = [total - 40]
+
+    def dear(request):
+        left[0] -= 1
+        return answer(request) if left[0] >= 0 else Fault(402, "Insufficient Balance")
+
+    with OpenAIServer(dear) as server:
+        with pytest.raises(LMAuthError, match="no credit left"):
+            optimize(server, threads=4)
+        left[0] = total
+        best, saved = optimize(server, threads=4)
+        assert server.answered == total
+    assert saved == expected
+    assert "request" not in best.optimization.failures
+
+
 def test_program_that_catches_the_failure_is_not_scored(optimize):
     """What a program answers in spite of a failed call is no measurement."""
 

@@ -33,9 +33,15 @@ _TOO_LONG = re.compile(
     r"|too many (?:input )?tokens|maximum number of tokens|input is too long|longer than the maximum model",
     re.IGNORECASE,
 )
-_NO_CREDIT = re.compile(r"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance", re.IGNORECASE)
+# Of OpenAI under 429, of Anthropic under 400.
+_NO_CREDIT = re.compile(
+    r"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance is too low", re.IGNORECASE
+)
+# Of Google under 400.
+_BAD_KEY = re.compile(r"API_KEY_INVALID|API key (?:not valid|expired)", re.IGNORECASE)
 _RETRIABLE = frozenset({408, 409, 425})
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER = 401, 403, 404, 429, 500
+_BAD_REQUEST, _UNAUTHORIZED, _PAYMENT, _FORBIDDEN, _NOT_FOUND = 400, 401, 402, 403, 404
+_NOT_ALLOWED, _PROXY, _TOO_MANY, _SERVER = 405, 407, 429, 500
 _SHOWN_CHARS = 500
 _STATUSES = range(400, 600)
 # What servers write instead of a status in an error that comes under status 200.
@@ -259,14 +265,20 @@ def _headers_of(error: Exception) -> Mapping[str, str]:
 
 def _classify(call: Call, status: int, body: str) -> tuple[type[LMError], str]:
     where_key = (f"set {call.key_variable} or " if call.key_variable else "") + "pass `api_key=`"
+    no_credit = (LMAuthError, "the account has no credit left; add credit or use another key.")
     known: dict[int, tuple[type[LMError], str]] = {
+        _PAYMENT: no_credit,
         _UNAUTHORIZED: (LMAuthError, f"the API key is missing or wrong; {where_key}."),
         _FORBIDDEN: (LMAuthError, f"the API key may not use this model; {where_key} of an account that may."),
         _NOT_FOUND: (LMNotFoundError, "there is no such model or path; check the name and `api_base=`."),
+        _NOT_ALLOWED: (LMNotFoundError, "nothing answers requests there; check `api_base=`."),
+        _PROXY: (LMAuthError, "the proxy asks for a user and a password; put them in its address."),
         _TOO_MANY: (LMRateLimitError, "too many requests; lower `num_threads`, or wait and run again."),
     }
-    if status == _TOO_MANY and _NO_CREDIT.search(body):
-        return LMAuthError, "the account has no credit left; add credit or use another key."
+    if status in {_BAD_REQUEST, _TOO_MANY} and _NO_CREDIT.search(body):
+        return no_credit
+    if status == _BAD_REQUEST and _BAD_KEY.search(body):
+        return known[_UNAUTHORIZED]
     if status in known:
         return known[status]
     if status in _RETRIABLE or status >= _SERVER:

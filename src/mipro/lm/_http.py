@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mipro.lm._types import LMRequest, LMResponse
 
 DEFAULT_TIMEOUT_S = 600.0  # as the OpenAI SDK; reasoning models take minutes
-_OK = 200
+_OK = range(200, 300)  # some gateways say 201: something was made
 # Models of OpenAI that can't be held to a JSON schema.
 _NO_SCHEMA = re.compile(r"gpt-3\.5.*|gpt-4(?:-.*)?|chatgpt-.*|o1-(?:mini|preview).*|davinci.*|babbage.*")
 
@@ -137,7 +137,7 @@ class HTTPBackend:
 
     def _read(self, call: Call, reply: _wire.Reply, latency_s: float) -> LMResponse:
         text = reply.body.decode("utf-8", "replace")
-        if reply.status != _OK:
+        if reply.status not in _OK:
             raise error_from_answer(call, reply.status, text, reply.headers)
         try:
             response = openai.response_from(json.loads(text), latency_s=latency_s)
