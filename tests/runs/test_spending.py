@@ -46,6 +46,45 @@ def test_tokens_and_cost_are_never_exceeded(optimize, tmp_path, resource, limit)
     assert best.optimization.stop_reason == f"budget: {resource}"
 
 
+def uncounted(request):
+    """Answer as a server that reports no `usage`."""
+    fields = answer(request).items()
+    content = "\n\n".join(f"[[ ## {name} ## ]]\n{value}" for name, value in fields)
+    return {"choices": [{"message": {"content": content}}]}
+
+
+@pytest.mark.parametrize(
+    ("resource", "limits"), [("tokens", (20_000, 40_000)), ("cost_usd", (0.05, 0.1))], ids=["tokens", "cost"]
+)
+def test_answers_without_a_count_are_as_dear_as_they_can_be(optimize, resource, limits):
+    """They were for nothing, so that no budget ended; now a hard cap holds, over sessions too."""
+    lm = {"max_tokens": 50, "prices": PRICES}
+    sent = []
+    with OpenAIServer(uncounted) as server:
+        for limit in (limits[0], limits[0], limits[1]):
+            best, _ = optimize(server, threads=4, lm=lm, budget=Budget(**{resource: limit}))
+            assert best.optimization.stop_reason == f"budget: {resource}"
+            sent.append(server.count)
+        asked = [request.body["messages"] for request in server.requests]
+    assert 0 < sent[0] == sent[1] < sent[2]
+    # As many tokens as bytes, 8 more for each message, and an answer as long as it may be.
+    prompts = sum(len(message["content"].encode()) + 8 for messages in asked for message in messages)
+    answers = 50 * len(asked)
+    dearest = prompts + answers if resource == "tokens" else 2e-6 * prompts + 8e-6 * answers
+    assert 0.5 * limits[1] < dearest <= limits[1]
+    assert any("without a count of tokens" in warning for warning in best.optimization.warnings)
+    assert best.optimization.cost is None
+    assert best.optimization.usage.total_tokens == 0
+
+
+@pytest.mark.parametrize("limits", [{"lm_calls": 500}, {"seconds": 500}])
+def test_count_of_tokens_that_nothing_limits(optimize, limits):
+    """Nothing is said of it."""
+    with OpenAIServer(uncounted) as server:
+        best, _ = optimize(server, budget=Budget(**limits))
+    assert not any("without a count" in warning for warning in best.optimization.warnings)
+
+
 def test_resumed_run_counts_what_was_spent_before(optimize):
     """The same budget again buys nothing; a larger one buys the difference."""
     with OpenAIServer(answer, error_rate=0.2, retry_after_s=0.01) as server:

@@ -143,4 +143,7 @@ class HTTPBackend:
             response = openai.response_from(json.loads(text), latency_s=latency_s)
         except (ValueError, RecursionError) as error:
             raise error_from_no_completion(call, text, reply.headers) from error
-        return replace(response, cost_usd=self.price_usd(response.usage))
+        usage = response.usage
+        cost_usd = self.price_usd(usage if usage.total_tokens else Usage(1, 1))
+        # Without a count of tokens nobody knows the price, unless the model is free.
+        return replace(response, cost_usd=cost_usd if usage.total_tokens or not cost_usd else None)

@@ -29,7 +29,7 @@ from mipro.lm import LMResponse, Usage, delay_s
 from mipro.runs._budget import Amounts, most_of, used_by
 from mipro.runs._call import Call, Send
 from mipro.runs._line import Line
-from mipro.runs._records import ALIVE, MADE_OF_CALLS, PASSED_OVER, EventRecord, SentRecord
+from mipro.runs._records import ALIVE, MADE_OF_CALLS, PASSED_OVER, UNCOUNTED, EventRecord, SentRecord
 from mipro.runs._stage_gate import StageGate
 from mipro.runs._unseen import Unseen
 
@@ -68,6 +68,11 @@ LANDING_S = 1.0
 """Seconds after which it is said that the end of a run waits for calls in flight."""
 SIGNAL_CHECK_S = 0.2
 """Seconds after which the end of a run looks for Ctrl-C."""
+
+NOT_COUNTED = (
+    "%d answers came without a count of tokens (`usage`), so that the budget took each for as many as it "
+    "can have had. Let the server count them, or set `max_tokens`."
+)
 
 logger = logging.getLogger("mipro")
 
@@ -109,6 +114,8 @@ class GateCore:
         self.failures: Counter[str] = Counter()
         self.paid_calls = 0
         self.replayed_calls = 0
+        self.uncounted = 0
+        """Answers that a budget of tokens or dollars got without a count of tokens."""
         self._store = store
         self._writer = writer
         self._account = account
@@ -343,7 +350,7 @@ class GateCore:
                     await self._keep(SentRecord(call.key, send.reserved.tokens, send.reserved.cost_usd))
                 used = Amounts(lm_calls=1)
                 response = await self._send(call, send)
-                used = used_by(response)
+                used = self._used_by(send, response)
             except LMError as error:
                 self._note_failure(send, line, error, probe=probe)
                 raise
@@ -351,6 +358,19 @@ class GateCore:
                 send.is_open = False
                 self._settle(send, used)
             return response, not send.has_calls
+
+    def _used_by(self, send: Send, response: LMResponse) -> Amounts:
+        """Return what an answer used: as much as it can have used where the model does not count tokens."""
+        most, used = send.reserved, used_by(response)
+        if most is None or response.usage.total_tokens or not self._account.limits_usage:
+            return used
+        self.uncounted += 1
+        if self.uncounted == 1:
+            logger.warning(NOT_COUNTED, 1)
+        cost_usd = most.cost_usd if response.cost_usd is None else response.cost_usd
+        data = {"tokens": most.tokens, "cost_usd": cost_usd - used.cost_usd}
+        self._writer.put(EventRecord(UNCOUNTED, json.dumps(data), time.time()))
+        return Amounts(1, most.tokens, cost_usd)
 
     async def _reserve(self, call: Call, line: Line) -> Send:
         wanted = self._most_of(call)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from mipro.errors import StateError
 from mipro.runs._budget import Amounts
-from mipro.runs._records import PASSED_OVER, SESSION_BEGAN, STAGE_BEGAN, STAGE_ENDED, UNKNOWN, EventRecord
+from mipro.runs._records import (
+    PASSED_OVER,
+    SESSION_BEGAN,
+    STAGE_BEGAN,
+    STAGE_ENDED,
+    UNCOUNTED,
+    UNKNOWN,
+    EventRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +38,11 @@ class Past:
     passed_over: frozenset[tuple[str, str]]
     """Stage and key of the calls that a stage went on without."""
     spent: Amounts
-    """A request without an outcome is as dear as it can have been."""
+    """A request without an outcome, or without a count of tokens, is as dear as it can have been."""
 
 
 def read_past(store: Store) -> Past:
-    """Read the events through; there are few of them, whatever the number of calls.
+    """Read the events through; there are few of them, unless a budget meets a model that counts no tokens.
 
     Raises:
         StateError: One of them is not as it was written.
@@ -52,6 +60,7 @@ def _read_past(store: Store) -> Past:
     clock = _Clock()
     unknown = {}
     passed_over = set()
+    spent = _spent(store)
     for event in store.read(EventRecord):
         clock.note(event)
         if event.kind == UNKNOWN:
@@ -60,8 +69,12 @@ def _read_past(store: Store) -> Past:
         elif event.kind == PASSED_OVER:
             data = json.loads(event.data)
             passed_over.add((data["stage"], data["key"]))
+        elif event.kind == UNCOUNTED:
+            data = json.loads(event.data)
+            spent.tokens += data["tokens"]
+            spent.cost_usd += data["cost_usd"]
     clock.end_session()
-    return Past(clock.total, dict(clock.by_stage), unknown, frozenset(passed_over), _spent(store))
+    return Past(clock.total, dict(clock.by_stage), unknown, frozenset(passed_over), spent)
 
 
 class _Clock:

@@ -110,6 +110,9 @@ ALIVE = "alive"
 PASSED_OVER = "passed over"
 """Kind of the event that comes before anything is built on a call that was never answered; data: stage,
 key, error."""
+UNCOUNTED = "answered without a count of tokens"
+"""Kind of the event that comes before an answer that a budget has to take for as dear as it can have been;
+data: tokens, cost_usd."""
 UNKNOWN = "told as missing"
 """Kind of the event that comes before the search is told of missing scores; data: decision, cells."""
 

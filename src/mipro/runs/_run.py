@@ -17,7 +17,7 @@ from mipro.context import context
 from mipro.errors import RunMismatchError
 from mipro.runs._budget import Account, Budget
 from mipro.runs._fingerprint import differences
-from mipro.runs._gate import PATIENCE_S, GateCore
+from mipro.runs._gate import NOT_COUNTED, PATIENCE_S, GateCore
 from mipro.runs._past import read_past
 from mipro.runs._place import as_text, open_place, shown
 from mipro.runs._records import (
@@ -222,7 +222,8 @@ class Run:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of this session."""
-        return (PASSED_BY % self.passed_by,) if self.passed_by else ()
+        counts = {PASSED_BY: self.passed_by, NOT_COUNTED: self._core.uncounted}
+        return tuple(note % count for note, count in counts.items() if count)
 
     def stop(self, error: RunStopped) -> None:
         """Refuse further calls; those in flight are finished and kept."""
