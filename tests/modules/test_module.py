@@ -6,6 +6,7 @@ import datetime as dt
 import enum
 import json
 import logging
+import os
 import threading
 
 import pydantic
@@ -304,6 +305,30 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         program.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_who_may_read_a_file_is_for_the_user_to_say(tmp_path):
+    """By the process's mask where the file is new, else as it was: demos may be private."""
+    before = os.umask(0o077)
+    try:
+        filled().save(tmp_path / "new.json")
+    finally:
+        os.umask(before)
+    (tmp_path / "old.json").touch(mode=0o600)
+    (tmp_path / "old.json").chmod(0o640)
+    filled().save(tmp_path / "old.json")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"new.json": 0o600, "old.json": 0o640}
+
+
+def test_a_file_that_was_edited_by_hand_is_loaded(tmp_path):
+    """Some editors put a byte order mark before it."""
+    program = filled()
+    program.save(tmp_path / "p.json")
+    (tmp_path / "p.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "p.json").read_bytes())
+    loaded = type(program)()
+    loaded.load(tmp_path / "p.json")
+    assert loaded.dump_state() == program.dump_state()
 
 
 def test_a_file_in_the_home_folder_is_saved_and_loaded(monkeypatch, tmp_path):

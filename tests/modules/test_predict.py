@@ -331,12 +331,24 @@ def test_state_goes_there_and_back():
     assert other.dump_state() == state
 
 
+FIELDS = [{"prefix": "Q:", "description": "q"}, {"prefix": "A:", "description": "a"}]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"surprise": 1}, r"unknown fields \['surprise'\]"),
         ({"signature": None}, "must have `instructions` and `fields`"),
         ({"signature": {"instructions": "x", "fields": []}}, "has 0 fields"),
+        ({"signature": {"instructions": [1], "fields": FIELDS}}, r"a text as `instructions`, but got \[1\]"),
+        ({"demos": None}, "`demos` must be a list"),
+        ({"demos": {"question": "Q"}}, "`demos` must be a list"),
+        ({"demos": [{"question": "Q"}, "A"]}, "every demo .* must be a dict, but got 'A'"),
+        ({"traces": 1}, "`traces` must be a list"),
+        ({"train": "x"}, "`train` must be a list"),
+        ({"lm": "openai/m"}, "`lm` must be a dict"),
+        ({"lm": {"temperature": 0.5, "api_key": "sk-secret"}}, r"`model` at least, but got \{'temp.*0.5\}"),
+        ({"lm": {"model": "m", "_lm_class": []}}, "is not imported"),
     ],
 )
 def test_a_state_of_something_else_is_refused_and_changes_nothing(change, message):
@@ -346,6 +358,13 @@ def test_a_state_of_something_else_is_refused_and_changes_nothing(change, messag
     with pytest.raises(StateError, match=message):
         predictor.load_state({**before, "demos": [{"question": "Q"}], **change})
     assert predictor.dump_state() == before
+
+
+@pytest.mark.parametrize("state", [None, 1, "x", [], [[1, 2]], True])
+def test_a_state_that_is_none_is_refused(state):
+    """An error of Python's own says nothing of the file."""
+    with pytest.raises(StateError, match="must be a dict, but got"):
+        Predict("question -> answer").load_state(state)
 
 
 def test_reset_forgets_what_was_learned():

@@ -8,6 +8,7 @@ from typing import Any
 from mipro.errors import StateError
 from mipro.lm._base import LM_CLASS_STATE_KEY, BaseLM
 from mipro.lm._lm import LM
+from mipro.lm._secrets import public
 
 _BUILT_IN = f"{LM.__module__}.{LM.__qualname__}"
 # States that DSPy wrote name its own class; ours takes its place.
@@ -23,7 +24,8 @@ def rebuild(kind: type[BaseLM], state: dict[str, Any], *, allow_custom: bool) ->
         allow_custom: Whether a class named in the state may be imported.
 
     Raises:
-        StateError: The class is another one and may not be imported, or can't be.
+        StateError: The class is another one and may not be imported, or can't be; or it can't be made
+            of the other values.
     """
     values = dict(state)
     path = values.pop(LM_CLASS_STATE_KEY, None)
@@ -31,21 +33,31 @@ def rebuild(kind: type[BaseLM], state: dict[str, Any], *, allow_custom: bool) ->
     if old_path is not None:
         path = _BUILT_IN if old_path == _OF_DSPY[1] else old_path
     if kind is not BaseLM:
-        return kind(**values)
-    if path in (None, _BUILT_IN):
-        return LM(**values)
+        return _made(kind, values)
+    if path is None or path == _BUILT_IN:
+        return _made(LM, values)
     if not allow_custom:
         raise StateError(
             f"The saved model is of the class `{path}`, which is not imported unless you trust the file; "
             "pass `allow_custom_lm_class=True` (`allow_unsafe_lm_state=True` of `Module.load`) if you do."
         )
-    return _imported(path)(**values)
+    return _made(_imported(path), values)
+
+
+def _made(kind: type[BaseLM], values: dict[str, Any]) -> BaseLM:
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise StateError(
+            f"the state of a model must hold the arguments of `{kind.__name__}`, `model` at least, but got "
+            f"{public(values)!r}: {error}."
+        ) from error
 
 
 def _imported(path: str) -> type[BaseLM]:
     try:
         found = pkgutil.resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise StateError(f"The class `{path}` of the saved model can't be imported: {error}.") from error
     if not (isinstance(found, type) and issubclass(found, BaseLM)):
         raise StateError(f"The class `{path}` of the saved model must be a subclass of `BaseLM`.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from typing_extensions import Self
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.errors import StateError, UserError
-from mipro.example import Prediction
+from mipro.example import Example, Prediction
 from mipro.modules._inputs import input_faults
 from mipro.modules._module import Module
 from mipro.modules._saving import serialize_object, serialize_record
@@ -20,7 +21,7 @@ from mipro.modules._tree import Parameter
 from mipro.signature import ensure_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mipro.adapters import Adapter
     from mipro.lm import BaseLM
@@ -227,6 +228,8 @@ class Predict(Module, Parameter):
         Raises:
             StateError: The state is of another predictor; what is wrong is named.
         """
+        if not isinstance(state, Mapping):
+            raise StateError(f"the state of a predictor must be a dict, but got {state!r}.")
         unknown = sorted(set(state) - _STATE_KEYS)
         missing = sorted({"demos", "signature"} - set(state))
         if unknown or missing:
@@ -234,12 +237,14 @@ class Predict(Module, Parameter):
                 f"the state of a predictor must have {sorted(_STATE_KEYS)}, but it has the unknown "
                 f"fields {unknown} and lacks {missing}."
             )
+        lists = {name: _listed(state, name) for name in ("demos", "traces", "train")}
+        if bad := [demo for demo in lists["demos"] if not isinstance(demo, (Mapping, Example))]:
+            raise StateError(f"every demo in the state of a predictor must be a dict, but got {bad[0]!r}.")
         signature = self.signature.load_state(state["signature"])
         lm = _loaded_lm(state.get("lm"), allow_unsafe=allow_unsafe_lm_state)
         self.signature, self.lm = signature, lm
-        self.demos = [dict(demo) for demo in state["demos"]]
-        self.traces = list(state.get("traces", ()))
-        self.train = list(state.get("train", ()))
+        self.demos = [dict(demo) for demo in lists["demos"]]
+        self.traces, self.train = lists["traces"], lists["train"]
         return self
 
     def __repr__(self) -> str:
@@ -264,9 +269,18 @@ def _checked_lm(lm: Any) -> BaseLM:
     return lm
 
 
+def _listed(state: Mapping[str, Any], name: str) -> list[Any]:
+    found = state.get(name, [])
+    if not isinstance(found, (list, tuple)):
+        raise StateError(f"`{name}` must be a list in the state of a predictor, but got {found!r}.")
+    return list(found)
+
+
 def _loaded_lm(state: Mapping[str, Any] | None, *, allow_unsafe: bool) -> BaseLM | None:
     if not state:
         return None
+    if not isinstance(state, Mapping):
+        raise StateError(f"`lm` must be a dict in the state of a predictor, or None, but got {state!r}.")
     from mipro.lm import BaseLM  # noqa: PLC0415 - heavy, and a caller with a model has it loaded
 
     unsafe = sorted(_UNSAFE_LM_KEYS & set(state))

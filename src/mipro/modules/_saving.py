@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import tempfile
+import secrets
+import shutil
 from typing import Any
 
 from mipro.adapters import as_plain
@@ -40,14 +41,16 @@ def write_state(state: dict[str, Any], path: str | os.PathLike[str], *, signatur
     if target.is_dir():
         raise UserError(f"`path` must be a file, but {str(path)!r} is a directory.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    # Not by `tempfile`, whose files are the owner's alone: who may read it is for the user to say.
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("xb") as file:
             file.write(text.encode("utf-8", "surrogatepass"))
-        pathlib.Path(name).chmod(0o644)  # mkstemp's files are the owner's alone
-        os.replace(name, target)  # noqa: PTH105 - atomic, and named as what it is
+        if target.exists():
+            shutil.copymode(target, beside)
+        os.replace(beside, target)  # noqa: PTH105 - atomic, and named as what it is
     except BaseException:
-        pathlib.Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 
@@ -64,7 +67,8 @@ def read_state(path: str | os.PathLike[str], *, signatures: dict[str, str]) -> d
     """
     source = _checked(path)
     try:
-        state = json.loads(source.read_bytes().decode("utf-8", "surrogatepass"))
+        # An editor may have put a byte order mark before what a person has changed by hand.
+        state = json.loads(source.read_bytes().decode("utf-8", "surrogatepass").removeprefix("\ufeff"))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UserError(f"there is no saved program at {str(path)!r}.") from error
     except (ValueError, RecursionError) as error:

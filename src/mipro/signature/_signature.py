@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -166,6 +167,10 @@ class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
             raise StateError(
                 f"a saved signature must have `instructions` and `fields`, but got {state!r}."
             ) from error
+        if not isinstance(instructions, (str, NoneType)):
+            raise StateError(
+                f"a saved signature must have a text as `instructions`, but got {instructions!r}."
+            )
         return make_signature(fields, instructions, cls.__name__)
 
 
