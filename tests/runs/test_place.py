@@ -6,7 +6,7 @@ import pytest
 
 import mipro
 from mipro import Budget
-from mipro.errors import UserError
+from mipro.errors import StateError, UserError
 from mipro.runs import Run, choose_run_dir
 from mipro.runs._place import shown
 from mipro.testing.sums import right
@@ -54,3 +54,14 @@ def test_an_optimizer_takes_a_path(tmp_path):
     for name in ("run_dir", "log_dir"):
         optimizer = mipro.MIPROv2(right, num_candidates=2, **{name: tmp_path / name})
         assert choose_run_dir(optimizer.run_dir, name="", resume=True) == str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:a?mode=memory&cache=shared&uri=true"]
+)
+def test_a_database_in_memory_is_refused(url, monkeypatch, tmp_path):
+    """Before the first paid call: another thread found no tables in it. No file of a lock is left."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StateError, match="a place that lasts"):
+        Run(url, {}, budget=Budget(), seed=0)
+    assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,17 @@
 """Ledger stores."""
 
+import re
 import sqlite3
 import subprocess
 import sys
 
 import pytest
+from sqlalchemy.dialects import mysql
+from sqlalchemy.schema import CreateTable
 
 from mipro.errors import StateError
 from mipro.runs import CallRecord, DecisionRecord, SQLStore
+from mipro.runs._store import _facts, _tables
 from mipro.testing.stores import StoreContract, call
 
 
@@ -89,3 +93,23 @@ def test_kept_records_survive_kill_9(tmp_path):
     kept = [record.key for record in store.read(CallRecord)]
     store.close()
     assert kept[: last + 1] == [str(i) for i in range(last + 1)]
+
+
+def test_tables_of_other_databases_hold_all_that_is_kept():
+    """MySQL refused an index on a text of any length; it cuts answers at 64 KiB, and times at seven digits."""
+    made = "".join(str(CreateTable(table).compile(dialect=mysql.dialect())) for table in _tables.values())
+    assert "DOUBLE" in made
+    assert "FLOAT" not in made
+    assert "split VARCHAR(64)" in made
+    assert set(re.findall(r"TEXT\S*", made)) == {"TEXT(4294967295)"}  # which is its name for a LONGTEXT
+
+
+def test_answer_that_is_known_is_dropped_and_never_cut(monkeypatch):
+    """MySQL's INSERT IGNORE drops what is known, but also cuts what is too long."""
+    store = SQLStore("sqlite://")
+    monkeypatch.setattr(store._engine.dialect, "name", "mysql")
+    for table, key in ((_tables[CallRecord], "`key` = calls.`key`"), (_facts, "name = run.name")):
+        statement = str(store._insert_new(table).compile(dialect=mysql.dialect()))
+        assert "IGNORE" not in statement
+        assert statement.endswith(f"ON DUPLICATE KEY UPDATE {key}")
+    store.close()

@@ -25,9 +25,12 @@ def interruptible(run: Run) -> Iterator[None]:
 
     Calls in flight are finished and kept, no new one is made, and what waits for one
     raises `RunInterrupted`. The second Ctrl-C raises `KeyboardInterrupt` at once. Outside
-    the main thread, where Python delivers no signals, the block changes nothing.
+    the main thread, where Python delivers no signals, the block changes nothing; nor does it in a
+    program of another language that has Python inside and a handler of its own, which Python could
+    not put back.
     """
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is None:
         yield
         return
     pressed = False

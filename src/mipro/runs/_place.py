@@ -15,7 +15,7 @@ import platformdirs
 import sqlalchemy as sa
 
 from mipro.errors import StateError, UserError
-from mipro.runs._store import SQLStore
+from mipro.runs._store import SQLStore, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,13 +87,22 @@ def _open_folder(run_dir: str) -> tuple[Store, Callable[[], None]]:
 
 
 def _open_database(url: str) -> tuple[Store, Callable[[], None]]:
+    parts = parsed(url)
+    if parts.get_backend_name() == "sqlite" and _is_in_memory(parts):
+        raise StateError(
+            f"`run_dir` must be a place that lasts, but {shown(url)!r} is a database in memory, which every "
+            "thread has one of; give a folder, or leave `run_dir` out."
+        )
     store = SQLStore(url)
-    parsed = sa.make_url(url)
     try:
-        return store, _lock_database(parsed)
+        return store, _lock_database(parts)
     except BaseException:
         store.close()
         raise
+
+
+def _is_in_memory(url: sa.URL) -> bool:
+    return url.query.get("mode") == "memory" or ":memory:" in (url.database or ":memory:")
 
 
 def _lock_database(url: sa.URL) -> Callable[[], None]:
@@ -101,7 +110,7 @@ def _lock_database(url: sa.URL) -> Callable[[], None]:
     if backend == "postgresql":
         return _lock_postgres(url)
     if backend == "sqlite":
-        return _lock_file(Path(f"{url.database}.lock"), where) if url.database else lambda: None
+        return _lock_file(Path(f"{url.database}.lock"), where)
     logger.warning(
         "nothing keeps a second process out of the run in %s: there are locks for folders, SQLite and "
         "PostgreSQL only; see to it that one process at a time uses it.",

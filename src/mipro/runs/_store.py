@@ -107,7 +107,17 @@ class Store(ABC):
         """Release connections and files."""
 
 
-_TYPES: dict[str, Any] = {"str": sa.Text, "int": sa.BigInteger, "float": sa.Float, "float | None": sa.Float}
+_MYSQL = ("mysql", "mariadb")
+# MySQL's plain ones hold 64 KiB of text, and seven digits of a number; this length makes a LONGTEXT.
+_TEXT = sa.Text().with_variant(sa.Text(2**32 - 1), *_MYSQL)
+_TYPES: dict[str, Any] = {
+    "str": _TEXT,
+    "int": sa.BigInteger(),
+    "float": sa.Double(),
+    "float | None": sa.Double(),
+}
+_SHORT = frozenset({"key", "candidate", "split"})
+"""Columns that are looked up by, which some databases allow for texts of a known length only."""
 _NAMES: dict[type[Record], str] = {
     CallRecord: "calls",
     SentRecord: "sent",
@@ -118,7 +128,7 @@ _NAMES: dict[type[Record], str] = {
 }
 _metadata = sa.MetaData()
 _facts = sa.Table(
-    "run", _metadata, sa.Column("name", sa.String(200), primary_key=True), sa.Column("value", sa.Text)
+    "run", _metadata, sa.Column("name", sa.String(200), primary_key=True), sa.Column("value", _TEXT)
 )
 
 
@@ -128,7 +138,7 @@ def _table(kind: type[Record]) -> sa.Table:
     columns = [
         sa.Column(
             field.name,
-            sa.String(64) if field.name in {"key", "candidate"} else _TYPES[str(field.type)],
+            sa.String(64) if field.name in _SHORT else _TYPES[str(field.type)],
             nullable="None" in str(field.type),
             unique=kind is CallRecord and field.name == "key",
         )
@@ -299,8 +309,12 @@ class SQLStore(Store):
             from sqlalchemy.dialects.postgresql import insert as pg_insert  # noqa: PLC0415 - one backend
 
             return pg_insert(table).on_conflict_do_nothing()
-        if self._engine.dialect.name in {"mysql", "mariadb"}:
-            return sa.insert(table).prefix_with("IGNORE")
+        if self._engine.dialect.name in _MYSQL:
+            from sqlalchemy.dialects.mysql import insert as my_insert  # noqa: PLC0415 - one backend
+
+            # Not IGNORE, which would cut a value that is too long and say nothing.
+            known = "key" if "key" in table.c else "name"
+            return my_insert(table).on_duplicate_key_update({known: table.c[known]})
         return sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
 
     def find_call(self, key: str) -> CallRecord | None:
