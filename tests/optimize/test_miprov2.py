@@ -1,7 +1,9 @@
 """MIPROv2 from end to end, on a scripted model."""
 
 import contextvars
+import io
 import random
+import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -842,3 +844,15 @@ class TestDataInSeveralSets:
         with mipro.context(lm=ScriptedLM(red_or_proposal)):
             story = optimize(trainset=rows[:6], valset=rows[6:]).optimization
         assert len(story.demo_sources) == 6
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_without_standard_error(optimize, fruit, is_closed, monkeypatch):
+    """A service or `pythonw` has none, or a closed one: nobody looks on, and that is all."""
+    held = io.StringIO()
+    held.close()
+    monkeypatch.setattr(sys, "stderr", held if is_closed else None)
+    with mipro.context(lm=ScriptedLM(lambda _: {"colour": "red"})):
+        best = optimize(num_candidates=2, max_bootstrapped_demos=0, compile_with={"num_trials": 1})
+        found = mipro.Parallel()([(best, example.inputs()) for example in fruit[:4]])
+    assert [answer.colour for answer in found] == ["red"] * 4

@@ -8,7 +8,7 @@ import pytest
 import mipro
 from mipro.errors import RunStopped
 from mipro.lm import BaseLM, submit
-from mipro.runs import Budget, Run
+from mipro.runs import Budget, Run, interruptible
 from mipro.testing.lms import ScriptedLM
 
 
@@ -118,3 +118,14 @@ def test_ctrl_c_leaves_what_is_waited_for(tmp_path, held, monkeypatch):
     with pytest.raises(RunStopped, match="closed"):
         call.result(20)
     start(tmp_path).close()
+
+
+def test_handler_of_another_language_is_left_alone(tmp_path, monkeypatch):
+    """Python can't put it back: the run was over, and its result lost to a TypeError."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("mipro.runs._interrupt.signal.getsignal", lambda _: None)
+    run = start(tmp_path)
+    with interruptible(run):
+        monkeypatch.undo()
+        assert signal.getsignal(signal.SIGINT) is before
+    run.close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from mipro._terminal import is_watched
 from mipro.context import context, settings
 from mipro.errors import ProgramError, RunStopped, UserError
 from mipro.example import Example
@@ -207,7 +207,7 @@ class _Run:
 @contextlib.contextmanager
 def _progress(total: int, *, hidden: bool) -> Iterator[Callable[[int], None]]:
     """Show a progress bar where there is a terminal to show it."""
-    if hidden or not sys.stderr.isatty():
+    if hidden or not is_watched():
         yield lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415 - heavy, and only where it is seen

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from mipro._terminal import is_watched
 from mipro.context import context, settings, watching
 from mipro.errors import BudgetExhausted, UserError
 from mipro.evaluate._score import check_metric
@@ -416,7 +416,7 @@ class MIPROv2(Teleprompter):
             stack.enter_context(watching(run.note_passed_by))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run.where)
             listeners = list(self.callbacks)
-            if not listeners and (self.verbose or sys.stderr.isatty()):
+            if not listeners and (self.verbose or is_watched()):
                 listeners.append(stack.enter_context(Bars()))
             if job.task_lm is not None:
                 stack.enter_context(context(lm=job.task_lm))
