@@ -38,9 +38,9 @@ class TwoSteps(mipro.Module):
 def optimize(tmp_path, fruit):
     """Return a function that runs a small optimization with two rounds."""
 
-    def run(program=None, *, run_dir="run", **with_):
+    def run(program=None, *, run_dir="run", metric=graded, **with_):
         with_ = {"search": "bayes", "seed": 0, "propose_rounds": 2, **with_}
-        optimizer = mipro.MIPROv2(graded, run_dir=str(tmp_path / run_dir), **with_)
+        optimizer = mipro.MIPROv2(metric, run_dir=str(tmp_path / run_dir), **with_)
         return optimizer.compile(
             program or mipro.Predict("fruit -> colour"), trainset=fruit[:20], valset=fruit[20:60]
         )
@@ -198,6 +198,20 @@ class TestDeterminism:
         assert one.trials == many.trials
         assert one.rounds == many.rounds
         assert one.instructions == many.instructions
+
+    def test_feedback_that_a_ledger_writes_otherwise(self, optimize, fruit_lm):
+        """NUL and half of an emoji were shown to the proposer once, and at a replay what was kept of them."""
+
+        def strange(example, prediction, trace=None):
+            found = graded(example, prediction)
+            return mipro.ScoreWithFeedback(found.score, f"{found.feedback} \x00 \ud83d")
+
+        first = optimize(metric=strange)
+        assert first.optimization.rounds[0].mistakes
+        calls = len(fruit_lm.calls)
+        again = optimize(metric=strange)
+        assert len(fruit_lm.calls) == calls
+        assert again.optimization.trials == first.optimization.trials
 
     def test_replayed_for_nothing(self, optimize, fruit_lm):
         """The second time no call is made, and the rounds are the same."""

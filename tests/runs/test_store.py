@@ -96,7 +96,7 @@ def test_kept_records_survive_kill_9(tmp_path):
 
 
 def test_tables_of_other_databases_hold_all_that_is_kept():
-    """MySQL refused an index on a text of any length; it cuts answers at 64 KiB, and times at seven digits."""
+    """MySQL had an index on a text of any length, cut answers at 64 KiB, and times at seven digits."""
     made = "".join(str(CreateTable(table).compile(dialect=mysql.dialect())) for table in _tables.values())
     assert "DOUBLE" in made
     assert "FLOAT" not in made

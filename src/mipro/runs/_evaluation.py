@@ -28,6 +28,7 @@ from mipro.evaluate._report import text_of
 from mipro.example import Example
 from mipro.runs._fingerprint import of_candidate
 from mipro.runs._records import EvaluationRecord
+from mipro.runs._store import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -236,7 +237,8 @@ class Evaluator:
             failure=outcome.failure,
             error=outcome.traceback or (str(outcome.error) if outcome.error else ""),
             prediction=prediction,
-            feedback=outcome.feedback,
+            # As a replay will read it: the proposer is shown it, and a prompt must be the same then.
+            feedback=storable(outcome.feedback),
         )
 
     def _tell(self, unkept: Sequence[str]) -> None:

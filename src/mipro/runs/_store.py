@@ -255,7 +255,7 @@ class SQLStore(Store):
         by_kind: dict[type[Record], list[Any]] = {}
         for record in records:
             kind = type(record)
-            row = [_storable(getattr(record, name)) for name in _fields[kind]]
+            row = [storable(getattr(record, name)) for name in _fields[kind]]
             by_kind.setdefault(kind, []).append(row)
         with self._driver() as connection:
             cursor = connection.cursor()
@@ -482,7 +482,7 @@ def parsed(url: str | sa.URL) -> sa.URL:
         ) from error
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Return `value`, a text without what databases refuse: NUL and lone surrogates."""
     if isinstance(value, str) and ("\x00" in value or not value.isascii()):
         value = value.replace("\x00", "\\x00")
