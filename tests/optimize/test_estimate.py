@@ -75,6 +75,69 @@ def test_actual_numbers_are_inside_the_range(tmp_path, sums, name, search, demos
         assert spent.cost_usd in expected[spent.stage].cost_usd
 
 
+@pytest.mark.parametrize("whose", ["settings", "teacher", "predictor"])
+def test_every_model_has_its_own_price(tmp_path, sums, whose):
+    """A dear teacher, and a predictor with a model of its own, were estimated as the model of the task."""
+    with OpenAIServer(answer) as server:
+
+        def model(name, price):
+            prices = {"input": price, "output": price}
+            return mipro.LM(name, api_base=server.url, api_key="none", prices=prices)
+
+        cheap, dear = model("openai/cheap", 1), model("openai/dear", 100)
+        program, settings, teacher = TwoSteps(), {}, None
+        if whose == "settings":
+            settings = {"lm": dear}
+        elif whose == "teacher":
+            teacher = TwoSteps()
+            teacher.set_lm(dear)
+        else:
+            program.think.lm = dear
+        optimizer = mipro.MIPROv2(
+            right,
+            task_model=cheap,
+            prompt_model=model("openai/writer", 10),
+            teacher_settings=settings,
+            propose_rounds=1,
+            num_candidates=4,
+            run_dir=str(tmp_path),
+            num_threads=16,
+        )
+        story = optimizer.compile(program, trainset=sums, teacher=teacher, testset=sums[:5]).optimization
+    expected = {(stage.stage, stage.model): stage for stage in story.estimated.stages}
+    assert len(expected) == len(story.estimated.stages)
+    spent = {(spent.stage, spent.model): spent for spent in story.spent}
+    assert {model for _, model in spent} == {"openai/cheap", "openai/dear", "openai/writer"}
+    for place, found in spent.items():
+        assert found.calls in expected[place].calls
+        assert found.usage.total_tokens in expected[place].tokens
+        assert found.cost_usd in expected[place].cost_usd
+
+
+def test_predictor_that_is_never_called_is_no_lower_bound(tmp_path, sums):
+    """The least was what all predictors cost together, or candidates that differ in nothing that is asked."""
+
+    class Often(TwoSteps):
+        def __init__(self):
+            super().__init__()
+            self.checks = [mipro.Predict(f"a, b, c{i} -> sum") for i in range(20)]
+
+        def forward(self, a, b):
+            """Add at once."""
+            return self.checks[0](a=a, b=b, c0="none")
+
+    with OpenAIServer(answer) as server:
+        lm = mipro.LM("openai/adder", api_base=server.url, api_key="none")
+        with mipro.context(lm=lm):
+            best = mipro.MIPROv2(right, num_candidates=2, run_dir=str(tmp_path), num_threads=16).compile(
+                Often(), trainset=sums[:20], valset=sums[20:30], testset=sums[30:]
+            )
+    expected = {stage.stage: stage for stage in best.optimization.estimated.stages}
+    for spent in best.optimization.spent:
+        assert spent.calls in expected[spent.stage].calls
+        assert spent.usage.total_tokens in expected[spent.stage].tokens
+
+
 def test_images_are_not_counted_by_their_data(sums):
     """Prompts with an image are estimated as a model counts them, whatever the size of its data."""
     picture = mipro.Image("data:image/png;base64," + "A" * 1_000_000)

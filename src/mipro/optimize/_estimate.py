@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mipro.example import Example
     from mipro.lm import BaseLM
+    from mipro.modules import Module
     from mipro.optimize._job import Job
 
 SAMPLED = 20
@@ -114,49 +115,75 @@ def estimate(job: Job) -> Estimate:
     rambles, and how early the search stops, is not known before.
     """
     plan = job.plan
-    task = job.task_lm or job.student.predictors()[0].lm
-    run = _program_run(job)
+    run = _program_run(job, job.student, job.task_lm)
+    teaching = _program_run(job, job.teacher or job.student, job.teacher_settings.get("lm") or job.task_lm)
     bootstraps = plan.zero_shot or plan.max_bootstrapped_demos > 0
     train = len(plan.demo_pool) * job.max_rounds
+    # Candidates that differ in nothing that the program calls ask the same, which is paid once.
+    least_searched = min(math.ceil(LEAST_SHARE * plan.evaluations), len(plan.valset))
     stages = [
-        _task_stage("demos", task, Range(min(1, train), train) if bootstraps else Range(0, 0), run),
+        *_task_stages("demos", Range(min(1, train), train) if bootstraps else Range(0, 0), teaching),
         _proposals(job),
-        _task_stage("search", task, Range(math.ceil(LEAST_SHARE * plan.evaluations), plan.evaluations), run),
+        *_task_stages("search", Range(least_searched, plan.evaluations), run),
     ]
-    stages += _rounds(job, task, run)
+    stages += _rounds(job, run)
     if plan.testset:
         # Where nothing better is found the original is measured once and its scores are known; answers to
         # inputs that an earlier stage has met may be known too.
         least = len(without_shared(plan.testset, plan.trainset, plan.valset))
-        stages.append(_task_stage("test", task, Range(least, 2 * len(plan.testset)), run))
+        stages += _task_stages("test", Range(least, 2 * len(plan.testset)), run)
     return Estimate(tuple(stages))
 
 
 @dataclass(frozen=True, slots=True)
 class _ProgramRun:
-    """One run of the program on one example."""
+    """What one run of the program on one example asks of one model."""
 
+    lm: BaseLM
     calls: Range
     prompt_tokens: Range
     completion_tokens: Range
 
 
-def _program_run(job: Job) -> _ProgramRun:
-    predictors = job.student.predictors()
-    examples = job.plan.trainset[:SAMPLED]
-    loops = 1 if len(predictors) == 1 and job.student is predictors[0] else LOOPS
-    prompt, completion = Range(0, 0), Range(0, 0)
-    demos = max(job.plan.max_bootstrapped_demos, job.plan.max_labeled_demos)
+def _program_run(job: Job, program: Module, default: BaseLM | None) -> list[_ProgramRun]:
+    """Return the parts of one run, one for each model.
+
+    Args:
+        job: Whose examples and demos are in the prompts.
+        program: The student, or its teacher.
+        default: The model of the predictors that have none of their own.
+    """
+    predictors = program.predictors()
+    loops = 1 if len(predictors) == 1 and program is predictors[0] else LOOPS
+    by_model: dict[str, list[tuple[BaseLM, Range, Range]]] = {}
     for predictor in predictors:
-        shown = [_prompt_tokens(predictor, example) for example in examples]
-        demo = max(_field_tokens(example, list(example.keys())).high for example in examples)
-        low = TOKENS_OFF[0] * min(shown)[0]
-        high = TOKENS_OFF[1] * (max(high for _, high in shown) + demos * demo)
-        prompt += Range(low, loops * high)
-        outputs = [_field_tokens(example, predictor.signature.output_fields) for example in examples]
-        least, most = min(o.low for o in outputs), max(o.high for o in outputs)
-        completion += Range(least, loops * TOKENS_OFF[1] * most)
-    return _ProgramRun(Range(min(1, len(predictors)), loops * len(predictors)), prompt, completion)
+        lm = predictor.lm or default
+        if lm is not None:
+            by_model.setdefault(lm.model, []).append((lm, *_one_call(job, predictor)))
+    runs = []
+    for asked in by_model.values():
+        # A program may leave predictors out, but asks one at least.
+        least = 1 if len(by_model) == 1 else 0
+        tokens = [
+            Range(least * min(r.low for r in ranges), loops * sum(r.high for r in ranges))
+            for ranges in list(zip(*asked, strict=True))[1:]
+        ]
+        runs.append(_ProgramRun(asked[0][0], Range(least, loops * len(asked)), *tokens))
+    return runs
+
+
+def _one_call(job: Job, predictor: Any) -> tuple[Range, Range]:
+    """Return the tokens of prompt and completion of one call of a predictor."""
+    examples = job.plan.trainset[:SAMPLED]
+    demos = max(job.plan.max_bootstrapped_demos, job.plan.max_labeled_demos)
+    shown = [_prompt_tokens(predictor, example) for example in examples]
+    demo = max(_field_tokens(example, list(example.keys())).high for example in examples)
+    outputs = [_field_tokens(example, predictor.signature.output_fields) for example in examples]
+    longest = TOKENS_OFF[1] * (max(high for _, high in shown) + demos * demo)
+    return (
+        Range(TOKENS_OFF[0] * min(shown)[0], longest),
+        Range(min(o.low for o in outputs), TOKENS_OFF[1] * max(o.high for o in outputs)),
+    )
 
 
 def _prompt_tokens(predictor: Any, example: Example) -> tuple[float, float]:
@@ -181,11 +208,15 @@ def _field_tokens(example: Example, names: Iterable[str]) -> Range:
     return total
 
 
-def _task_stage(stage: str, lm: BaseLM, runs: Range, run: _ProgramRun) -> StageEstimate:
-    low = Usage(int(runs.low * run.prompt_tokens.low), int(runs.low * run.completion_tokens.low))
-    high = Usage(int(runs.high * run.prompt_tokens.high), int(runs.high * run.completion_tokens.high))
-    calls = Range(runs.low * run.calls.low, runs.high * run.calls.high)
-    return _stage(stage, lm, calls, low, high)
+def _task_stages(stage: str, runs: Range, program_run: list[_ProgramRun]) -> list[StageEstimate]:
+    """Return the parts of a stage that runs the program so many times, one for each model."""
+    made = []
+    for run in program_run:
+        low = Usage(int(runs.low * run.prompt_tokens.low), int(runs.low * run.completion_tokens.low))
+        high = Usage(int(runs.high * run.prompt_tokens.high), int(runs.high * run.completion_tokens.high))
+        calls = Range(runs.low * run.calls.low, runs.high * run.calls.high)
+        made.append(_stage(stage, run.lm, calls, low, high))
+    return made
 
 
 def _proposals(job: Job) -> StageEstimate:
@@ -201,21 +232,26 @@ def _proposals(job: Job) -> StageEstimate:
     return _stage("instructions", job.prompt_lm, calls, low, high)
 
 
-def _rounds(job: Job, task: BaseLM, run: _ProgramRun) -> list[StageEstimate]:
-    """What the rounds of learning cost: none is held if the search ends before."""
+def _rounds(job: Job, run: list[_ProgramRun]) -> list[StageEstimate]:
+    """Return what the rounds of learning cost: none is held if the search ends before."""
     rounds, predictors = job.plan.propose_rounds, len(job.student.predictors()) - len(job.frozen)
     if not rounds:
         return []
     calls = Range(0, rounds * predictors * new_choices(job.plan.num_instructions) * PROPOSAL_TRIES)
     high = Usage(int(calls.high * PROPOSAL_TOKENS[1]), int(calls.high * PROPOSAL_ANSWER_TOKENS[1]))
     proposals = _stage(ROUNDS, job.prompt_lm, calls, Usage(), high)
-    probes = _task_stage(ROUNDS, task, Range(0, rounds * PROBED), run)
-    if job.prompt_lm.model != task.model:
-        return [proposals, probes]
-    costs = proposals.cost_usd, probes.cost_usd
-    cost = None if costs[0] is None or costs[1] is None else costs[0] + costs[1]
-    both = proposals.calls + probes.calls, proposals.tokens + probes.tokens
-    return [StageEstimate(ROUNDS, task.model, *both, cost)]
+    probes = _task_stages(ROUNDS, Range(0, rounds * PROBED), run)
+    others = [probe for probe in probes if probe.model != proposals.model]
+    for probe in probes:
+        if probe not in others:
+            proposals = _both(proposals, probe)
+    return [proposals, *others]
+
+
+def _both(one: StageEstimate, other: StageEstimate) -> StageEstimate:
+    """Return what two parts of a stage with one model cost together."""
+    cost = None if one.cost_usd is None or other.cost_usd is None else one.cost_usd + other.cost_usd
+    return StageEstimate(one.stage, one.model, one.calls + other.calls, one.tokens + other.tokens, cost)
 
 
 def _stage(stage: str, lm: BaseLM, calls: Range, low: Usage, high: Usage) -> StageEstimate:
