@@ -108,6 +108,20 @@ def test_json_that_is_none_is_refused_with_its_place(tmp_path, text, message):
         from_json(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('[{"q": 1}, {"q": 2, "q": 3}]', "at an object"),
+        ('{"q": 1}\n\n{"q": {"k": 2, "k": 3}}\n', "at line 3: an object"),
+    ],
+)
+def test_json_that_says_a_name_twice_is_refused(tmp_path, text, place):
+    """The last value hid the others, as the last of two columns of a CSV would."""
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match=rf"{place} that has \['[qk]'\] more than once"):
+        from_json(tmp_path / "a.json")
+
+
 def test_absent_file_is_named(tmp_path):
     """A path that is no file is a UserError."""
     with pytest.raises(UserError, match=r"no .*gone\.csv"):

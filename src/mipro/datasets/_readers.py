@@ -147,7 +147,8 @@ def from_json(
         One example for each object.
 
     Raises:
-        UserError: The file is absent or is no such JSON in UTF-8; the message names the place.
+        UserError: The file is absent or is no such JSON in UTF-8, or an object has two members of one name;
+            the message names the place.
     """
     return from_records(read_json_records(file_path), fields, input_keys)
 
@@ -165,7 +166,7 @@ def read_json_records(file_path: str | os.PathLike[str]) -> list[dict[str, Any]]
     path = _existing(file_path)
     text = _text_of(path)
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_unique)
     except _NO_JSON as whole_error:
         data = _lines(path, text, whole_error)
     if isinstance(data, dict):
@@ -199,13 +200,24 @@ def _lines(path: Path, text: str, whole_error: Exception) -> list[Any]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                records.append(json.loads(line))
+                records.append(json.loads(line, object_pairs_hook=_unique))
             except _NO_JSON as error:
                 shown = whole_error if number == 1 else f"line {number}: {error}"
                 raise UserError(
                     f"{str(path)!r} must be JSON or JSON lines, but got an error at {shown}"
                 ) from error
     return records
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's members by name; `ValueError` where a name stands twice, as in a CSV's first line."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        raise ValueError(
+            f"an object that has {twice} more than once, of which the last would hide the others; rename them"
+        )
+    return members
 
 
 def _text_of(path: Path, *, newline: str | None = None) -> str:
