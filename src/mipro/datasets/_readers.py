@@ -210,7 +210,7 @@ def _lines(path: Path, text: str, whole_error: Exception) -> list[Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's members by name; `ValueError` where a name stands twice, as in a CSV's first line."""
+    """Return an object's members by name; `ValueError` where a name stands twice, as for a CSV."""
     members = dict(pairs)
     if len(members) < len(pairs):
         twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
