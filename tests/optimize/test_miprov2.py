@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import mipro
-from mipro.errors import LMAuthError, ProgramError, RunMismatchError, UserError
+from mipro.errors import LMAuthError, ProgramError, RunMismatchError, RunStopped, UserError
 from mipro.search import create
 from mipro.testing.lms import ScriptedLM
 
@@ -856,3 +856,29 @@ def test_without_standard_error(optimize, fruit, is_closed, monkeypatch):
         best = optimize(num_candidates=2, max_bootstrapped_demos=0, compile_with={"num_trials": 1})
         found = mipro.Parallel()([(best, example.inputs()) for example in fruit[:4]])
     assert [answer.colour for answer in found] == ["red"] * 4
+
+
+def test_callback_that_fails_ends_nothing(optimize, caplog):
+    """A window that was closed is no reason to stop a run that is paid for; it is said once."""
+    seen = []
+
+    def closed(progress):
+        seen.append(progress.stage)
+        raise ConnectionError("closed")
+
+    with mipro.context(lm=ScriptedLM(lambda _: {"colour": "red"})):
+        best = optimize(num_candidates=2, callbacks=[closed, seen.append], compile_with={"num_trials": 2})
+    assert best.optimization.stop_reason == "complete"
+    assert {"instructions", "search"} <= {stage for stage in seen if isinstance(stage, str)}
+    assert sum("ConnectionError: closed" in message for message in caplog.messages) == 1
+
+
+def test_callback_may_stop_the_run(optimize):
+    """By the error that stops a run."""
+
+    def enough(progress):
+        if progress.stage == "search":
+            raise RunStopped("enough")
+
+    with mipro.context(lm=ScriptedLM(lambda _: {"colour": "red"})), pytest.raises(RunStopped, match="enough"):
+        optimize(num_candidates=2, callbacks=[enough])

@@ -94,7 +94,8 @@ class MIPROv2(Teleprompter):
             beside it ("my-run-2").
         patience_s: Seconds to wait for a model that answers nothing before the run stops; 60 at
             most where its server was not reached yet.
-        callbacks: Called with every `Progress`, in place of the progress bars.
+        callbacks: Called with every `Progress`, in place of the progress bars, from several threads. What
+            one raises is logged and ends nothing, `RunStopped` aside.
         keep: Parts of the program's instructions that must stay in every proposal, word for word.
         max_instruction_tokens: Tokens of a proposed instruction at most, estimated.
         max_demo_tokens: Tokens of one predictor's demos at most, estimated.

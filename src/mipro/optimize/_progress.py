@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from mipro.errors import UserError
+from mipro.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from mipro.optimize._estimate import Estimate
+
+logger = logging.getLogger("mipro")
 
 TITLES = {
     "demos": "1/3 demos",
@@ -82,16 +85,28 @@ class Bars:
 
 
 class Reporter:
-    """Hands progress on to every listener, for one stage at a time."""
+    """Hands progress on to every listener, for one stage at a time.
+
+    What one raises is logged, the first time, and ends nothing: the run is paid for, and a window that
+    was closed or a connection that broke is no fault of it. Only a `RunStopped` ends the run.
+    """
 
     def __init__(self, listeners: Iterable[Callable[[Progress], None]]) -> None:
         self._listeners = tuple(listeners)
+        self._failed: set[int] = set()
 
     def __call__(self, stage: str, done: int, total: int, message: str = "") -> None:
         """Tell every listener."""
         progress = Progress(stage, done, total, message)
-        for listener in self._listeners:
-            listener(progress)
+        for place, listener in enumerate(self._listeners):
+            try:
+                listener(progress)
+            except RunStopped:  # noqa: PERF203 - the loop is about what may fail
+                raise
+            except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+                if place not in self._failed:
+                    self._failed.add(place)
+                    logger.warning("the callback %r failed: %s: %s", listener, type(error).__name__, error)
 
     def of(self, stage: str) -> Callable[[int, int], None]:
         """Return the function that one stage calls with (done, total)."""
