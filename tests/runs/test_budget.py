@@ -117,6 +117,22 @@ def most_tokens(*messages, **params):
     return most_of(request, lambda usage: None).tokens - 1
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"max_tokens": None, "max_output_tokens": 9000},
+        {"max_tokens": 50, "max_completion_tokens": 9000},
+        {"extra_body": {"max_tokens": 9000}},
+        {"max_tokens": 3000, "best_of": 3},
+        {"max_tokens": 3000, "extra_body": {"n": 3}},
+    ],
+    ids=lambda params: " ".join(params),
+)
+def test_limit_of_an_answer_under_its_other_names(params):
+    """It was taken for 4096 tokens, less than what the server is told, so that a hard cap could be passed."""
+    assert 9000 <= most_tokens({"role": "user", "content": "q"}, **params) < 9000 + 50
+
+
 @pytest.mark.parametrize("name", ["tools", "response_format"])
 def test_what_a_server_writes_into_the_prompt_is_reserved(name):
     """Tools and the form of the answer are tokens of the prompt, too."""

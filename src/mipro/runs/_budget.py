@@ -23,6 +23,10 @@ ASSUMED_COMPLETION_TOKENS = 4096
 """Completion tokens reserved for a request that does not limit them itself."""
 TOKENS_PER_MESSAGE = 8
 """Tokens that a chat template may add around one message; 4 to 7 in common templates."""
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Parameters that limit an answer, under the names that the APIs and their models have for it."""
+_ANSWERS = ("n", "best_of")
+"""Parameters that ask for several answers, which are all paid."""
 _PROMPTED = ("tools", "functions", "response_format")
 """Parameters that servers write into the prompt, and count."""
 
@@ -193,10 +197,12 @@ def most_of(request: LMRequest, price_usd: Callable[[Usage], float | None]) -> A
         request: The request to send.
         price_usd: US dollars of a call with these tokens, None if unknown.
     """
+    more = request.params.get("extra_body")
+    params = {**request.params, **(more if isinstance(more, dict) else {})}
     prompt = sum(map(_message_tokens, request.messages))
-    prompt += sum(_num_bytes(request.params[name]) for name in _PROMPTED if request.params.get(name))
-    limit = request.params.get("max_completion_tokens") or request.params.get("max_tokens")
-    completion = int(limit or ASSUMED_COMPLETION_TOKENS) * int(request.params.get("n") or 1)
+    prompt += sum(_num_bytes(params[name]) for name in _PROMPTED if params.get(name))
+    limit = max(int(params.get(name) or 0) for name in _LIMITS) or ASSUMED_COMPLETION_TOKENS
+    completion = limit * max(int(params.get(name) or 1) for name in _ANSWERS)
     return Amounts(1, prompt + completion, price_usd(Usage(prompt, completion)) or 0.0)
 
 
