@@ -126,7 +126,7 @@ def most_tokens(*messages, **params):
         {"max_tokens": 3000, "best_of": 3},
         {"max_tokens": 3000, "extra_body": {"n": 3}},
     ],
-    ids=lambda params: " ".join(params),
+    ids=" ".join,
 )
 def test_limit_of_an_answer_under_its_other_names(params):
     """It was taken for 4096 tokens, less than what the server is told, so that a hard cap could be passed."""
