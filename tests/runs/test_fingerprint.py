@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import threading
-from typing import NewType
+from typing import Any, NewType
 
 import numpy as np
+import pydantic
 import pytest
 
 import mipro
@@ -223,6 +224,20 @@ class TestNotebook:
         parts = of_program(mipro.Predict(signature))
         assert "types of self" in parts
         assert "types of self" not in of_program(mipro.Predict("q: list[int] -> a: float | None"))
+
+
+class Holding(pydantic.BaseModel):
+    """Has a default that JSON does not hold."""
+
+    held: Any = object()
+
+
+def test_default_that_json_does_not_hold():
+    """Pydantic's warning, with an address in it, is none of a run that shows no schema of an input."""
+    program = mipro.Predict(
+        mipro.Signature({"q": (Holding, mipro.InputField()), "a": (str, mipro.OutputField())})
+    )
+    assert of_program(program)["types of self"] == of_program(program.deepcopy())["types of self"]
 
 
 class TestCandidate:

@@ -13,9 +13,10 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema
 
 from mipro._canonical import canonical, digest, is_array
 from mipro.adapters import Tool
@@ -110,6 +111,12 @@ def _typed(info: FieldInfo) -> list[Any]:
     return said
 
 
+class _Schema(GenerateJsonSchema):
+    """Says nothing of what a schema leaves out: a prompt that shows it does."""
+
+    ignored_warning_kinds: ClassVar[set[Any]] = {"skipped-choice", "non-serializable-default"}
+
+
 def _classes_in(annotation: Any) -> Iterator[type]:
     """Yield the classes that a type is made of."""
     # Of an alias, of a `NewType`, or of a member in a `Literal` that which it stands for.
@@ -126,7 +133,7 @@ def _classes_in(annotation: Any) -> Iterator[type]:
 def _schema_of(annotation: Any) -> Any:
     """Return what a prompt shows of a type, its members and fields with those of their types."""
     try:
-        return type_adapter(annotation).json_schema()
+        return type_adapter(annotation).json_schema(schema_generator=_Schema)
     except (PydanticUserError, ValueError, TypeError):
         return None
 
