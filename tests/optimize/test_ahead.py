@@ -1,6 +1,7 @@
 """What is done ahead of its stage."""
 
 import json
+import signal
 import threading
 
 import pytest
@@ -80,3 +81,27 @@ def test_models_load_while_the_run_is_prepared(optimize, fruit_lm, monkeypatch):
     monkeypatch.setattr(type(fruit_lm), "load", load)
     assert optimize(fruit_lm).trials
     assert loaded.wait(10)
+
+
+def test_models_load_where_ctrl_c_raises_nothing(fruit, same_colour, tmp_path):
+    """Raised while two threads import, it was lost, and left Python's lock of imports locked for good."""
+    met = []
+    loaded = threading.Event()
+
+    class Loading(ScriptedLM):
+        def load(self):
+            met.append(signal.getsignal(signal.SIGINT))
+            loaded.set()
+
+    def patient(example, prediction, trace=None):
+        return loaded.wait(60) and same_colour(example, prediction)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with mipro.context(lm=Loading(lambda _: {"colour": "red"})):
+            mipro.MIPROv2(patient, num_candidates=2, run_dir=tmp_path).compile(
+                mipro.Predict("fruit -> colour"), trainset=fruit[:8], num_trials=1
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert signal.default_int_handler not in met

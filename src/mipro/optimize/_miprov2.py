@@ -399,7 +399,6 @@ class MIPROv2(Teleprompter):
         )
 
     def _run(self, job: Job) -> Any:
-        load_ahead(job)
         run_dir = choose_run_dir(self.run_dir, name=type(job.student).__name__, resume=self.resume)
         with ExitStack() as stack:
             run = Run(
@@ -414,6 +413,9 @@ class MIPROv2(Teleprompter):
             stack.callback(run.close)
             job = replace(job, plan=replace(job.plan, lookahead=int(run.facts["lookahead"])))
             stack.enter_context(interruptible(run))
+            # Not before: a Ctrl-C that raises while two threads import at once may leave Python's own lock of
+            # imports locked for good, so that the first call, or the next cell of a notebook, never ends.
+            load_ahead(job)
             stack.enter_context(watching(run.note_passed_by))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run.where)
             listeners = list(self.callbacks)
