@@ -94,6 +94,12 @@ def test_an_image_is_downloaded_when_asked_for():
         Image.from_url("file:///etc/passwd")
 
 
+def test_an_answer_has_nothing_fetched():
+    """A model that answers with an address and `download` must not choose what is asked for on this network."""
+    with pytest.raises(pydantic.ValidationError, match="download"):
+        pydantic.TypeAdapter(Image).validate_python({"url": "http://127.0.0.1:9/x.png", "download": True})
+
+
 def test_the_repr_of_an_image_does_not_show_its_data():
     """It would fill the screen."""
     assert (

@@ -29,11 +29,11 @@ class Image(Type):
     Args:
         source: An http(s) or gs address, a data URI, the bytes of an image file, a PIL
             image, or a dict `{"url": ...}`.
-        data: `download=True` fetches an address at once, as `from_url` does, `verify`
-            whether the server's certificate is checked.
+        data: `download=True` beside a `source` fetches an address at once, as `from_url` does,
+            `verify` whether the server's certificate is checked.
 
     Raises:
-        UserError: `source` is none of these.
+        UserError: `source` is none of these, or `download=True` stands beside no `source`.
 
     Example:
         >>> Image("https://example.org/cat.png")
@@ -55,6 +55,12 @@ class Image(Type):
         download, verify = data.pop("download", False), data.pop("verify", True)
         if "url" in data:
             data["url"] = encode_image(data["url"])
+            if download and source is None:
+                # pydantic calls this with whatever stands in a model's answer or in a file.
+                raise UserError(
+                    "`download=True` must come with the address as the first argument; "
+                    "use Image.from_url(url) to fetch an image."
+                )
             if download and not data["url"].startswith("data:"):
                 data["url"] = self.from_url(data["url"], verify=verify).url
         super().__init__(**data)
