@@ -161,6 +161,21 @@ def test_xml_in_an_element_of_the_model_s_own_is_read():
     assert XMLAdapter().parse(signature, wrapped) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ('<note lang="en">n</note><answer type="text">A</answer >', "A"),
+        ("<note/><answer><![CDATA[if a < b: </answer> & c]]></answer>", "if a < b: </answer> & c"),
+        ("<note /><answer> <![CDATA[A]]>\n</answer>", "A"),
+        ("<note>see <answer/></note><answer>A</answer>", "A"),
+        ("<note>n</note><answer/>", ""),
+    ],
+)
+def test_xml_is_read_as_models_write_it(text, answer):
+    """Attributes, empty elements and marked sections are XML too; such an answer was asked for twice."""
+    assert XMLAdapter().parse(Signature("question -> note, answer"), text)["answer"] == answer
+
+
 def test_xml_is_asked_for_and_said_to_be_missing():
     """The prompt names the elements; an answer without one is a parse error that names it."""
     signature = Signature("text -> answer, score: int")

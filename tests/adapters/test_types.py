@@ -95,7 +95,7 @@ def test_an_image_is_downloaded_when_asked_for():
 
 
 def test_an_answer_has_nothing_fetched():
-    """A model that answers with an address and `download` must not choose what is asked for on this network."""
+    """A model that answers with an address and `download` must not choose what is asked for."""
     with pytest.raises(pydantic.ValidationError, match="download"):
         pydantic.TypeAdapter(Image).validate_python({"url": "http://127.0.0.1:9/x.png", "download": True})
 

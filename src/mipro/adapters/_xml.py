@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from mipro.signature import Signature
 
-_ELEMENT = re.compile(r"<(?P<name>\w+)>(?P<text>.*?)</(?P=name)>", re.DOTALL)
+_CDATA = re.compile(r"\s*<!\[CDATA\[(?P<text>.*)\]\]>\s*", re.DOTALL)
+_ELEMENT = re.compile(
+    r"<(?P<name>\w+)(?:\s[^<>]*)?>(?P<text>\s*<!\[CDATA\[.*?\]\]>\s*|.*?)</(?P=name)\s*>", re.DOTALL
+)
 
 
 class XMLAdapter(ChatAdapter):
@@ -89,7 +92,13 @@ class XMLAdapter(ChatAdapter):
         values: dict[str, Any] = {}
         for name, text in _elements(completion, outputs):
             if name in outputs and name not in values:
-                values[name] = read_field("XMLAdapter", signature, completion, name, text.strip(), values)
+                data = _CDATA.fullmatch(text)
+                content = (data["text"] if data else text).strip()
+                values[name] = read_field("XMLAdapter", signature, completion, name, content, values)
+        # Last, since an element without content may also be how a model speaks of one that follows.
+        for name in outputs:
+            if name not in values and re.search(rf"<{name}\s*/>", completion):
+                values[name] = read_field("XMLAdapter", signature, completion, name, "", values)
         return complete_or_raise("XMLAdapter", signature, completion, values)
 
 
