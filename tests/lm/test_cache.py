@@ -1,5 +1,6 @@
 """The response cache."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import threading
 import pytest
 
 import mipro
-from mipro.errors import LMRequestError
+from mipro.errors import LMRequestError, UserError
 from mipro.lm import LM, Completion, LMResponse
 from mipro.lm._cache import ResponseCache, configure_cache, response_cache
 from mipro.testing.server import Fault
@@ -190,6 +191,20 @@ def test_cache_can_be_configured(lm, tmp_path):
         assert lm("c") != lm("c")
     finally:
         configure_cache()
+
+
+def test_cache_takes_what_dspy_s_takes(lm):
+    """Any number of answers may be kept, and none of the arguments about pickles means anything."""
+    configure_cache(
+        enable_disk_cache=False, memory_max_entries=math.inf, restrict_pickle=True, safe_types=[dict]
+    )
+    assert lm("a") == lm("a")
+
+
+def test_cache_holds_no_negative_number_of_answers():
+    """Every call ended in a KeyError."""
+    with pytest.raises(UserError, match="at least 0, but got -1"):
+        configure_cache(memory_max_entries=-1)
 
 
 def test_folder_follows_the_variable(monkeypatch, tmp_path):

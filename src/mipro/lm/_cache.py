@@ -15,8 +15,13 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mipro.errors import UserError
 from mipro.lm._types import LMResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _log = logging.getLogger("mipro.lm")
 
@@ -40,7 +45,7 @@ class ResponseCache:
     """
 
     def __init__(
-        self, path: Path | None, memory_entries: int | None = None, disk_bytes: int | None = None
+        self, path: Path | None, memory_entries: float | None = None, disk_bytes: int | None = None
     ) -> None:
         self._path = path
         self._disk_bytes = DISK_BYTES if disk_bytes is None else disk_bytes
@@ -188,7 +193,7 @@ class ResponseCache:
 class _Plan:
     disk: bool = True
     folder: Path | None = None
-    memory_entries: int | None = None
+    memory_entries: float | None = None
     disk_bytes: int | None = None
 
 
@@ -203,7 +208,9 @@ def configure_cache(
     enable_memory_cache: bool = True,
     disk_cache_dir: str | Path | None = None,
     disk_size_limit_bytes: int | None = None,
-    memory_max_entries: int | None = None,
+    memory_max_entries: float | None = None,
+    restrict_pickle: bool = True,  # noqa: ARG001 - as in DSPy
+    safe_types: Sequence[type] | None = None,  # noqa: ARG001 - as in DSPy
 ) -> None:
     """Say where answers are kept, for the whole process.
 
@@ -213,8 +220,16 @@ def configure_cache(
         disk_cache_dir: Folder; by default MIPRO_CACHE_DIR or the platform's cache folder.
         disk_size_limit_bytes: Size above which the file is emptied when it is opened; 2 GiB
             by default.
-        memory_max_entries: How many answers are kept in memory.
+        memory_max_entries: How many answers are kept in memory, at least 0; `math.inf` for all.
+        restrict_pickle: Ignored, as is `safe_types`: no pickle is ever read, since answers are kept
+            as JSON.
+        safe_types: Ignored.
+
+    Raises:
+        UserError: `memory_max_entries` is below 0.
     """
+    if memory_max_entries is not None and not memory_max_entries >= 0:
+        raise UserError(f"`memory_max_entries` must be at least 0, but got {memory_max_entries!r}.")
     global _plan  # noqa: PLW0603 - the one place that owns it
     _plan = _Plan(
         disk=enable_disk_cache,
