@@ -127,6 +127,33 @@ def test_miprov2_is_told_of_as_every_optimizer(tmp_path):
     assert steps
 
 
+def test_an_override_of_compile_is_told_of_once():
+    """One that calls its optimizer's `compile` is one compile, not two within each other."""
+
+    class Own(LabeledFewShot):
+        def compile(self, student, *, trainset):
+            return super().compile(student, trainset=trainset)
+
+    listener = Listener()
+    rows = [Example(question="Q", answer="A").with_inputs("question")]
+    with context(callbacks=[listener]):
+        Own(k=1).compile(Predict("question -> answer"), trainset=rows)
+    assert listener.names() == ["on_compile_start", "on_compile_end"]
+
+
+def test_a_compile_that_is_awaited_is_told_of_when_it_ends():
+    """With what it returns, not with the coroutine."""
+
+    class Own(Teleprompter):
+        async def compile(self, student, *, trainset):
+            return "compiled"
+
+    listener = Listener()
+    with context(callbacks=[listener]):
+        asyncio.run(Own().compile(None, trainset=[]))
+    assert listener.events[-1]["outputs"] == "compiled"
+
+
 def test_a_faulty_callback_ends_nothing(caplog):
     """What a callback raises is logged, and the call goes on."""
 

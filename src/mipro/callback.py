@@ -91,17 +91,18 @@ def _told(
         _tell(callbacks, f"on_{kind}_end", call_id=call_id, outputs=outputs, exception=failure)
 
 
-def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+def with_callbacks(method: Callable[..., Any], kind: Kind = "module") -> Callable[..., Any]:
     """Have callbacks told of a method of one's own, as of a call of its module.
 
     Args:
         method: The method, sync or async.
+        kind: What kind of call it is told as.
     """
 
     def told(instance: Any, args: Any, kwargs: Any) -> Any:
         given = inspect.signature(method).bind(instance, *args, **kwargs)
         given.apply_defaults()
-        return notified("module", instance, dict(list(given.arguments.items())[1:]))
+        return notified(kind, instance, dict(list(given.arguments.items())[1:]))
 
     if inspect.iscoroutinefunction(method):
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import TYPE_CHECKING, Any
 
-from mipro.callback import notified
+from mipro.callback import with_callbacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,13 +48,11 @@ class Teleprompter:
 
 def _told(compile_: Callable[..., Any]) -> Callable[..., Any]:
     """Return a `compile` that tells callbacks when it starts and ends."""
+    observed = with_callbacks(compile_, "compile")
 
     @functools.wraps(compile_)
     def told(self: Teleprompter, *args: Any, **kwargs: Any) -> Any:
-        given = inspect.signature(compile_).bind(self, *args, **kwargs)
-        given.apply_defaults()
-        inputs = dict(list(given.arguments.items())[1:])
-        with notified("compile", self, inputs) as seen:
-            return seen(compile_(self, *args, **kwargs))
+        # An override that calls this one through `super()` has been told of: it is one compile.
+        return (observed if type(self).compile is told else compile_)(self, *args, **kwargs)
 
     return told
