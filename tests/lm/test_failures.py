@@ -72,25 +72,20 @@ def test_long_prompts_are_told_apart(body):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "advice"),
+    ("status", "message", "advice"),
     [
-        (402, '{"error": {"message": "Insufficient Balance"}}', "no credit left"),
-        (429, '{"error": {"code": "insufficient_quota"}}', "no credit left"),
-        (
-            400,
-            '{"error": {"message": "Your credit balance is too low to go on."}}',
-            "no credit left",
-        ),
-        (
-            400,
-            '{"error": {"message": "API key not valid. Pass a valid one."}}',
-            "key is missing or",
-        ),
+        (400, "Your credit balance is too low to access the Anthropic API.", "no credit left"),
+        (400, "Billing hard limit has been reached (billing_hard_limit_reached)", "no credit left"),
+        (402, "Insufficient Balance", "no credit left"),
+        (402, "This request requires more credits, or fewer max_tokens.", "no credit left"),
+        (429, "insufficient_quota", "no credit left"),
+        (429, "Your team has either used all available credits or reached its limit.", "no credit left"),
+        (400, "API key not valid. Pass a valid one.", "key is missing or"),
     ],
 )
-def test_accounts_are_no_matter_of_the_request(status, body, advice):
-    """An account without credit or with a dead key, under whatever status, is no fault of what was asked."""
-    error = error_from_answer(CALL, status, body, {})
+def test_accounts_are_no_matter_of_the_request(status, message, advice):
+    """A run goes on after a refusal and scores it: all that was left was scored as a failure."""
+    error = error_from_answer(CALL, status, json.dumps({"error": {"message": message}}), {})
     assert type(error) is LMAuthError
     assert advice in str(error)
 

@@ -33,9 +33,11 @@ _TOO_LONG = re.compile(
     r"|too many (?:input )?tokens|maximum number of tokens|input is too long|longer than the maximum model",
     re.IGNORECASE,
 )
-# Of OpenAI under 429, of Anthropic under 400.
+# What OpenAI, Anthropic, DeepSeek and xAI write, under 400 or 429, when an account is empty.
 _NO_CREDIT = re.compile(
-    r"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance is too low", re.IGNORECASE
+    r"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance is too low"
+    r"|insufficient (?:balance|credit)|used all available credits",
+    re.IGNORECASE,
 )
 # Of Google under 400.
 _BAD_KEY = re.compile(r"API_KEY_INVALID|API key (?:not valid|expired)", re.IGNORECASE)
