@@ -82,8 +82,15 @@ def test_the_same_class_under_every_path():
     places = ["predict", "predict.predict", "modules"]
     assert {importlib.import_module(f"mipro.{place}").Predict for place in places} == {mipro.Predict}
     assert mipro.ContextWindowExceededError is errors.ContextWindowError
+    assert mipro.BaseModule is importlib.import_module("mipro.primitives").BaseModule
     assert mipro.BootstrapRS is mipro.BootstrapFewShotWithRandomSearch
     assert issubclass(mipro.Predict, importlib.import_module("mipro.primitives").BaseModule)
+
+
+@pytest.mark.parametrize("name", ["LMBillingError", "LMConfigurationError", "LMUnsupportedFeatureError"])
+def test_an_error_of_dspy_s_can_be_caught(name):
+    """An `except` clause with a name that is not there raises an AttributeError in place of the error."""
+    assert issubclass(getattr(mipro, name), errors.LMError)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +102,8 @@ def test_the_same_class_under_every_path():
         ("streamify", "on_lm_end"),
         ("ProgramOfThought", "ReAct"),
         ("Embedder", "retriever"),
+        ("SemanticF1", "mipro.evaluate"),
+        ("Flex", "ChainOfThought"),
     ],
 )
 def test_an_absent_name_says_what_there_is(name, hint):

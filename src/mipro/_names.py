@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 ALIASES = {
+    "BaseModule": ("primitives", "BaseModule"),
     "BootstrapRS": ("optimize", "BootstrapFewShotWithRandomSearch"),
     "Completions": ("example", "Completions"),
     "Citations": ("adapters", "Citations"),
@@ -17,6 +18,8 @@ ALIASES = {
             "ContextWindowExceededError",
             "DSPyError",
             "LMAuthError",
+            "LMBillingError",
+            "LMConfigurationError",
             "LMError",
             "LMInvalidRequestError",
             "LMNotConfiguredError",
@@ -26,6 +29,7 @@ ALIASES = {
             "LMTimeoutError",
             "LMTransportError",
             "LMUnexpectedError",
+            "LMUnsupportedFeatureError",
             "LMUnsupportedModelError",
             "is_retryable_lm_error",
         )
@@ -57,6 +61,8 @@ _ABSENT = {
         "`configure(rm=...)` for `mipro.Retrieve`"
     ),
     ("ReActV2",): "use `mipro.ReAct`",
+    ("Flex",): "use `mipro.Predict` or `mipro.ChainOfThought`, whose prompts mipro improves",
+    ("CompleteAndGrounded", "SemanticF1"): "LM judges are in `mipro.evaluate`",
     ("Provider", "TrainingJob"): "mipro improves prompts and trains no models",
     ("load",): (
         "a whole program would be a pickle, which runs code when it is loaded; build the program and call "

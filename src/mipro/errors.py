@@ -229,8 +229,8 @@ def is_retryable_lm_error(error: BaseException) -> bool:
 # Names under which DSPy has them.
 DSPyError = MiproError
 LMProviderError = LMUnexpectedError = LMError
-LMInvalidRequestError = LMRequestError
+LMInvalidRequestError = LMUnsupportedFeatureError = LMRequestError
 LMUnsupportedModelError = LMNotFoundError
-LMNotConfiguredError = LMAuthError
+LMBillingError = LMConfigurationError = LMNotConfiguredError = LMAuthError
 LMTimeoutError = LMTransportError = LMConnectionError
 ContextWindowExceededError = ContextWindowError
