@@ -8,9 +8,20 @@ import threading
 import pydantic
 import pytest
 
-from mipro.adapters import ChatAdapter, History, Image, JSONAdapter, Reasoning, Tool, ToolCalls, Type
+from mipro.adapters import (
+    ChatAdapter,
+    History,
+    Image,
+    JSONAdapter,
+    Reasoning,
+    Tool,
+    ToolCalls,
+    Type,
+    XMLAdapter,
+)
 from mipro.context import context
 from mipro.errors import AdapterParseError, UserError
+from mipro.modules import Predict
 from mipro.signature import InputField, OutputField, Signature
 from mipro.testing.lms import ScriptedLM
 
@@ -248,6 +259,17 @@ def test_native_tool_calls_go_past_the_prompt():
     assert values["calls"].tool_calls[0].execute([Tool(search)]) == ["cats"] * 3
     assert lm.calls[0]["kwargs"]["tools"][0]["function"]["name"] == "search"
     assert "[[ ## tools ## ]]" not in str(lm.calls[0]["messages"])
+
+
+@pytest.mark.parametrize("adapter", [ChatAdapter, JSONAdapter, XMLAdapter])
+def test_a_model_that_is_only_to_call_tools_is_reminded_of_no_fields(adapter):
+    """The last words that it read were of fields in an order, with none named."""
+    call = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": '{"query": "cats"}'}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    lm = NativeLM([{"choices": [{"index": 0, "message": message}]}])
+    with context(lm=lm, adapter=adapter(use_native_function_calling=True)):
+        Predict(ACT)(question="Q", tools=[Tool(search)])
+    assert "order" not in lm.calls[0]["messages"][-1]["content"]
 
 
 def test_tool_calls_are_written_as_json_where_a_model_has_none():

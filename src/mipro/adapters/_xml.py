@@ -55,7 +55,9 @@ class XMLAdapter(ChatAdapter):
         return "\n\n".join(part for part in parts if part).strip()
 
     def user_message_output_requirements(self, signature: type[Signature]) -> str | None:
-        """Return the reminder of the output format."""
+        """Return the reminder of the output format, or None where only tools are to be called."""
+        if not signature.output_fields:
+            return None
         fields = WORDING.joiner.join(
             f"`<{name}>`{self._type_hint(info)}" for name, info in signature.output_fields.items()
         )
