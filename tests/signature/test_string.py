@@ -4,7 +4,7 @@ import datetime as dt
 import enum
 import typing
 from decimal import Decimal
-from typing import Any, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 import pydantic
 import pytest
@@ -68,6 +68,13 @@ def test_names_without_a_type_are_texts():
 def test_types_are_read(text, expected):
     """Built-in, from `typing`, from the caller's scope and from the standard library."""
     assert Signature(f"question -> answer: {text}, other").output_fields["answer"].annotation == expected
+
+
+def test_a_note_on_a_type_is_no_type():
+    """What `Annotated` holds after the type may be a text or a number, as in a class."""
+    signature = Signature("q -> a: Annotated[int, 'in km'], b: list[Annotated[str, 3]]")
+    assert signature.fields["a"].annotation is int
+    assert signature.fields["b"].annotation == list[Annotated[str, 3]]
 
 
 def test_types_are_found_in_the_scope_of_the_caller():

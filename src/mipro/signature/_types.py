@@ -164,6 +164,9 @@ class _Reader:
         parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
         if base is typing.Literal:
             arguments = tuple(self._literal(part) for part in parts)
+        elif base is typing.Annotated:  # what follows the type is a note on it
+            notes = (part.value if isinstance(part, ast.Constant) else self.read(part) for part in parts[1:])
+            arguments = (self.read(parts[0]), *notes)
         else:
             arguments = tuple(self.read(part) for part in parts)
         try:
