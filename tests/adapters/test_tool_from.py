@@ -2,12 +2,14 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import pydantic
 import pytest
 
 from mipro import ReAct, Tool, context
 from mipro.adapters._tool_from import convert_input_schema_to_tool_args
+from mipro.errors import UserError
 from mipro.testing.lms import ScriptedLM
 
 SCHEMA = {
@@ -25,15 +27,16 @@ WEATHER = SimpleNamespace(name="weather", description="Tell the weather.", input
 class Session:
     """An MCP session with one tool."""
 
-    def __init__(self, *parts, fails=False):
+    def __init__(self, *parts, fails=False, structured=None):
         self.parts = parts
+        self.structured = structured
         self.fails = fails
         self.called = []
 
     async def call_tool(self, name, arguments):
         """Note the call and answer."""
         self.called.append((name, arguments))
-        return SimpleNamespace(content=self.parts, isError=self.fails)
+        return SimpleNamespace(content=self.parts, isError=self.fails, structuredContent=self.structured)
 
 
 def text(words):
@@ -48,6 +51,34 @@ def test_arguments_are_read_from_the_schema():
     assert types == {"city": str, "when": dict}
     assert described == {"city": "Which. (Required)", "when": "No description provided."}
     assert convert_input_schema_to_tool_args({"type": "object"}) == ({}, {}, {})
+
+
+def test_schemas_of_other_makers_are_read():
+    """Several types in one, anything at all, and definitions under their older name."""
+    when = {"type": "object", "properties": {"day": {"type": "integer"}}}
+    schema = {
+        "properties": {"a": {"type": ["string", "null"]}, "b": True, "c": {"$ref": "#/definitions/When"}},
+        "definitions": {"When": when},
+    }
+    args, types, _ = convert_input_schema_to_tool_args(schema)
+    assert args == {"a": {"type": ["string", "null"]}, "b": {}, "c": when}
+    assert types == {"a": Any, "b": Any, "c": dict}
+
+
+@pytest.mark.parametrize(("mode", "result"), [("text", "21 degrees"), ("structured", {"degrees": 21})])
+def test_the_structured_result_of_a_tool_of_mcp_can_be_had(mode, result):
+    """It is returned as it is, where the caller asks for it."""
+    session = Session(text("21 degrees"), structured={"degrees": 21})
+    tool = Tool.from_mcp_tool(session, WEATHER, result_mode=mode)
+    assert asyncio.run(tool.acall(city="Rome")) == result
+
+
+def test_a_result_without_structure_is_its_text():
+    """Also where structure is asked for; a mode that there is not is refused before a call."""
+    tool = Tool.from_mcp_tool(Session(text("sun")), WEATHER, result_mode="structured")
+    assert asyncio.run(tool.acall(city="Rome")) == "sun"
+    with pytest.raises(UserError, match="'text' or 'structured', but got 'json'"):
+        Tool.from_mcp_tool(Session(), WEATHER, result_mode="json")
 
 
 @pytest.mark.parametrize(

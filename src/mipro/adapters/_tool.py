@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable  # noqa: TC003 - pydantic reads the annotations
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import pydantic
 import pydantic_core
@@ -66,14 +66,20 @@ class Tool(Type):
         self._read_function()
 
     @classmethod
-    def from_mcp_tool(cls, session: Any, tool: Any) -> Tool:
+    def from_mcp_tool(
+        cls, session: Any, tool: Any, *, result_mode: Literal["text", "structured"] = "text"
+    ) -> Tool:
         """Return a tool of an MCP server; it is async.
 
         Args:
             session: The MCP session.
             tool: One of the tools that its `list_tools` returns.
+            result_mode: "text", or "structured" for the structured content of a result that has some.
+
+        Raises:
+            UserError: `result_mode` is neither.
         """
-        return cls(**mcp_arguments(session, tool))
+        return cls(**mcp_arguments(session, tool, result_mode))
 
     @classmethod
     def from_langchain(cls, tool: Any) -> Tool:
@@ -203,7 +209,7 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
     A type that refers to itself keeps its references, which can't be replaced.
     """
-    definitions = schema.get("$defs", {})
+    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}  # the older name, the newer
 
     def replace(part: Any, within: tuple[str, ...]) -> Any:
         if isinstance(part, list):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mipro.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,8 +33,10 @@ def convert_input_schema_to_tool_args(
     """
     from mipro.adapters._tool import inlined  # noqa: PLC0415 - it imports this file
 
-    properties = inlined(dict(schema)).get("properties") or {}
-    types = {name: _TYPES.get(part.get("type"), Any) for name, part in properties.items()}
+    given = inlined(dict(schema)).get("properties") or {}
+    properties = {name: part if isinstance(part, dict) else {} for name, part in given.items()}  # `true`: any
+    # One of several types is a list of their names, such as ["string", "null"].
+    types = {name: _TYPES.get(str(part.get("type")), Any) for name, part in properties.items()}
     described = {name: part.get("description", _NO_DESCRIPTION) for name, part in properties.items()}
     required = schema.get("required", ())
     return (
@@ -42,13 +46,19 @@ def convert_input_schema_to_tool_args(
     )
 
 
-def mcp_arguments(session: Any, tool: Any) -> dict[str, Any]:
+def mcp_arguments(session: Any, tool: Any, result_mode: str = "text") -> dict[str, Any]:
     """Return the arguments of `Tool` for a tool of an MCP server.
 
     Args:
         session: Has `call_tool(name, arguments=)`, async.
         tool: Has `name`, `description` and `inputSchema`.
+        result_mode: "text", or "structured" for the structured content where there is some.
+
+    Raises:
+        UserError: `result_mode` is neither.
     """
+    if result_mode not in ("text", "structured"):
+        raise UserError(f"`result_mode` must be 'text' or 'structured', but got {result_mode!r}.")
 
     async def call(**arguments: Any) -> Any:
         result = await session.call_tool(tool.name, arguments=arguments)
@@ -56,7 +66,8 @@ def mcp_arguments(session: Any, tool: Any) -> dict[str, Any]:
         content = texts[0] if len(texts) == 1 else texts or list(result.content)
         if _either(result, "isError", "is_error"):
             raise RuntimeError(f"the MCP tool `{tool.name}` failed: {content}")
-        return content
+        structured = _either(result, "structuredContent", "structured_content")
+        return structured if result_mode == "structured" and structured is not None else content
 
     schema = _either(tool, "inputSchema", "input_schema") or {}
     args, types, described = convert_input_schema_to_tool_args(schema)
