@@ -154,6 +154,23 @@ def test_a_compile_that_is_awaited_is_told_of_when_it_ends():
     assert listener.events[-1]["outputs"] == "compiled"
 
 
+def test_a_callback_may_call_its_base():
+    """The base has every method; where it had none, all that an override did afterwards was lost."""
+
+    class Careful(BaseCallback):
+        def __init__(self):
+            self.ended = []
+
+        def on_module_end(self, call_id, outputs, exception):
+            super().on_module_end(call_id, outputs, exception)
+            self.ended.append(outputs.answer)
+
+    careful = Careful()
+    with context(callbacks=[careful], lm=DummyLM([{"answer": "A"}])):
+        Predict("question -> answer")(question="Q")
+    assert careful.ended == ["A"]
+
+
 def test_a_faulty_callback_ends_nothing(caplog):
     """What a callback raises is logged, and the call goes on."""
 

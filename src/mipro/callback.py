@@ -25,7 +25,7 @@ Kind = Literal["module", "lm", "adapter_format", "adapter_parse", "tool", "evalu
 
 
 class BaseCallback:
-    """Base of callbacks; a callback has those methods that it wants to have.
+    """Base of callbacks, which override those methods that they want to be told by.
 
     For each kind of call, `module`, `lm`, `adapter_format`, `adapter_parse`, `tool`,
     `evaluate` and `compile`: `on_KIND_start(call_id, instance, inputs)` and
@@ -39,6 +39,48 @@ class BaseCallback:
         ...     def on_lm_start(self, call_id, instance, inputs):
         ...         self.calls += 1
     """
+
+    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """A module is called."""
+
+    def on_module_end(self, call_id: str, outputs: Any, exception: Any = None) -> None:
+        """A module has returned, or raised `exception`."""
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """A model is called."""
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: Any = None) -> None:
+        """A model has answered, or the call raised `exception`."""
+
+    def on_adapter_format_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """An adapter writes a prompt."""
+
+    def on_adapter_format_end(self, call_id: str, outputs: Any, exception: Any = None) -> None:
+        """A prompt is written, or its adapter raised `exception`."""
+
+    def on_adapter_parse_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """An adapter reads an answer."""
+
+    def on_adapter_parse_end(self, call_id: str, outputs: Any, exception: Any = None) -> None:
+        """An answer is read, or its adapter raised `exception`."""
+
+    def on_tool_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """A tool is called."""
+
+    def on_tool_end(self, call_id: str, outputs: Any, exception: Any = None) -> None:
+        """A tool has returned, or raised `exception`."""
+
+    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """An evaluation begins."""
+
+    def on_evaluate_end(self, call_id: str, outputs: Any, exception: Any = None) -> None:
+        """An evaluation has ended, or raised `exception`."""
+
+    def on_compile_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """An optimizer begins."""
+
+    def on_compile_end(self, call_id: str, outputs: Any, exception: Any = None) -> None:
+        """An optimizer has ended, or raised `exception`."""
 
 
 def notified(
