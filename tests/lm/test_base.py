@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mipro.context import context, settings
+from mipro.context import context, settings, watching
 from mipro.errors import LMConnectionError, LMRequestError, LMServerError, StateError, UserError
 from mipro.lm import LM, BaseLM, Completion, LMResponse, run, track_usage
 from mipro.testing.lm_contract import LMContract
@@ -350,3 +350,24 @@ def test_output_limit_of_a_model_that_becomes_a_reasoning_one():
     assert lm.request("q", max_tokens=20_000).params == {"max_completion_tokens": 20_000}
     assert lm.dump_state()["max_tokens"] == 1000
     assert lm.copy(max_tokens=None).request("q").params == {}
+
+
+class Alone(BaseLM):
+    """Answers by itself, in both call forms."""
+
+    def __call__(self, prompt=None, messages=None, **kwargs):
+        """Return a text."""
+        return ["alone"]
+
+    async def acall(self, prompt=None, messages=None, **kwargs):
+        """Return it too."""
+        return self(prompt)
+
+
+@pytest.mark.parametrize("ask", [lambda lm: lm("?"), lambda lm: asyncio.run(lm.acall("?"))])
+def test_a_call_form_of_ones_own_is_told_of_once(ask):
+    """However many of them are within each other."""
+    told = []
+    with watching(lambda: told.append("call")):
+        assert ask(Alone("m")) == ["alone"]
+    assert told == ["call"]

@@ -585,6 +585,30 @@ class TestThreads:
         assert all(warning.startswith(f"{missed} calls") for warning in told)
 
 
+class TestModels:
+    """Models of the user's own."""
+
+    @pytest.mark.parametrize("alone", [False, True])
+    def test_calls_that_a_model_answers_past_the_run_are_told(self, optimize, fruit_lm, caplog, alone):
+        """A `__call__` in place of `forward` passes no gate; one that adds to it does."""
+
+        class Own(mipro.BaseLM):
+            def forward(self, prompt=None, messages=None, **kwargs):
+                return fruit_lm.forward(prompt=prompt, messages=messages, **kwargs)
+
+            def __call__(self, prompt=None, messages=None, **kwargs):
+                if alone:
+                    answer = self.forward(prompt=prompt, messages=messages, **kwargs)
+                    return [answer["choices"][0]["message"]["content"]]
+                return super().__call__(prompt=prompt, messages=messages, **kwargs)
+
+        with mipro.context(lm=Own("own")):
+            best = optimize(mipro.Predict("fruit -> colour"), budget=mipro.Budget(lm_calls=50))
+        told = [warning for warning in best.optimization.warnings if "did not pass the run" in warning]
+        assert len(told) == ("did not pass the run" in caplog.text) == alone
+        assert all("implement `forward` rather than `__call__`" in warning for warning in told)
+
+
 class TestLookahead:
     """How many decisions of the search are under way."""
 

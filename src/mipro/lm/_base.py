@@ -24,6 +24,7 @@ from mipro.lm._history import GLOBAL_HISTORY, entry_of, pretty_print_history, re
 from mipro.lm._loop import run, submit
 from mipro.lm._openai import NoCompletionError, plain
 from mipro.lm._outputs import lm_response, openai_response, outputs_of, usage_dict
+from mipro.lm._own_calls import note_call, watched
 from mipro.lm._retry import delay_s
 from mipro.lm._secrets import public
 from mipro.lm._types import LMRequest
@@ -52,7 +53,8 @@ class BaseLM:
     A subclass implements `forward(prompt=None, messages=None, **kwargs)`, or
     `aforward`, and returns an OpenAI-like response (object or dict) or simply the
     text. Calls pass the run's gate where there is one, so that budget, ledger and
-    retries hold for it as for every other model. What its client raises for a server that
+    retries hold for it as for every other model; they hold for no `__call__` of its own that
+    answers by itself, which a run tells. What its client raises for a server that
     fails or can't be reached becomes an `LMError`, in a run and without: it is no answer.
 
     Args:
@@ -69,6 +71,11 @@ class BaseLM:
         kwargs: Default parameters of requests, which may hold secrets; see `public_kwargs`.
         history: The last calls, oldest first; bounded by the setting `max_history_size`.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in {"__call__", "acall"} & vars(cls).keys():
+            setattr(cls, name, watched(vars(cls)[name]))
 
     def __init__(
         self,
@@ -397,6 +404,7 @@ class BaseLM:
 
 def _gate() -> Gate | None:
     """Return the gate that a call passes; where there is none, runs under way are told."""
+    note_call()
     gate: Gate | None = settings.gate
     if gate is None:
         passed_by()

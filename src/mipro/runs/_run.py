@@ -44,7 +44,8 @@ logger = logging.getLogger("mipro")
 PASSED_BY = (
     "%d calls to models did not pass the run, so that no budget counts them and no ledger keeps them. If "
     "they are the program's own, its threads must copy the context of the one that starts them: use "
-    "`mipro.Parallel`, or `contextvars.copy_context().run`."
+    "`mipro.Parallel`, or `contextvars.copy_context().run`; and a model of your own must implement `forward` "
+    "rather than `__call__`."
 )
 
 
