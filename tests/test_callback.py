@@ -127,6 +127,12 @@ def test_miprov2_is_told_of_as_every_optimizer(tmp_path):
     assert steps
 
 
+def test_an_unknown_argument_of_compile_is_told_with_its_method():
+    """The words of a wrapper name no method."""
+    with pytest.raises(TypeError, match=r"compile\(\) got an unexpected keyword argument 'rounds'"):
+        LabeledFewShot(k=1).compile(Predict("question -> answer"), trainset=[], rounds=3)
+
+
 def test_an_override_of_compile_is_told_of_once():
     """One that calls its optimizer's `compile` is one compile, not two within each other."""
 

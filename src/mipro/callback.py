@@ -142,9 +142,12 @@ def with_callbacks(method: Callable[..., Any], kind: Kind = "module") -> Callabl
     """
 
     def told(instance: Any, args: Any, kwargs: Any) -> Any:
-        given = inspect.signature(method).bind(instance, *args, **kwargs)
-        given.apply_defaults()
-        return notified(kind, instance, dict(list(given.arguments.items())[1:]))
+        def inputs() -> dict[str, Any]:
+            given = inspect.signature(method).bind(instance, *args, **kwargs)
+            given.apply_defaults()
+            return dict(list(given.arguments.items())[1:])
+
+        return notified(kind, instance, inputs)
 
     if inspect.iscoroutinefunction(method):
 
