@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from mipro.adapters import ChatAdapter
+from mipro.adapters import ChatAdapter, JSONAdapter, XMLAdapter
 from mipro.errors import AdapterParseError, ContextWindowError
 from mipro.signature import OutputField, Signature
 from mipro.testing.lms import ScriptedLM
@@ -49,6 +49,31 @@ def test_a_field_of_another_type_is_named():
     with pytest.raises(AdapterParseError, match="Failed to parse field answer with value 'five'") as caught:
         ChatAdapter().parse(SIGNATURE, "[[ ## answer ## ]]\nfive")
     assert caught.value.missing == ("answer",)
+
+
+FORMS = {
+    ChatAdapter: "[[ ## note ## ]]\n{note}\n[[ ## answer ## ]]\n{answer}",
+    JSONAdapter: '{{"note": "{note}", "answer": "{answer}"}}',
+    XMLAdapter: "<note>{note}</note><answer>{answer}</answer>",
+}
+
+
+@pytest.mark.parametrize("adapter", FORMS)
+@pytest.mark.parametrize("start", ["<think>\n", "Let me think.\n"])
+def test_thoughts_before_an_answer_are_no_part_of_it(adapter, start):
+    """A model that rehearses the answer was taken at its first word; some prompts hold the first tag."""
+    form = FORMS[adapter]
+    thoughts = f"{start}{form.format(note='n', answer='4')}\nNo.\n</think>\n"
+    answer = thoughts + form.format(note="n", answer="5")
+    assert adapter().parse(Signature("question -> note, answer"), answer)["answer"] == "5"
+
+
+@pytest.mark.parametrize("adapter", FORMS)
+@pytest.mark.parametrize("note", ["ends with </think>", "<think>a</think> b"])
+def test_a_value_may_speak_of_thoughts(adapter, note):
+    """What follows the tag is then not the whole answer."""
+    answer = FORMS[adapter].format(note=note, answer="5")
+    assert adapter().parse(Signature("question -> note, answer"), answer) == {"note": note, "answer": "5"}
 
 
 def test_an_output_with_a_default_may_be_missing():

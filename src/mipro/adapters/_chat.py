@@ -13,7 +13,7 @@ from mipro.adapters._wording import WORDING
 from mipro.errors import AdapterParseError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -175,8 +175,9 @@ class ChatAdapter(Adapter):
         """
         outputs = signature.output_fields
         values: dict[str, Any] = {}
+        said = without_thoughts(signature, completion, _MARKER.findall)
         # The end marker may follow the last value on its line.
-        answer = completion.rstrip().removesuffix(_END_MARKER)
+        answer = said.rstrip().removesuffix(_END_MARKER)
         markers = list(_MARKER.finditer(answer))
         for number, marker in enumerate(markers):
             name = marker.group(1)
@@ -198,6 +199,27 @@ class ChatAdapter(Adapter):
         answer = self.format_assistant_message_content(signature, outputs)
         messages = self.format(signature, demos, inputs)
         return {"messages": [*messages, {"role": "assistant", "content": answer}]}
+
+
+def without_thoughts(
+    signature: type[Signature], completion: str, named: Callable[[str], Iterable[str]]
+) -> str:
+    """Return an answer without the thoughts that a model wrote before it, up to a `</think>`.
+
+    They may rehearse the form of the answer, whose fields are then there twice. The tag that begins
+    them may be a part of the prompt, and a value may speak of the one that ends them: what comes
+    before must not begin as an answer does, and what follows must have all fields.
+
+    Args:
+        signature: Has the output fields.
+        completion: The whole answer.
+        named: Returns the names of the fields that a text has.
+    """
+    thoughts, tag, rest = completion.partition("</think>")
+    thoughts = thoughts.lstrip()
+    if not tag or (thoughts.startswith(("{", "[", "<", "`")) and not thoughts.startswith("<think>")):
+        return completion
+    return rest if signature.output_fields.keys() <= set(named(rest)) else completion
 
 
 def read_field(

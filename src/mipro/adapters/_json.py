@@ -8,7 +8,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mipro.adapters._base import Adapter, Answers
-from mipro.adapters._chat import ChatAdapter, FieldInfoWithName, complete_or_raise, read_field
+from mipro.adapters._chat import (
+    ChatAdapter,
+    FieldInfoWithName,
+    complete_or_raise,
+    read_field,
+    without_thoughts,
+)
 from mipro.adapters._read import repair_json
 from mipro.adapters._schema import response_schema
 from mipro.adapters._values import as_plain, placeholder, value_text
@@ -146,7 +152,9 @@ class JSONAdapter(ChatAdapter):
         Raises:
             AdapterParseError: There is no object, or a field is missing or of another type.
         """
-        found = _json_object(completion, signature.output_fields)
+        names = signature.output_fields
+        said = without_thoughts(signature, completion, lambda text: _json_object(text, names) or ())
+        found = _json_object(said, names)
         if found is None:
             raise AdapterParseError(
                 "JSONAdapter",

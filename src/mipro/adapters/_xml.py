@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from mipro.adapters._chat import ChatAdapter, FieldInfoWithName, complete_or_raise, read_field
+from mipro.adapters._chat import (
+    ChatAdapter,
+    FieldInfoWithName,
+    complete_or_raise,
+    read_field,
+    without_thoughts,
+)
 from mipro.adapters._values import placeholder, value_text
 from mipro.adapters._wording import WORDING
 
@@ -92,7 +98,10 @@ class XMLAdapter(ChatAdapter):
         """
         outputs = signature.output_fields
         values: dict[str, Any] = {}
-        for name, text in _elements(completion, outputs):
+        said = without_thoughts(
+            signature, completion, lambda text: (name for name, _ in _elements(text, outputs))
+        )
+        for name, text in _elements(said, outputs):
             if name in outputs and name not in values:
                 data = _CDATA.fullmatch(text)
                 content = (data["text"] if data else text).strip()
