@@ -208,3 +208,29 @@ def test_any_answer_gives_a_value_or_a_parse_error(adapter, annotation):
             assert list(found) == ["out"] if isinstance(found, dict) else found.lm_response == text
 
     check()
+
+
+@pytest.mark.parametrize("text", ["red", "RED", "Red", "'red'", '"RED"', "Colour.RED"])
+def test_a_member_is_read_as_models_write_it(text):
+    """By value or name, in another case, in quotes, or as Python has it; each was asked for once more."""
+    signature = Signature({"question": InputField(), "out": (Colour, OutputField())})
+    assert ChatAdapter().parse(signature, f"[[ ## out ## ]]\n{text}") == {"out": Colour.RED}
+
+
+def test_a_literal_in_another_case_is_read_where_one_can_be_meant():
+    """Where two differ by their case only, neither is taken for the other."""
+    signature = Signature("question -> out: Literal['New York', 'a', 'A', 1]")
+    assert ChatAdapter().parse(signature, "[[ ## out ## ]]\n'new york'") == {"out": "New York"}
+    assert ChatAdapter().parse(signature, "[[ ## out ## ]]\nA") == {"out": "A"}
+    twins = Signature("question -> out: Literal['No', 'NO']")
+    with pytest.raises(AdapterParseError, match="field out with value 'no'"):
+        ChatAdapter().parse(twins, "[[ ## out ## ]]\nno")
+
+
+def test_members_that_differ_by_their_case_are_told_apart():
+    """And neither is taken for what is written in a third way."""
+    twins = enum.Enum("Twins", {"one": "No", "two": "NO"})
+    signature = Signature({"question": InputField(), "out": (twins, OutputField())})
+    assert ChatAdapter().parse(signature, "[[ ## out ## ]]\nNO") == {"out": twins.two}
+    with pytest.raises(AdapterParseError, match="not a valid name or value"):
+        ChatAdapter().parse(signature, "[[ ## out ## ]]\nno")

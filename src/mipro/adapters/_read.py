@@ -121,18 +121,22 @@ def repair_json(text: str) -> Any:
 
 
 def _enum_member(value: Any, annotation: Any) -> Any:
-    """Find a member by its value, by its value as text, or by its name."""
+    """Find a member by its value, by its value as text, or by its name, as models write them."""
     if isinstance(value, annotation):
         return value
     for member in annotation:
         if member.value == value:
             return member
     text = str(value).strip()
-    for member in annotation:
-        if str(member.value) == text:
-            return member
-    if text in annotation.__members__:
-        return annotation[text]
+    values = {str(member.value): member for member in reversed(list(annotation))}  # the first of equals
+    named = {**annotation.__members__, **values}
+    for written in (text, _unquoted(text), text.removeprefix(f"{annotation.__name__}.")):
+        if written in named:
+            return named[written]
+    folded = _unquoted(text).casefold()
+    found = {member.name: member for name, member in named.items() if name.casefold() == folded}
+    if len(found) == 1:
+        return next(iter(found.values()))
     raise ValueError(f"{value!r} is not a valid name or value for the enum {annotation.__name__}")
 
 
@@ -148,9 +152,16 @@ def _literal(value: Any, annotation: Any) -> Any:
     text = value.strip()
     if text.startswith(("Literal[", "str[")) and text.endswith("]"):
         text = text[text.find("[") + 1 : -1]
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1]
-    return text
+    text = _unquoted(text)
+    if text in allowed:
+        return text
+    # "Yes" for "yes": no other can be meant.
+    found = [name for name in allowed if isinstance(name, str) and name.casefold() == text.casefold()]
+    return found[0] if len(found) == 1 else text
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def with_defaults(fields: Mapping[str, FieldInfo], values: dict[str, Any]) -> dict[str, Any]:
