@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mipro.search import Candidate, Space, default_num_trials
+from mipro.search import Candidate, Space, default_budget, default_num_trials
 
 TABLES = Path(__file__).parent / "tables"
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
@@ -82,12 +82,6 @@ SETTINGS = {
 }
 
 
-def dspy_budget(num_examples: int, num_trials: int, minibatch: int = 35, steps: int = 5) -> int:
-    """Cells that DSPy's loop evaluates: the original, the minibatches and the full evaluations."""
-    full = 1 + num_trials // steps + (num_trials % steps != 0)
-    return full * num_examples + num_trials * min(minibatch, num_examples)
-
-
 class Synthetic:
     """A table of logistic item-response truth, drawn cell by cell as it is asked for.
 
@@ -100,7 +94,7 @@ class Synthetic:
         self.space = setting.space
         self.num_examples = setting.examples
         self.num_trials = default_num_trials(self.space)
-        self.budget = dspy_budget(self.num_examples, self.num_trials)
+        self.budget = default_budget(self.num_examples, self.num_trials)
         self._seed = seed
         rng = np.random.default_rng([seed, 7])
         n = setting.examples
@@ -207,7 +201,7 @@ class Recorded:
         self.labels = labels[inside]
         self.order = stratified_order(self.labels, rng)
         self.num_trials = default_num_trials(self.space)
-        self.budget = dspy_budget(self.num_examples, self.num_trials)
+        self.budget = default_budget(self.num_examples, self.num_trials)
         self._scores = np.nan_to_num(scores[:, :, inside])
         self._truth = np.nanmean(scores[:, :, outside], axis=2)
         self.original = self.truth(self.space.original)

@@ -17,10 +17,11 @@ import math
 import statistics
 from random import Random
 
+from mipro.search import default_budget
 from mipro.search._bayes import IN_FLIGHT, PACE
 from mipro.search._create import MOST_AHEAD
 
-EVALUATIONS = {"light": 750, "medium": 2130}
+EVALUATIONS = {"light": default_budget(100, 10), "medium": default_budget(300, 18)}
 """Of the runs in docs/speed.md."""
 BLOCK = 8
 OPENING = 9

@@ -448,7 +448,7 @@ class TestRefusals:
             ({"auto": "light", "num_candidates": 3}, "`auto` must be left out"),
             ({"num_candidates": 0}, "`num_candidates` must be"),
             ({"max_labeled_demos": -1}, "`max_labeled_demos` must be"),
-            ({"compile_with": {"minibatch_size": 41}}, "pass minibatch_size=40"),
+            ({"compile_with": {"num_trials": 2, "minibatch_size": 41}}, "pass minibatch_size=40"),
             ({"compile_with": {"num_trials": 0}}, "`num_trials` must be"),
             ({"trainset": []}, "`trainset` must hold at least 1"),
             ({"valset": []}, "`valset` must hold at least 1"),
@@ -640,6 +640,12 @@ class TestLookahead:
 
 class TestOddRuns:
     """Each ends in a sensible result or in one clear error."""
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_small_valset_is_evaluated_whole_under_auto(self, optimize):
+        """As in DSPy: what a minibatch would hold does not matter then."""
+        story = optimize(auto="light", compile_with={"minibatch_size": 41}).optimization
+        assert {len(trial.examples) for trial in story.trials} == {40}
 
     @pytest.mark.usefixtures("fruit_lm")
     def test_two_examples(self, optimize, fruit):

@@ -3,7 +3,7 @@
 import pytest
 
 from mipro.errors import StateError, UserError
-from mipro.search import Job, Space, create, default_lookahead, default_num_trials, replay
+from mipro.search import Job, Space, create, default_budget, default_lookahead, default_num_trials, replay
 from mipro.testing.search import noisy_scorer, run
 
 
@@ -39,6 +39,23 @@ def test_default_number_of_trials_is_the_papers():
     shapes = [(3, 6), (6, 12), (9, 18)]
     found = [default_num_trials(Space({"0.instruction": i, "0.demos": d})) for i, d in shapes]
     assert found == [10, 18, 27]
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "settings", "evaluations"),
+    [
+        (100, {"num_trials": 10}, 650),
+        (300, {"num_trials": 18}, 2130),
+        (1000, {"num_trials": 27}, 7945),
+        (20, {"num_trials": 10}, 260),
+        (100, {"num_trials": 3, "minibatch_size": 2}, 206),
+        (100, {"num_trials": 4, "minibatch_size": 2, "minibatch_full_eval_steps": 1}, 508),
+        (50, {"num_trials": 10, "minibatch": False}, 550),
+    ],
+)
+def test_default_budget_is_what_dspys_loop_evaluates(num_examples, settings, evaluations):
+    """The first three are of light, medium and heavy with one predictor; a full evaluation ends the loop."""
+    assert default_budget(num_examples, **settings) == evaluations
 
 
 def test_asking_too_early_is_refused():

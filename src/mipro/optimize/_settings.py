@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -15,7 +14,7 @@ from mipro.lm import Usage
 from mipro.optimize._checks import check_examples, check_is_lm, models_of_teacher, own_models
 from mipro.optimize._data import without_shared
 from mipro.runs import Budget
-from mipro.search import default_lookahead
+from mipro.search import Space, default_budget, default_lookahead, default_num_trials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,11 +91,13 @@ class Plan:
     @property
     def evaluations(self) -> int:
         """Most evaluations (candidate x example) of the search: what dspy.MIPROv2 spends."""
-        size = len(self.valset)
-        if not self.minibatch:
-            return size * (self.num_trials + 1)
-        full = 1 + self.num_trials // self.minibatch_full_eval_steps + 1
-        return self.num_trials * self.minibatch_size + full * size
+        return default_budget(
+            len(self.valset),
+            self.num_trials,
+            minibatch=self.minibatch,
+            minibatch_size=self.minibatch_size,
+            minibatch_full_eval_steps=self.minibatch_full_eval_steps,
+        )
 
     def stream(self, name: str) -> Random:
         """Return the random stream of one stage; see `stream`."""
@@ -146,8 +147,11 @@ def make_plan(
     )
     candidates = sizes.num_candidates or preset.num_candidates
     zero_shot = sizes.max_bootstrapped_demos == 0 and sizes.max_labeled_demos == 0
+    variables = Space({str(v): candidates for v in range(num_predictors * (1 if zero_shot else 2))})
     batch = sizes.minibatch_size or min(DEFAULT_MINIBATCH_SIZE, len(val))
-    if sizes.minibatch and batch > len(val):
+    # With `auto` a small valset is evaluated whole, whatever the size of a minibatch (dspy.MIPROv2).
+    minibatch = sizes.minibatch and (by_user or len(val) > MIN_MINIBATCH_VALSET)
+    if minibatch and batch > len(val):
         raise UserError(
             f"`minibatch_size` must be at most the size of the valset, but got {batch} > {len(val)}; "
             f"pass minibatch_size={len(val)} or more data."
@@ -160,8 +164,8 @@ def make_plan(
         # With demos in play, half the proposals: the budget is better spent on demos (dspy.MIPROv2).
         num_instructions=candidates if zero_shot or by_user else candidates // 2,
         num_demo_sets=1 if zero_shot else candidates,
-        num_trials=sizes.num_trials or num_trials_for(num_predictors * (1 if zero_shot else 2), candidates),
-        minibatch=sizes.minibatch and batch < len(val) and (by_user or len(val) > MIN_MINIBATCH_VALSET),
+        num_trials=sizes.num_trials or default_num_trials(variables),
+        minibatch=minibatch and batch < len(val),
         minibatch_size=batch,
         minibatch_full_eval_steps=sizes.minibatch_full_eval_steps,
         max_bootstrapped_demos=sizes.max_bootstrapped_demos,
@@ -207,15 +211,6 @@ def _check_sizes(sizes: Sizes) -> None:
         minibatch_size=sizes.minibatch_size,
         minibatch_full_eval_steps=sizes.minibatch_full_eval_steps,
     )
-
-
-def num_trials_for(num_variables: int, num_candidates: int) -> int:
-    """Return the number of trials that suits a space: max(2 V log2 N, 1.5 N).
-
-    References:
-        dspy.MIPROv2; Opsahl-Ong et al., 2024, arXiv:2406.11695, use 20 to 50 for such spaces.
-    """
-    return max(1, int(max(2 * num_variables * math.log2(num_candidates), 1.5 * num_candidates)))
 
 
 def split_data(

@@ -2,7 +2,7 @@
 
 from mipro.search._base import Job, Recallable, Recommendation, Scores, Search
 from mipro.search._beliefs import Beliefs, Believes, beliefs
-from mipro.search._create import create, default_lookahead, default_num_trials
+from mipro.search._create import create, default_budget, default_lookahead, default_num_trials
 from mipro.search._replay import replay
 from mipro.search._space import Candidate, Space
 
@@ -18,6 +18,7 @@ __all__ = [
     "Space",
     "beliefs",
     "create",
+    "default_budget",
     "default_lookahead",
     "default_num_trials",
     "replay",

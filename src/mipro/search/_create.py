@@ -33,6 +33,35 @@ def default_num_trials(space: Space) -> int:
     return max(1, int(max(2 * len(space) * math.log2(largest), 1.5 * largest)))
 
 
+def default_budget(
+    num_examples: int,
+    num_trials: int,
+    *,
+    minibatch: bool = True,
+    minibatch_size: int = 35,
+    minibatch_full_eval_steps: int = 5,
+) -> int:
+    """Return the evaluations (candidate x example) that the published loop makes, the repeated ones counted.
+
+    The original is evaluated in full, each trial on a minibatch, and the best average in full after every
+    `minibatch_full_eval_steps` trials and after the last. Without minibatches all trials are in full.
+
+    Args:
+        num_examples: Size of the validation set.
+        num_trials: Trials, full evaluations not counted.
+        minibatch: Whether trials are evaluated on minibatches.
+        minibatch_size: Examples of a minibatch; all there are, where there are fewer.
+        minibatch_full_eval_steps: Trials between two full evaluations.
+
+    References:
+        `dspy.MIPROv2`, whose loop this counts.
+    """
+    if not minibatch:
+        return num_examples * (1 + num_trials)
+    full = 1 + math.ceil(num_trials / minibatch_full_eval_steps)
+    return full * num_examples + num_trials * min(minibatch_size, num_examples)
+
+
 BLOCK = 8
 """Examples of a first look at a candidate by "bayes"."""
 MOST_AHEAD, LEAST_AHEAD = 16, 2
