@@ -67,7 +67,7 @@ BLOCK = 8
 MOST_AHEAD, LEAST_AHEAD = 16, 2
 """Decisions under way at once, at most and at least: sixteen of a block or more each are enough for a hundred
 threads."""
-BLIND = 0.25
+BLIND = 0.3
 """Share of the budget to ask for at most before any score is known."""
 
 
