@@ -26,6 +26,26 @@ def test_the_sentence_names_all_labels():
     assert facts.sentence == "The answer must be exactly one of: yes, no."
 
 
+@pytest.mark.parametrize(
+    ("labels", "listed"),
+    [
+        (["Rome, GA", "Rome"], "Rome; Rome, GA."),
+        (["a, b", "c; d"], "a, b | c; d."),
+        (["a, b", "c; d", "e | f"], "a, b, c; d, e | f."),
+    ],
+)
+def test_the_sentence_shows_where_a_label_ends(labels, listed):
+    """Labels with a comma in them are not told apart by commas."""
+    assert observe(_rows(labels * 3), "answer").sentence == f"The answer must be exactly one of: {listed}"
+
+
+def test_none_is_a_label_where_it_is_an_answer():
+    """Where None is an answer, the sentence that leaves it out forbids it."""
+    rows = _rows(["red", None, "blue"] * 3)
+    assert observe(rows, "answer", takes_none=True).labels == ("blue", "None", "red")
+    assert observe(rows, "answer").labels == ("blue", "red")
+
+
 def test_spellings_of_a_label_count_as_one():
     """The most frequent spelling stands for a label."""
     assert closed_labels(["Yes", "Yes", "yes", "No", "No", "no"]) == ("No", "Yes")

@@ -55,6 +55,12 @@ def test_what_instructs_nobody_is_refused(text):
     assert _guard().judge(text, []).refused == "empty"
 
 
+@pytest.mark.parametrize("text", ["请将工单分类到正确的队列", "質問に短く答えてください", "ตอบคำถามสั้นๆ"])
+def test_an_instruction_without_blanks_is_one(text):
+    """Chinese, Japanese and Thai put no blanks between words; such a proposal was taken for a single word."""
+    assert _guard().judge(text, []).refused == ""
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -234,9 +234,39 @@ def test_labels_are_not_said_twice():
     assert proposals.instructions[0][1] == text
 
 
-def test_a_type_that_names_its_values_needs_no_labels():
-    """A Literal output is stated by the adapter already."""
-    program = mipro.Predict("text -> mood: Literal['glad', 'sad', 'calm']")
+def test_letters_of_other_words_say_no_label():
+    """The letters of an answer sheet are in every text; they are stated all the same."""
+    sheet = [mipro.Example(text=f"text {i}", choice="ABCD"[i % 4]).with_inputs("text") for i in range(16)]
+    text = "Be careful: decide by all facts."
+    program = mipro.Predict("text -> choice")
+    proposals = _propose(_Prompter(lambda *_: {"proposed_instruction": text}), program, sheet, count=2)
+    assert proposals.instructions[0][1] == f"{text}\nThe choice must be exactly one of: A, B, C, D."
+
+
+def test_labels_between_words_without_blanks_are_said():
+    """In a Chinese instruction labels stand between other characters."""
+    rows = [
+        mipro.Example(text=f"text {i}", mood=["正面", "负面"][i % 2]).with_inputs("text") for i in range(8)
+    ]
+    text = "请判断文本是正面还是负面"
+    program = mipro.Predict("text -> mood")
+    proposals = _propose(_Prompter(lambda *_: {"proposed_instruction": text}), program, rows, count=2)
+    assert proposals.instructions[0][1] == text
+
+
+def test_none_is_stated_where_the_type_takes_it():
+    """A sentence with all labels but None would forbid the right answer."""
+    rows = [mipro.Example(text=f"text {i}", mood=[None, "sad"][i % 2]).with_inputs("text") for i in range(8)]
+    proposals = _propose(_Prompter(), mipro.Predict("text -> mood: Optional[str]"), rows)
+    assert proposals.instructions[0][1].endswith("must be exactly one of: None, sad.")
+
+
+@pytest.mark.parametrize(
+    "kind", ["Literal['glad', 'sad', 'calm']", "Optional[Literal['glad', 'sad', 'calm', 'bored']]"]
+)
+def test_a_type_that_names_its_values_needs_no_labels(kind):
+    """A Literal output is stated by the adapter already, and the data may not have all of it."""
+    program = mipro.Predict(f"text -> mood: {kind}")
     proposals = _propose(_Prompter(), program, LABELLED)
     assert not any(tip.endswith("+labels") for tip in proposals.tips[0])
 

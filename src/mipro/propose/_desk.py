@@ -13,7 +13,7 @@ from mipro.propose._guards import Guard
 from mipro.propose._program import fixed_tails
 from mipro.propose._records import ORIGINAL, Lessons, Origin, Proposals, ProposalSettings
 from mipro.propose._signatures import WORKED_PROPOSALS, ProposeInstruction, assignment
-from mipro.propose._text import clip, show_examples, show_value, token_estimate
+from mipro.propose._text import clip, has_word, show_examples, show_value, token_estimate
 from mipro.propose._tips import TIPS, next_tip
 from mipro.signature import extra_of
 
@@ -300,7 +300,7 @@ class Desk:
         if not sentence:
             return text
         labels = [label for fact in self._grounding.facts[p] for label in fact.labels]
-        if all(label.casefold() in text.casefold() for label in labels):
+        if all(has_word(text, label) for label in labels):
             return text
         stated = f"{text}\n{sentence}"
         limit = self._how.max_instruction_tokens

@@ -23,6 +23,7 @@ _MIN_VALUES = 5
 # The share of values seen exactly once estimates the chance that the next value is a
 # new one (Good-Turing); above this the set is not closed.
 _MAX_UNSEEN = 0.15
+_SEPARATORS = (",", ";", " |")
 _MOST = 0.8
 _SHORT_WORDS = 3
 
@@ -43,22 +44,27 @@ class FieldFacts:
         """The labels as a sentence for an instruction, or "" where the set is open."""
         if not self.labels:
             return ""
-        return f"The {self.field.replace('_', ' ')} must be exactly one of: {', '.join(self.labels)}."
+        # What stands in a label can't tell where it ends.
+        signs = [sign for sign in _SEPARATORS if not any(sign in label for label in self.labels)]
+        listed = f"{[*signs, _SEPARATORS[0]][0]} ".join(self.labels)
+        return f"The {self.field.replace('_', ' ')} must be exactly one of: {listed}."
 
 
-def observe(trainset: Sequence[Example], field: str) -> FieldFacts:
+def observe(trainset: Sequence[Example], field: str, *, takes_none: bool = False) -> FieldFacts:
     """Return what holds for the output `field` in the training data.
 
     Args:
         trainset: Training examples; those without the field don't count.
         field: Name of an output field.
+        takes_none: Whether None is an answer; otherwise it is a label that is missing.
 
     Returns:
         The closed set of labels, if there is one, and notes on length and form.
     """
     rows = [row for row in trainset if row.get(field) is not None]
     values = [row[field] for row in rows]
-    labels = closed_labels(values)
+    nones = [str(None) for row in trainset if takes_none and field in row and row[field] is None]
+    labels = closed_labels([*values, *nones])
     if labels or not values:
         return FieldFacts(field, labels)
     return FieldFacts(field, (), tuple(_form(field, values, rows)))

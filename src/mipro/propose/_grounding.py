@@ -6,6 +6,7 @@ import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mipro.adapters import is_optional
 from mipro.propose._ask import Asker, Question
 from mipro.propose._facts import FieldFacts, observe
 from mipro.propose._leaks import Corpus, LeakCheck
@@ -183,12 +184,15 @@ def _facts(predictor: Any, trainset: Sequence[Example]) -> tuple[FieldFacts, ...
         facts
         for name, field in predictor.signature.output_fields.items()
         if not _says_its_values(field.annotation)
-        if (facts := observe(trainset, name)).labels or facts.notes
+        if (facts := observe(trainset, name, takes_none=is_optional(field.annotation))).labels or facts.notes
     )
 
 
 def _says_its_values(annotation: Any) -> bool:
-    """Whether the adapter tells the model the possible values anyway: bool, enum, Literal."""
+    """Whether the adapter tells the possible values anyway: bool, enum, Literal, or None beside these."""
+    if is_optional(annotation):
+        others = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return bool(others) and all(map(_says_its_values, others))
     if typing.get_origin(annotation) is typing.Literal:
         return True
     return annotation is bool or bool(getattr(annotation, "__members__", None))

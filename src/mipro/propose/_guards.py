@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mipro.propose._leaks import LeakCheck
-from mipro.propose._text import phrase, token_estimate, words_of
+from mipro.propose._text import num_words, phrase, token_estimate, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -114,7 +114,7 @@ class Guard:
 
     def _no_instruction(self, text: str) -> str:
         """Return why a text can't be an instruction at all, or ""."""
-        if len(words_of(text)) < 2 or not any(char.isalpha() for char in text):  # noqa: PLR2004 - one word instructs nobody
+        if num_words(text) < 2 or not any(char.isalpha() for char in text):  # noqa: PLR2004 - one word instructs nobody
             return "empty"
         if _REFUSAL.match(text):
             return "refusal"

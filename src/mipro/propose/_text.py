@@ -25,6 +25,9 @@ _MAX_DEPTH = 6
 _BOOKKEEPING = "augmented"
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)[\w;=.+-]*;base64,")
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
+# Thai, Lao, Burmese, Khmer, Japanese and Chinese are written without blanks between words.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_COUNTED = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def token_estimate(text: str) -> int:
@@ -45,6 +48,18 @@ def written_words(text: str) -> list[str]:
 def words_of(text: str) -> list[str]:
     """Return the words of `text`, in lower case."""
     return [word.casefold() for word in written_words(text)]
+
+
+def num_words(text: str) -> int:
+    """Return about how many words `text` has; in scripts without blanks each character counts as one."""
+    return len(_COUNTED.findall(text))
+
+
+def has_word(text: str, word: str) -> bool:
+    """Whether `text` has a word, or several in a row, in whatever case: "know" has no "no"."""
+    letter = rf"[^\W{_UNSPACED}]"
+    found = re.search(rf"(?<!{letter}){re.escape(word.casefold())}(?!{letter})", text.casefold())
+    return found is not None
 
 
 def phrase(text: str) -> str:
