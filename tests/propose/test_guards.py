@@ -265,6 +265,28 @@ def test_answers_given_twice_are_no_leak():
     assert _guard(data).judge("Say Book Restaurant or something else.", []).refused == ""
 
 
+@pytest.mark.parametrize(
+    "text", ["Say 'lost or stolen card' or another.", "It may be Lost Or Stolen Card, say."]
+)
+def test_one_label_of_very_many_is_no_leak(text):
+    """With 77 labels each belongs to few examples, and no sentence says all of them; it may be named."""
+    label = "Lost Or Stolen Card" if "Lost" in text else "lost or stolen card"
+    data = [
+        Example(q=f"q{i}", a=label if i % 20 == 0 else f"Of Kind {i % 20}").with_inputs("q")
+        for i in range(200)
+    ]
+    assert _guard(data).judge(text, []).refused == ""
+
+
+@pytest.mark.parametrize("copies", [1, 2, 40])
+def test_an_example_given_several_times_is_a_secret_still(copies):
+    """A trainset may repeat examples to give them weight; what they share is of one example."""
+    data = [Example(q="who wrote this long and old book of all", a="Ada Lovelace").with_inputs("q")] * copies
+    guard = _guard([*data, *[Example(q=f"q{i}", a="no").with_inputs("q") for i in range(20)]])
+    told = ["Name Ada Lovelace if asked.", "Say who wrote this long and old book of all."]
+    assert [guard.judge(text, []).refused for text in told] == ["leak", "leak"]
+
+
 def test_labels_of_a_closed_set_are_no_leak():
     """A label that only one example has may be named if it is known to be one."""
     data = [Example(q=f"q{i}", a=a).with_inputs("q") for i, a in enumerate(["Play Music", "Get Weather"])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from mipro._canonical import canonical
 from mipro.propose._text import phrase, words_of, written_words
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Corpus:
         self.names: set[str] = set()
         """Words that the data write with a capital where no sentence begins."""
         left = _MAX_CHARS
-        for row in trainset:
+        # An example that is there several times, to give it weight, is one: else it would seem to be shared.
+        unlike = list({canonical(dict(row)): row for row in trainset}.values())
+        for row in unlike:
             texts = [value[:_MAX_CHARS_PER_VALUE] for value in row.values() if isinstance(value, str)]
             self.rows.append("|".join(map(phrase, texts)))
             self.names.update(name for text in texts for name in _names(text))
@@ -63,8 +66,11 @@ class Corpus:
         self.rows.extend(map(phrase, others))
         self.all = "|".join(self.rows)
         """All of it."""
-        self.answers = _single_answers(trainset)
+        answers = _places_of_answers(unlike)
+        self.answers = {text: places[0] for text, places in answers if len(places) == 1}
         """Answers given to one example only, as the data spell them, with the place of the example."""
+        self.labels = "|".join(dict.fromkeys(phrase(text) for text, places in answers if len(places) > 1))
+        """Answers given to several examples, as phrases."""
 
 
 class LeakCheck:
@@ -168,18 +174,19 @@ class LeakCheck:
         """Whether few examples have it, and nothing that may be said."""
         return (
             gram not in self._public
+            and gram not in self._corpus.labels
             and sum(1 for row in self._corpus.rows if gram in row) < self._boilerplate
         )
 
 
-def _single_answers(trainset: Sequence[Example]) -> dict[str, int]:
-    """Return the answers given to one training example only, as the data spell them, and its place."""
+def _places_of_answers(rows: Sequence[Example]) -> list[tuple[str, list[int]]]:
+    """Return the answers, as the data spell them, each with the places of the examples it is given to."""
     found: dict[tuple[str, str], list[int]] = {}
-    for place, row in enumerate(trainset):
+    for place, row in enumerate(rows):
         for name, value in _labels(row):
             if isinstance(value, (str, int, float)) and not isinstance(value, bool):
                 found.setdefault((name, str(value).strip()), []).append(place)
-    return {text: places[0] for (_, text), places in found.items() if len(places) == 1 and text}
+    return [(text, places) for (_, text), places in found.items() if text]
 
 
 def _names(text: str) -> Iterator[str]:
