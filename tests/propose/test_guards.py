@@ -322,3 +322,24 @@ def test_any_text_gets_a_verdict(text):
         "leak",
         "duplicate",
     }
+
+
+class _Searched(str):
+    """Text that counts how often it is looked through."""
+
+    __slots__ = ()
+    times = 0
+
+    def __contains__(self, other):
+        _Searched.times += 1
+        return super().__contains__(other)
+
+
+def test_the_examples_are_not_looked_through_for_every_word():
+    """A proposal of 300 words took seconds beside 5,000 long examples."""
+    corpus = Corpus([Example(q="where is the red house of the king").with_inputs("q")])
+    corpus.all = _Searched(corpus.all)
+    guard = Guard(ORIGINAL, corpus)
+    assert guard.judge(" ".join(f"word{i} of the" for i in range(100)), []).refused == ""
+    assert _Searched.times == 0
+    assert guard.judge("Say where is the red house of the king.", []).refused == "leak"

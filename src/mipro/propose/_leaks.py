@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mipro._canonical import canonical
 from mipro.propose._text import phrase, words_of, written_words
@@ -23,6 +27,8 @@ _QUOTED_WORDS = 3
 """So many words in a row of a training example are a leak in quotation marks, or with a name among them."""
 _LONG_DIGITS = 3
 _SHORTEST_NAME = 3
+_RUN = 3
+"""Words in a row that the examples are searched by."""
 # Words of an example beside its answer that show that the example is meant.
 _COMPANIONS = 2
 _SHORTEST_COMPANION = 4
@@ -66,11 +72,38 @@ class Corpus:
         self.rows.extend(map(phrase, others))
         self.all = "|".join(self.rows)
         """All of it."""
+        self._words: dict[str, int] = {}
+        numbers = [self._words.setdefault(word, len(self._words)) for word in self.all.split()]
+        self._threes = np.unique(self._numbered(numbers))
         answers = _places_of_answers(unlike)
         self.answers = {text: places[0] for text, places in answers if len(places) == 1}
         """Answers given to one example only, as the data spell them, with the place of the example."""
         self.labels = "|".join(dict.fromkeys(phrase(text) for text, places in answers if len(places) > 1))
         """Answers given to several examples, as phrases."""
+
+    def runs(self, words: list[str], length: int) -> list[int]:
+        """Return where in `words` so many in a row begin that some example has in a row."""
+        places: Iterable[int] = range(len(words) - length + 1)
+        if length >= _RUN and len(self._threes):
+            # To look through five million characters for every word of a proposal takes seconds.
+            threes = self._numbered([self._words.get(word, len(self._words)) for word in words])
+            near = np.searchsorted(self._threes, threes).clip(max=len(self._threes) - 1)
+            known = self._threes[near] == threes
+            places = [i for i in places if known[i : i + length - _RUN + 1].all()]
+        return [i for i in places if f" {' '.join(words[i : i + length])} " in self.all]
+
+    def with_text(self, words: str) -> Iterator[str]:
+        """Yield the examples that have these words, written as a phrase."""
+        return (row for row in self.rows if words in row)
+
+    def _numbered(self, words: list[int]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Return a number for each three words in a row, another one for all others."""
+        base = np.uint64(len(self._words) + 1)  # less than three million: its third power fits
+        numbers = np.array(words, dtype=np.uint64)
+        threes: np.ndarray[Any, np.dtype[np.uint64]] = (numbers[:-2] * base + numbers[1:-1]) * base + numbers[
+            2:
+        ]
+        return threes
 
 
 class LeakCheck:
@@ -101,7 +134,8 @@ class LeakCheck:
     def __init__(self, corpus: Corpus, *, public: Iterable[str] = ()) -> None:
         self._public = phrase(" ".join(public))
         self._corpus = corpus
-        self._boilerplate = max(2.0, _BOILERPLATE_SHARE * len(corpus.rows) + 1)
+        # So many examples share it and no secret of theirs is told.
+        self._boilerplate = max(2, math.ceil(_BOILERPLATE_SHARE * len(corpus.rows) + 1))
         answers = {text: row for text, row in corpus.answers.items() if phrase(text) not in self._public}
         single = {answer for answer in answers if len(words_of(answer)) == 1}
         self._phrases = {phrase(answer) for answer in answers if len(words_of(answer)) > 1}
@@ -167,15 +201,18 @@ class LeakCheck:
 
     def _rare_ngrams(self, words: list[str], length: int) -> list[int]:
         """Return where in `words` so many words in a row begin that few examples have."""
-        grams = [f" {' '.join(words[i : i + length])} " for i in range(len(words) - length + 1)]
-        return [i for i, gram in enumerate(grams) if gram in self._corpus.all and self._is_telling(gram)]
+        return [
+            i
+            for i in self._corpus.runs(words, length)
+            if self._is_telling(f" {' '.join(words[i : i + length])} ")
+        ]
 
     def _is_telling(self, gram: str) -> bool:
         """Whether few examples have it, and nothing that may be said."""
         return (
             gram not in self._public
             and gram not in self._corpus.labels
-            and sum(1 for row in self._corpus.rows if gram in row) < self._boilerplate
+            and len(list(islice(self._corpus.with_text(gram), self._boilerplate))) < self._boilerplate
         )
 
 
