@@ -138,6 +138,21 @@ def test_predictor_that_is_never_called_is_no_lower_bound(tmp_path, sums):
         assert spent.usage.total_tokens in expected[spent.stage].tokens
 
 
+def test_equal_inputs_are_asked_about_once(tmp_path, sums):
+    """The least was what as many different examples cost, though the same question is paid once."""
+    data = {"trainset": sums[:10], "valset": sums[10:12] * 30, "testset": sums[30:32] * 10}
+    with OpenAIServer(answer) as server:
+        lm = mipro.LM("openai/adder", api_base=server.url, api_key="none")
+        with mipro.context(lm=lm):
+            optimizer = mipro.MIPROv2(
+                right, run_dir=str(tmp_path), max_bootstrapped_demos=0, max_labeled_demos=0
+            )
+            story = optimizer.compile(mipro.Predict("a, b -> sum"), **data).optimization
+    expected = {stage.stage: stage.calls for stage in story.estimated.stages}
+    assert {"search", "test"} <= {spent.stage for spent in story.spent}
+    assert [spent.stage for spent in story.spent if spent.calls not in expected[spent.stage]] == []
+
+
 def test_images_are_not_counted_by_their_data(sums):
     """Prompts with an image are estimated as a model counts them, whatever the size of its data."""
     picture = mipro.Image("data:image/png;base64," + "A" * 1_000_000)

@@ -82,6 +82,18 @@ class TestResult:
         optimize(student)
         assert (student.signature.instructions, student.demos) == (before, [])
 
+    @pytest.mark.parametrize(
+        ("settings", "compile_with"),
+        [({"num_candidates": 1}, {"num_trials": 2}), ({}, {"fewshot_aware_proposer": False})],
+        ids=["nothing proposed", "proposals are shown no demos"],
+    )
+    def test_nothing_is_bootstrapped_for_nobody(self, optimize, settings, compile_with):
+        """Without demos in the prompts and in the proposals the teacher was run all the same."""
+        best = optimize(max_bootstrapped_demos=0, max_labeled_demos=0, compile_with=compile_with, **settings)
+        assert not [spent for spent in best.optimization.spent if spent.stage == "demos"]
+        expected = {stage.stage: stage.calls for stage in best.optimization.estimated.stages}
+        assert expected["demos"].high == 0
+
     def test_zero_shot_keeps_no_demos(self, optimize):
         """With both limits 0 only the instruction changes."""
         best = optimize(max_bootstrapped_demos=0, max_labeled_demos=0)
@@ -838,6 +850,22 @@ class TestDataInSeveralSets:
         warnings = " ".join(best.optimization.warnings)
         assert "10 inputs are in both `trainset` and `valset`; no demo is made of them" in warnings
         assert "4 inputs are in both `trainset` and `testset`" in warnings
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_an_example_is_one_demo_however_often_it_is_there(self, optimize, fruit, monkeypatch):
+        """A trainset may repeat examples to give them weight; a prompt that says one twice is only longer."""
+        made = []
+        built = mipro.optimize._space.CandidateSpace.build
+
+        def build(space, candidate):
+            made.append(built(space, candidate))
+            return made[-1]
+
+        monkeypatch.setattr(mipro.optimize._space.CandidateSpace, "build", build)
+        optimize(trainset=fruit[:5] * 8, max_labeled_demos=6)
+        shown = [[demo["fruit"] for demo in program.demos] for program in made]
+        assert max(map(len, shown)) == 5
+        assert all(len(set(names)) == len(names) for names in shown)
 
     @pytest.mark.usefixtures("fruit_lm")
     def test_own_demos_of_the_valset_are_said(self, optimize, fruit):

@@ -68,6 +68,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
     rng: random.Random,
     max_demo_tokens: int | None = None,
     frozen: Collection[int] = (),
+    grounds: bool = True,
     gate_of: Callable[[int], StageGate] | None = None,
     on_progress: OnProgress | None = None,
 ) -> DemoSets:
@@ -102,6 +103,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
         max_demo_tokens: Bound on the (estimated) tokens of one predictor's demos in a
             set; demos beyond it are left out, labelled ones first.
         frozen: Places of predictors that keep their own demos.
+        grounds: Whether proposals will be shown demos; else none is bootstrapped where both limits are 0.
         gate_of: Makes the gate that the calls for one example of a run pass.
         on_progress: Called after each run of the teacher with the number of runs done
             and the number known to be needed so far.
@@ -127,7 +129,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
     ready = _ready_teacher(program, teacher, trainset, limits, rng)
     runs = TeacherRuns(ready, trainset, how, on_progress=on_progress)
     collector = _Collector(program, trainset, runs, limits, rng, frozen)
-    return collector.collect(count)
+    return collector.collect(count, grounds=grounds)
 
 
 class _Collector:
@@ -152,11 +154,11 @@ class _Collector:
             for predictor in program.predictors()
         ]
 
-    def collect(self, count: int) -> DemoSets:
+    def collect(self, count: int, *, grounds: bool) -> DemoSets:
         zero_shot = not self._limits.max_bootstrapped and not self._limits.max_labeled
         drawn = [self._original()]
         if zero_shot:
-            everything = Want(tuple(range(len(self._trainset))), _GROUNDING_DEMOS)
+            everything = Want(tuple(range(len(self._trainset))), _GROUNDING_DEMOS if grounds else 0)
             first_successes(self._runs, [everything], patience=_PATIENCE)
         elif self._trainset:
             drawn += self._draw(count - 1)

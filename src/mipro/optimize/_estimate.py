@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.lm import Usage
-from mipro.optimize._data import without_shared
+from mipro.optimize._data import num_inputs, without_shared
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
 from mipro.propose import content_tokens, value_tokens
 
@@ -117,10 +117,11 @@ def estimate(job: Job) -> Estimate:
     plan = job.plan
     run = _program_run(job, job.student, job.task_lm)
     teaching = _program_run(job, job.teacher or job.student, job.teacher_settings.get("lm") or job.task_lm)
-    bootstraps = plan.zero_shot or plan.max_bootstrapped_demos > 0
+    bootstraps = job.shows_demos if plan.zero_shot else plan.max_bootstrapped_demos > 0
     train = len(plan.demo_pool) * job.max_rounds
-    # Candidates that differ in nothing that the program calls ask the same, which is paid once.
-    least_searched = min(math.ceil(LEAST_SHARE * plan.evaluations), len(plan.valset))
+    # Candidates that differ in nothing that the program calls ask the same, which is paid once, as
+    # is what is asked about equal inputs.
+    least_searched = min(math.ceil(LEAST_SHARE * plan.evaluations), num_inputs(plan.valset))
     stages = [
         *_task_stages("demos", Range(min(1, train), train) if bootstraps else Range(0, 0), teaching),
         _proposals(job),
@@ -130,7 +131,7 @@ def estimate(job: Job) -> Estimate:
     if plan.testset:
         # Where nothing better is found the original is measured once and its scores are known; answers to
         # inputs that an earlier stage has met may be known too.
-        least = len(without_shared(plan.testset, plan.trainset, plan.valset))
+        least = num_inputs(without_shared(plan.testset, plan.trainset, plan.valset))
         stages += _task_stages("test", Range(least, 2 * len(plan.testset)), run)
     return Estimate(tuple(stages))
 

@@ -62,6 +62,11 @@ class Job:
     warnings: tuple[str, ...]
     """What is known to be wrong with the data."""
 
+    @property
+    def shows_demos(self) -> bool:
+        """Whether the proposer is shown demos."""
+        return self.plan.num_instructions > 1 and bool(self.proposer.get("fewshot_aware", True))
+
 
 _SIZES = (
     "num_instructions",

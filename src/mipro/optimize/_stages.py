@@ -52,6 +52,7 @@ def collect(job: Job, run: Run, report: Reporter, ahead: Ahead) -> DemoSets:
             max_rounds=job.max_rounds,
             max_demo_tokens=job.max_demo_tokens,
             frozen=job.frozen,
+            grounds=job.shows_demos,
             max_errors=job.max_errors,
             num_threads=job.num_threads - ahead.threads,
             rng=plan.stream("demos"),
