@@ -153,6 +153,24 @@ def test_equal_inputs_are_asked_about_once(tmp_path, sums):
     assert [spent.stage for spent in story.spent if spent.calls not in expected[spent.stage]] == []
 
 
+def test_answers_that_cannot_be_read_are_within_the_range(tmp_path, sums):
+    """Each is asked for again as JSON, and the instruction three times in all."""
+
+    def mute(body):
+        return "hm" if "proposed_instruction" in str(body) else answer(body)
+
+    with OpenAIServer(mute) as server:
+        lm = mipro.LM("openai/adder", api_base=server.url, api_key="none")
+        with mipro.context(lm=lm):
+            optimizer = mipro.MIPROv2(right, num_candidates=12, run_dir=str(tmp_path))
+            story = optimizer.compile(
+                mipro.Predict("a, b -> sum"), trainset=sums[:9], valset=sums[9:19], num_trials=1
+            ).optimization
+    expected = {stage.stage: stage.calls for stage in story.estimated.stages}
+    [spent] = [spent for spent in story.spent if spent.stage == "instructions"]
+    assert spent.calls in expected["instructions"]
+
+
 def test_images_are_not_counted_by_their_data(sums):
     """Prompts with an image are estimated as a model counts them, whatever the size of its data."""
     picture = mipro.Image("data:image/png;base64," + "A" * 1_000_000)

@@ -179,6 +179,18 @@ class TestWhatIsShown:
         assert scores == sorted(scores)
         assert re.search(r"answered: .*no idea.*\nexpected: .*\nfeedback: Look at the", prompt)
 
+    def test_nothing_is_wrong_that_costs_nothing(self, optimize, fruit_lm):
+        """Of a metric that is a loss, negative, 0 is the best there is; it was shown as a failure."""
+
+        def loss(example, prediction, trace=None):
+            return float(example.colour == prediction.colour) - 1
+
+        story = optimize(metric=loss, propose_rounds=1, seed=3).optimization
+        assert 0 < story.rounds[0].mistakes < story.rounds[0].probed
+        answered = re.findall(r"^answered: (.*)", asked_for_instructions(fruit_lm)[-1], re.MULTILINE)
+        assert answered
+        assert all("no idea" in answer for answer in answered)
+
     def test_nothing_of_the_valset_is_shown(self, optimize, fruit_lm, fruit):
         """Failures are of training examples only, and none that the leader has as a demo."""
         optimize()

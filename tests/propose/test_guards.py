@@ -24,6 +24,8 @@ def _guard(trainset=(), **settings):
         ("```text\nLine one.\nLine two.\n```", "Line one.\nLine two."),
         ("```\n'Answer.'\n```", "Answer."),
         ("\u201cAnswer.\u201d", "Answer."),
+        ("<think>\nHow?\n</think>\n\nAnswer in one word.", "Answer in one word."),
+        ("Put it into <think></think> first.", "Put it into <think></think> first."),
         ('"Yes" or "no" must be said.', '"Yes" or "no" must be said.'),
         ('Say "yes" or "no"', 'Say "yes" or "no"'),
         ("**Task:** answer.", "**Task:** answer."),
@@ -32,7 +34,7 @@ def _guard(trainset=(), **settings):
         ("", ""),
     ],
 )
-def test_clean_strips_only_quotes_and_fences_around_the_whole(given_text, expected):
+def test_clean_strips_only_thoughts_before_and_quotes_and_fences_around_the_whole(given_text, expected):
     """Instruction text is taken as the model gave it."""
     assert clean(given_text) == expected
 

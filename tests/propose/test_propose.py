@@ -394,6 +394,53 @@ def test_a_summary_that_copies_examples_is_not_used():
     assert any("no usable summary" in note for note in proposals.notes)
 
 
+@pytest.mark.parametrize(
+    "answer", ["I'm sorry, but I can't help with that.", "<think>Not I.</think>I cannot look at this."]
+)
+def test_a_refusal_is_no_description(answer):
+    """A model that declines to describe the data or the program was quoted to the proposer."""
+    prompter = _Prompter()
+    asked = prompter._answer
+    prompter.lm = ScriptedLM(
+        lambda messages, **kwargs: (
+            asked(messages)
+            if _asked_for(messages) == "proposed_instruction"
+            else {_asked_for(messages): answer}
+        )
+    )
+    grounding = _propose(prompter, _Bare()).grounding
+    assert (grounding.summary, grounding.program_description, set(grounding.roles)) == ("", "", {""})
+
+
+def test_what_was_told_to_write_is_no_instruction_whatever_the_tip():
+    """A model that repeats the assignment, with the tip at its end, has written nothing."""
+
+    def echo(number, prompt):
+        return {"proposed_instruction": prompt.rpartition("[[ ## assignment ## ]]\n")[2].partition("\n")[0]}
+
+    proposals = _propose(_Prompter(echo))
+    assert len(proposals.instructions[0]) == 1
+    assert set(proposals.refusals) == {"echo"}
+
+
+def test_what_a_judge_scores_has_no_expected_answer():
+    """Where the examples have none, nothing is said to be expected."""
+    row = mipro.Example(question="why?").with_inputs("question")
+    prompter = _Prompter(lambda number, _: {"proposed_instruction": f"other{number} way{number} go{number}"})
+    propose_more(
+        mipro.Predict("question -> answer"),
+        [row],
+        _propose(_Prompter(), count=2),
+        prompt_lm=prompter.lm,
+        settings=ProposalSettings(count=3),
+        rng=random.Random(1),
+        lessons=Lessons(round=1, mistakes=(Mistake(row, {"answer": "so"}, "too short"),)),
+    )
+    [prompt] = prompter.prompts("proposed_instruction")
+    assert "answered: " in prompt
+    assert "expected: " not in prompt
+
+
 def test_parts_to_keep_are_in_every_proposal():
     """What must stay stays, word for word, and the model is told."""
     program = mipro.Predict(mipro.Signature("question -> answer", "Be kind. Never say never."))

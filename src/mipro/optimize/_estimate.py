@@ -35,8 +35,8 @@ LOOPS = 5
 for example; one where it does not."""
 VIEWS = 3
 """Views of the trainset that the proposer summarizes, at most."""
-PROPOSAL_TRIES = 4
-"""Answers of the prompt model for one instruction, refused ones included, at most."""
+PROPOSAL_TRIES = 6
+"""Answers of the prompt model for one instruction at most: three, each asked for again as JSON."""
 PROPOSAL_TOKENS = (60, 4000)
 """Prompt tokens of one call of the proposer."""
 PROPOSAL_ANSWER_TOKENS = (5, 800)

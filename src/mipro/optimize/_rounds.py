@@ -88,6 +88,8 @@ class Rounds:
         self._evaluator = evaluator
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="mipro-round")
         self._coming: Future[_Found] | None = None
+        self._is_loss = False
+        """Whether the metric gives negative scores, so that 0 is the best there is."""
         count, ceiling = job.plan.propose_rounds, job.plan.evaluations
         self._due = [ceiling * (k + 1) / (count + 1) for k in range(count)]
         self.held: list[RoundRecord] = []
@@ -134,6 +136,7 @@ class Rounds:
         believed = beliefs(self._search, self._space.space, [(t.candidate, t.scores) for t in trials])
         leader = self._search.recommend().candidate
         history = self._history(believed, trials) if believed else ()
+        self._is_loss = any(score is not None and score < 0 for trial in trials for score in trial.scores)
         work = partial(self._hold, believed, leader, history, evaluations)
         if self._run.limited:
             found, self._coming = work(), Future()
@@ -194,7 +197,9 @@ class Rounds:
             record for record in records if record.score is not None and (0, record.example) not in unknown
         ]
         best = max((record.score or 0.0 for record in known), default=0.0)
-        wrong = [record for record in known if not record.score or record.score < best]
+        wrong = [
+            record for record in known if (record.score or 0.0) < best or not (record.score or self._is_loss)
+        ]
         wrong.sort(key=lambda record: record.score or 0.0)
         return len(known), [self._mistake(record) for record in wrong]
 

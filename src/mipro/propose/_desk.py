@@ -170,8 +170,7 @@ class Desk:
                 *fields,
                 *values,
                 self._grounding.label_sentence(p),
-                assignment(signature.input_fields, signature.output_fields, ""),
-                *TIPS.values(),
+                *(assignment(signature.input_fields, signature.output_fields, tip) for tip in TIPS.values()),
             ],
             keep=self._kept[p],
             max_tokens=self._how.max_instruction_tokens,
@@ -254,7 +253,8 @@ class Desk:
             # What can be compared comes first, lest long reasoning takes its place.
             answer = dict(sorted(told.items(), key=lambda pair: pair[0] not in mistake.example))
             lines.append(f"answered: {show_value(answer, _MISTAKE_TOKENS) if answer else 'nothing readable'}")
-            lines.append(f"expected: {show_value(mistake.example.labels().toDict(), _MISTAKE_TOKENS)}")
+            if expected := mistake.example.labels().toDict():  # a judge needs none
+                lines.append(f"expected: {show_value(expected, _MISTAKE_TOKENS)}")
             if mistake.feedback:
                 lines.append(f"feedback: {show_value(mistake.feedback, _MISTAKE_TOKENS)}")
             shown.append("\n".join(lines))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.adapters import is_optional
 from mipro.propose._ask import Asker, Question
 from mipro.propose._facts import FieldFacts, observe
+from mipro.propose._guards import clean, is_refusal
 from mipro.propose._leaks import Corpus, LeakCheck
 from mipro.propose._program import call_form, source, structure
 from mipro.propose._signatures import (
@@ -101,7 +102,7 @@ def ground(
         questions.append(
             Question(DescribeProgram, {"program_code": code, "program_example": _example(trainset)})
         )
-    first = [clip(answer.text.strip(), _DESCRIPTION_TOKENS) for answer in asker.ask(questions)]
+    first = _told(asker, questions)
     copies = LeakCheck(corpus)
     observations = [text for text in first[: len(views)] if text and not copies.find_copied(text)]
     description = first[-1] if code else ""
@@ -112,7 +113,7 @@ def ground(
     if len(observations) > 1:
         listed = "\n".join(f"- {text}" for text in observations)
         questions.append(Question(MergeObservations, {"observations": listed}))
-    second = [clip(answer.text.strip(), _DESCRIPTION_TOKENS) for answer in asker.ask(questions)]
+    second = _told(asker, questions)
     merged = [text for text in second[len(asked) :] if text and not copies.find_copied(text)]
     roles = dict(zip(asked, second, strict=False))
     summary = next(iter([*merged, *observations]), "")
@@ -124,6 +125,12 @@ def ground(
         facts=tuple(_facts(predictor, trainset) if view_size else () for predictor in predictors),
         notes=_notes(views, summary, code, description),
     )
+
+
+def _told(asker: Asker, questions: Sequence[Question]) -> list[str]:
+    """Return the answers, cleaned and bounded; "" for what is none."""
+    texts = (clean(answer.text) for answer in asker.ask(questions))
+    return ["" if is_refusal(text) else clip(text, _DESCRIPTION_TOKENS) for text in texts]
 
 
 def _views(trainset: Sequence[Example], view_size: int, rng: random.Random) -> list[str]:

@@ -21,6 +21,7 @@ NEAR_DUPLICATE = 0.8
 
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "`": "`"}
 _FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```\Z", re.DOTALL)
+_THOUGHTS = re.compile(r"\A<(think(?:ing)?)>.*?</\1>", re.DOTALL)
 # How an answer begins that is not an instruction but a refusal to write one.
 _REFUSAL = re.compile(
     r"\A\W*(?:i(?:['\u2019]m| am) (?:sorry|unable|not able)"
@@ -31,13 +32,14 @@ _REFUSAL = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return an instruction as the model gave it, without code fence and quotes around it.
+    """Return an instruction as the model gave it, without thoughts before, fence and quotes around it.
 
     Nothing else is touched: "Classify the sentiment: ..." keeps its beginning.
     """
     text = text.strip()
     while True:
         before = text
+        text = _THOUGHTS.sub("", text).strip()
         if fenced := _FENCE.match(text):
             text = fenced.group(1).strip()
         closing = _QUOTES.get(text[:1])
@@ -45,6 +47,11 @@ def clean(text: str) -> str:
             text = text[1:-1].strip()
         if text == before:
             return text
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a model declines to write what it was asked for."""
+    return _REFUSAL.match(text) is not None
 
 
 def similar(first: str, second: str) -> bool:
@@ -116,7 +123,7 @@ class Guard:
         """Return why a text can't be an instruction at all, or ""."""
         if num_words(text) < 2 or not any(char.isalpha() for char in text):  # noqa: PLR2004 - one word instructs nobody
             return "empty"
-        if _REFUSAL.match(text):
+        if is_refusal(text):
             return "refusal"
         return "echo" if any(phrase(text) in said for said in self._said) else ""
 
