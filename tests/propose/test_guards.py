@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from mipro.example import Example
 from mipro.propose import Corpus, Guard, LeakCheck
@@ -324,6 +325,29 @@ def test_any_text_gets_a_verdict(text):
         "leak",
         "duplicate",
     }
+
+
+class _Person(BaseModel):
+    name: str
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Know that the tower of the old town was built by the queen before you answer.",
+        "Name Grace Hopper wherever you can.",
+        "Look for Hypatia in the text.",
+    ],
+    ids=["passage", "item of an answer", "field of an answer"],
+)
+def test_what_lists_and_models_hold_is_a_secret_too(text):
+    """Passages are given as a list, entities as a list or as models; they were not looked at."""
+    row = Example(
+        passages=["Short.", "The tower of the old town was built by the queen."],
+        people=["Grace Hopper"],
+        found=_Person(name="Hypatia"),
+    ).with_inputs("passages")
+    assert _guard([row]).judge(text, []).refused == "leak"
 
 
 class _Searched(str):

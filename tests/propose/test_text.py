@@ -1,5 +1,6 @@
 """Values as bounded text."""
 
+import dataclasses
 import datetime as dt
 import enum
 
@@ -22,6 +23,12 @@ class _Picture(BaseModel):
 class _Address(BaseModel):
     street: str
     city: str
+
+
+@dataclasses.dataclass
+class _Place:
+    street: str
+    address: _Address
 
 
 class _Colour(enum.Enum):
@@ -77,6 +84,10 @@ def test_data_in_a_text_are_described_with_their_kind():
         (["a", "b"], '["a", "b"]'),
         ({"k": {1}}, '{"k": [1]}'),
         (_Address(street="Elm", city="Ulm"), '{"street": "Elm", "city": "Ulm"}'),
+        (
+            _Place("Oak", _Address(street="Elm", city="Ulm")),
+            '{"street": "Oak", "address": {"street": "Elm", "city": "Ulm"}}',
+        ),
         (dt.date(2024, 5, 1), "2024-05-01"),
         ([_Picture(url="x")], '["<_Picture>"]'),
     ],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mipro._canonical import canonical
-from mipro.propose._text import phrase, words_of, written_words
+from mipro.propose._text import phrase, scalars, words_of, written_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -63,7 +63,7 @@ class Corpus:
         # An example that is there several times, to give it weight, is one: else it would seem to be shared.
         unlike = list({canonical(dict(row)): row for row in trainset}.values())
         for row in unlike:
-            texts = [value[:_MAX_CHARS_PER_VALUE] for value in row.values() if isinstance(value, str)]
+            texts = [text for value in row.values() for text in _beginnings(value)]
             self.rows.append("|".join(map(phrase, texts)))
             self.names.update(name for text in texts for name in _names(text))
             left -= len(self.rows[-1])
@@ -221,9 +221,20 @@ def _places_of_answers(rows: Sequence[Example]) -> list[tuple[str, list[int]]]:
     found: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
         for name, value in _labels(row):
-            if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-                found.setdefault((name, str(value).strip()), []).append(place)
+            for text in dict.fromkeys(str(part).strip() for part in scalars(value)):
+                found.setdefault((name, text), []).append(place)
     return [(text, places) for (_, text), places in found.items() if text]
+
+
+def _beginnings(value: Any) -> Iterator[str]:
+    """Yield the texts in a value, such as the passages of a list, up to a number of characters."""
+    left = _MAX_CHARS_PER_VALUE
+    for part in scalars(value):
+        if left <= 0:
+            return
+        if isinstance(part, str):
+            yield part[:left]
+            left -= len(part)
 
 
 def _names(text: str) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import decimal
 import enum
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -128,8 +129,8 @@ def _plain(value: Any, max_items: int, depth: int) -> Any:
         return value if native else str(value)[:max_items]
     if depth >= _MAX_DEPTH or _is_media(value):
         return _described(value)
-    if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name), max_items, depth + 1) for name in type(value).model_fields}
+    if (fields := _named_parts(value)) is not None:
+        return {name: _plain(part, max_items, depth + 1) for name, part in fields.items()}
     if isinstance(value, Mapping):
         pairs = list(value.items())[:max_items]
         return {str(key): _plain(item, max_items, depth + 1) for key, item in pairs}
@@ -137,6 +138,36 @@ def _plain(value: Any, max_items: int, depth: int) -> Any:
         items = sorted(value, key=_as_written) if isinstance(value, (set, frozenset)) else value
         return [_plain(item, max_items, depth + 1) for item in list(items)[:max_items]]
     return _described(value)
+
+
+def _named_parts(value: Any) -> dict[str, Any] | None:
+    """Return the fields of a model or a dataclass, None for other values."""
+    if isinstance(value, BaseModel):
+        return {name: getattr(value, name) for name in type(value).model_fields}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return None
+
+
+def scalars(value: Any, depth: int = 0) -> Iterator[str | int | float]:
+    """Yield the texts and numbers that a value is made of, in an order that is always the same."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, (str, int, float)):
+        if not isinstance(value, bool):
+            yield value
+        return
+    if depth >= _MAX_DEPTH or _is_media(value):
+        return
+    parts: Iterable[Any] = ()
+    if isinstance(value, (list, tuple)):
+        parts = value
+    elif isinstance(value, (set, frozenset)):
+        parts = sorted(value, key=_as_written)
+    elif (fields := _named_parts(value)) is not None or isinstance(value, Mapping):
+        parts = (value if fields is None else fields).values()
+    for part in parts:
+        yield from scalars(part, depth + 1)
 
 
 def _as_written(value: Any) -> str:
