@@ -472,3 +472,23 @@ def test_a_program_that_was_loaded_answers_the_same(tmp_path):
         program(question="Q", max_iters=0)
         other(question="Q", max_iters=0)
     assert lm.calls[0] == lm.calls[1]
+
+
+class _Untouched(list):
+    def __iter__(self):
+        raise AssertionError("looked through")
+
+
+def test_calls_that_were_made_are_not_looked_through():
+    """A program that was called a thousand times took long to name its predictors."""
+    program = Predict("question -> answer")
+    program.history.append({"prompt": None, "messages": _Untouched([{"role": "user"}])})
+    assert program.named_predictors() == [("self", program)]
+    assert [part for _, part in program.named_sub_modules(Predict)] == [program]
+
+
+def test_predictors_under_the_name_of_the_history_are_found():
+    """A module may keep its own list there."""
+    program = Module()
+    program.history = [Predict("question -> answer")]
+    assert [name for name, _ in program.named_predictors()] == ["history[0]"]

@@ -77,7 +77,7 @@ class _Walk:
 
     def below(self, module: Any, path: str) -> Iterator[Place]:
         """Yield the parameters in the attributes of a module."""
-        for name, value in list(vars(module).items()):
+        for name, value in attributes(module):
 
             def replace(new: Any, name: str = name) -> None:
                 setattr(module, name, new)
@@ -101,6 +101,21 @@ class _Walk:
             return
         for key, item, replace_item in _items(value, replace):
             yield from self.at(item, f"{path}[{key}]", replace_item)
+
+
+def attributes(module: Any) -> list[tuple[str, Any]]:
+    """Return the attributes of a module in which parameters may be, with their names.
+
+    The calls that it has made are left out: there are thousands of them, each with all its messages.
+    """
+    return [(name, value) for name, value in vars(module).items() if not _are_calls(name, value)]
+
+
+def _are_calls(name: str, value: Any) -> bool:
+    if name != "history" or not isinstance(value, list) or not value:
+        return False
+    # A module may keep something else under this name.
+    return isinstance(value[0], dict) and "messages" in value[0]
 
 
 def _items(
@@ -145,7 +160,7 @@ def sub_modules(
         inner: list[tuple[str, Any]] = []
         if isinstance(item, module_type):
             if not (skip_compiled and getattr(item, "_compiled", False)):
-                inner = [(f"{name}.{key}", value) for key, value in vars(item).items()]
+                inner = [(f"{name}.{key}", value) for key, value in attributes(item)]
         elif isinstance(item, (list, tuple)):
             inner = [(f"{name}[{index}]", value) for index, value in enumerate(item)]
         elif isinstance(item, dict):
