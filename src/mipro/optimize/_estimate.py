@@ -67,7 +67,7 @@ class StageEstimate:
     """"demos", "instructions", "search", "rounds" (of learning, during the search) or "test"."""
     model: str
     calls: Range
-    """Calls to the model, repeated ones after a failure not counted."""
+    """Calls to the model; repeated ones after a failure, and those of a metric that asks one, not counted."""
     tokens: Range
     """Prompt and completion tokens."""
     cost_usd: Range | None
