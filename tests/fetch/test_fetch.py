@@ -14,6 +14,7 @@ import tarfile
 import textwrap
 import threading
 import time
+import venv
 import zipfile
 
 import pytest
@@ -383,6 +384,20 @@ def test_absent_member_is_named(links):
     make_sdist(links, {"setup.py": b""})
     with pytest.raises(DownloadError, match="delivered no `one`"):
         ensure(item_of(b"1", "one"), Sdist("bench", "1.0", {"one": "x/one.json"}))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [Wheels(("thing==1.0",), ".bin"), Sdist("thing", "1.0", {"thing": "thing.bin"})],
+    ids=lambda source: type(source).__name__,
+)
+def test_environment_without_pip_says_how_to_get_it(source, tmp_path, monkeypatch):
+    """Where pip is absent, as in an environment that uv has made, the message says what to run."""
+    venv.create(tmp_path / "bare", with_pip=False)
+    scripts = "Scripts" if sys.platform == "win32" else "bin"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / scripts / "python"))
+    with pytest.raises(DownloadError, match="uv pip install pip"):
+        ensure(item_of(), source)
 
 
 def test_absent_archive_says_what_pip_said(links):

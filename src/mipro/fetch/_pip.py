@@ -104,7 +104,7 @@ def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check", "--no-input"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PIP_QUIET", "PIP_VERBOSE")}
     try:
-        return subprocess.run(  # noqa: S603 - a fixed command with names from the catalogue
+        result = subprocess.run(  # noqa: S603 - a fixed command with names from the catalogue
             command,
             capture_output=True,
             text=True,
@@ -116,6 +116,12 @@ def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PipError(f"pip can't be run: {error}") from error
+    if result.returncode and result.stderr.rstrip().endswith("No module named pip"):
+        raise PipError(  # as in an environment that uv has made
+            f"there is no pip for {sys.executable}; install it with `uv pip install pip`, or with "
+            "`python -m ensurepip`."
+        )
+    return result
 
 
 def _complaint(result: subprocess.CompletedProcess[str]) -> str:
