@@ -20,7 +20,6 @@ MiproError
 │       └── LMUnansweredError     others are answered, this call never
 ├── IntegrityError                a downloaded file is not what it should be
 ├── DownloadError                 no source could deliver a file
-├── ProposalError                 no usable instruction came back
 └── RunStopped                    a run ended early, everything kept
     ├── BudgetExhausted           the next call would exceed the budget
     └── RunInterrupted            infrastructure stays dead, or Ctrl-C
@@ -187,10 +186,6 @@ class IntegrityError(MiproError):
 
 class DownloadError(MiproError):
     """No source could deliver a file; the message says what each answered."""
-
-
-class ProposalError(MiproError):
-    """No usable instruction came back from the prompt model."""
 
 
 class RunStopped(MiproError):
