@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 from typing_extensions import Self
 
 from mipro.errors import UserError
-
-ExampleT = TypeVar("ExampleT", bound="Example")
 
 # Fields with this prefix are bookkeeping: kept, but not counted, listed or shown.
 _HIDDEN_PREFIX = "dspy_"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mipro.lm import BaseLM
     from mipro.modules._predict import Predict
 
-ModuleT = TypeVar("ModuleT", bound="Module")
 
 __all__ = ["AnsweringModule", "Module", "ModuleMeta", "PredictorList", "set_attribute_by_name"]
 
