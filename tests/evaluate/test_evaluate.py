@@ -350,8 +350,9 @@ class Stubborn:
         raise ZeroDivisionError
 
 
-def test_files_hold_whatever_a_program_returns(tmp_path, capsys):
+def test_files_hold_whatever_a_program_returns(tmp_path, capsys, monkeypatch):
     """What JSON does not hold is written as text: the work is paid."""
+    monkeypatch.setenv("COLUMNS", "200")  # no cell of the table is broken into lines
     itself = [1]
     itself.append(itself)
     values = {

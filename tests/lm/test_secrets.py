@@ -287,7 +287,7 @@ def test_password_of_a_proxy_is_hidden(serve, monkeypatch):
         lm = LM("openai/m", api_base="https://example.invalid/v1", api_key="k", cache=False, num_retries=0)
         text = failure(lm, LMConnectionError)
         thread.join(10)
-    assert "url='http://127.0.0.1" in text
+    assert "http://127.0.0.1" in text
     assert KEY not in text
 
 
