@@ -125,6 +125,8 @@ def overhead(folder: str, evaluations: int, threads: int) -> None:
 class NoRounds:
     """Stands in for the rounds of learning, of which there are none."""
 
+    is_coming = False
+
     def is_due(self, *_: Any, **__: Any) -> bool:
         """Whether to hold one."""
         return False
