@@ -298,7 +298,15 @@ class Prediction(Example):
 
 
 class Completions:
-    """Several completions of one call, by index (a `Prediction`) or by field (a list)."""
+    """Several completions of one call, by index (a `Prediction`) or by field (a list).
+
+    Args:
+        list_or_dict: A dict of fields for each completion, or a list of values for each field.
+        signature: What they were asked for with.
+
+    Raises:
+        UserError: The fields are no lists of one length.
+    """
 
     def __init__(
         self, list_or_dict: list[dict[str, Any]] | dict[str, list[Any]], signature: Any = None

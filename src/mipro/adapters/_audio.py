@@ -28,6 +28,7 @@ class Audio(Type):
 
     Raises:
         UserError: `source` is none of these.
+        TypeError: `data`, or a format that `source` has itself, stands beside it.
 
     Example:
         >>> Audio(b"RIFF....", audio_format="wav")

@@ -24,6 +24,7 @@ class File(Type):
 
     Raises:
         UserError: `source` is none of these.
+        TypeError: A field that `source` has stands beside it.
 
     Example:
         >>> File.from_bytes(b"%PDF-1.7", filename="paper.pdf", mime_type="application/pdf")

@@ -34,6 +34,7 @@ class Image(Type):
 
     Raises:
         UserError: `source` is none of these, or `download=True` stands beside no `source`.
+        TypeError: `url` stands beside `source`.
 
     Example:
         >>> Image("https://example.org/cat.png")

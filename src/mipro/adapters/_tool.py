@@ -31,6 +31,9 @@ class Tool(Type):
         arg_types: Type of each argument; values are converted to it.
         arg_desc: Description of each argument.
 
+    Raises:
+        UserError: `func` can't be called.
+
     Example:
         >>> def add(x: int, y: int = 1) -> int:
         ...     "Add two numbers."

@@ -70,6 +70,9 @@ class BaseLM:
     Attributes:
         kwargs: Default parameters of requests, which may hold secrets; see `public_kwargs`.
         history: The last calls, oldest first; bounded by the setting `max_history_size`.
+
+    Raises:
+        UserError: `model` is no name, or `num_retries` no whole number of at least 0.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -98,7 +98,11 @@ class Parallel:
         return results, self.failed_examples, self.exceptions
 
     def call(self, program: Any, inputs: Any) -> Any:
-        """Run one program on its inputs."""
+        """Run one program on its inputs.
+
+        Raises:
+            UserError: The inputs are no `Example`, dict, list or tuple.
+        """
         if isinstance(inputs, Example):
             return program(**inputs.inputs()) if self.access_examples else program(inputs)
         if isinstance(inputs, dict):

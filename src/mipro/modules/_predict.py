@@ -79,6 +79,7 @@ class Predict(Module, Parameter):
 
     Raises:
         SignatureError: `signature` can't be read.
+        UserError: `signature` is None.
 
     Example:
         >>> classify = Predict("sentence -> sentiment: Literal['positive', 'negative']")

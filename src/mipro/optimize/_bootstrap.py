@@ -54,6 +54,9 @@ class BootstrapFewShot(Teleprompter):
             search, with that exception; None takes the setting `max_errors`.
         num_threads: Runs of the teacher at the same time, with the same result for a
             model that answers each request by itself; None runs one after the other.
+
+    Raises:
+        UserError: `metric` is no function, or another argument makes no sense.
     """
 
     def __init__(

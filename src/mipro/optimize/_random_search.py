@@ -53,6 +53,9 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         max_errors: Examples that may raise; None takes the setting `max_errors`.
         stop_at_score: A score in percent that is good enough to stop at.
         metric_threshold: Least score of a run to take demos from.
+
+    Raises:
+        UserError: `metric` is no function, or another argument makes no sense.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - DSPy's call form
