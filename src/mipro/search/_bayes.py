@@ -108,6 +108,7 @@ class BayesSearch(Recallable):
         self._patience = patience
         self._known_design = design_of(space)
         self._sizes = space.sizes
+        self._grown_at = 0
         self._prior = VariancePrior(self._known_design.kinds)
         self._logs = self._prior.center.copy()
         self._earlier: list[Floats] = []
@@ -128,7 +129,7 @@ class BayesSearch(Recallable):
         rng = np.random.default_rng([self._seed, decision])
         if self._sizes != self._space.sizes:
             # The space has grown: what is known of the old choices is no reason to stop.
-            self._sizes, self._recent = self._space.sizes, []
+            self._sizes, self._recent, self._grown_at = self._space.sizes, [], decision
         if decision == 0:
             return self._open(rng)
         data = _data(self._book.table, self._design)
@@ -146,6 +147,7 @@ class BayesSearch(Recallable):
             "recent": self._recent,
             "nothing_matters": self._nothing_matters,
             "stopped_at": self._stopped_at,
+            "grown_at": self._grown_at,
         }
 
     def recall(self, jobs: Sequence[Job], state: Any) -> None:
@@ -157,6 +159,7 @@ class BayesSearch(Recallable):
         self._earlier = [np.array(logs) for logs in state["earlier"]]
         self._recent = [(regret, odds) for regret, odds in state["recent"]]
         self._nothing_matters = state["nothing_matters"]
+        self._grown_at = state["grown_at"]
         stopped_at = state["stopped_at"]
         self._stopped_at = None if stopped_at is None else tuple(stopped_at)
 
@@ -232,6 +235,9 @@ class BayesSearch(Recallable):
         odds = self._recent[-1][1] if self._recent else 0.0
         if odds <= SETTLED_ODDS:
             odds = chain.odds()
+        if self._book.next_decision < self._grown_at + self._book.lookahead:
+            # No score of a new choice is known yet, however many decisions were made.
+            self._recent = []
         self._recent = [*self._recent, (regret, odds)][-NULL_RECENT:]
         if self._nothing_to_gain():
             return self._stop()
