@@ -1,5 +1,6 @@
 """What the Bayesian search does with its budget."""
 
+import itertools
 import json
 
 import numpy as np
@@ -76,6 +77,35 @@ def test_new_choices_are_tried():
         met |= {job.candidate for job in jobs}
         search.tell(jobs, [[scorer(j.candidate, e) for e in j.examples] for j in jobs])
     assert met == {(0,), (1,), (2,), (3,)}
+
+
+def run_growing(seed, *, num_examples, better):
+    """Run a search to which a good instruction, 3, and other choices come late; all others are alike."""
+    space = Space({"0.instruction": 3, "0.demos": 6})
+    difficulty = np.random.default_rng(seed).random(num_examples)
+    evaluations = itertools.count()
+
+    def score(candidate, example):
+        if next(evaluations) == 150:
+            space.add("0.instruction", 2)
+            space.add("0.demos", 2)
+        return float(difficulty[example] < (0.35 + better if candidate[0] == 3 else 0.35))
+
+    search = create("bayes", space, num_examples=num_examples, budget=650, seed=seed, lookahead=16)
+    return run(search, score, lookahead=16), search.recommend()
+
+
+def test_a_better_choice_that_comes_late_is_found():
+    """What was found before it came, or before its scores are known, is no reason to stop."""
+    found = [run_growing(seed, num_examples=100, better=0.3)[1].candidate[0] for seed in range(8)]
+    assert found.count(3) >= 7
+
+
+@pytest.mark.parametrize(("num_examples", "least"), [(100, 35), (20, 20)])
+def test_a_choice_that_comes_late_is_given_a_chance(num_examples, least):
+    """It is met on 35 examples, or on all, though nothing seems to matter."""
+    cells = cells_of(run_growing(0, num_examples=num_examples, better=0.0)[0])
+    assert len({example for candidate, example in cells if candidate[0] == 3}) >= least
 
 
 def test_block_size_sets_the_first_look():

@@ -107,8 +107,8 @@ class BayesSearch(Recallable):
         self._block = block_size
         self._patience = patience
         self._known_design = design_of(space)
-        self._sizes = space.sizes
-        self._grown_at = 0
+        self._sizes = self._first_sizes = space.sizes
+        self._newest = 0
         self._prior = VariancePrior(self._known_design.kinds)
         self._logs = self._prior.center.copy()
         self._earlier: list[Floats] = []
@@ -129,7 +129,7 @@ class BayesSearch(Recallable):
         rng = np.random.default_rng([self._seed, decision])
         if self._sizes != self._space.sizes:
             # The space has grown: what is known of the old choices is no reason to stop.
-            self._sizes, self._recent, self._grown_at = self._space.sizes, [], decision
+            self._sizes, self._recent, self._newest = self._space.sizes, [], decision
         if decision == 0:
             return self._open(rng)
         data = _data(self._book.table, self._design)
@@ -147,7 +147,7 @@ class BayesSearch(Recallable):
             "recent": self._recent,
             "nothing_matters": self._nothing_matters,
             "stopped_at": self._stopped_at,
-            "grown_at": self._grown_at,
+            "newest": self._newest,
         }
 
     def recall(self, jobs: Sequence[Job], state: Any) -> None:
@@ -159,7 +159,7 @@ class BayesSearch(Recallable):
         self._earlier = [np.array(logs) for logs in state["earlier"]]
         self._recent = [(regret, odds) for regret, odds in state["recent"]]
         self._nothing_matters = state["nothing_matters"]
-        self._grown_at = state["grown_at"]
+        self._newest = state["newest"]
         stopped_at = state["stopped_at"]
         self._stopped_at = None if stopped_at is None else tuple(stopped_at)
 
@@ -235,12 +235,14 @@ class BayesSearch(Recallable):
         odds = self._recent[-1][1] if self._recent else 0.0
         if odds <= SETTLED_ODDS:
             odds = chain.odds()
-        if self._book.next_decision < self._grown_at + self._book.lookahead:
-            # No score of a new choice is known yet, however many decisions were made.
+        if self._book.next_decision < self._newest + self._book.lookahead:
+            # What is new was asked for, but is not known yet, however many decisions were made since.
             self._recent = []
         self._recent = [*self._recent, (regret, odds)][-NULL_RECENT:]
         if self._nothing_to_gain():
             return self._stop()
+        if odds <= SOME_ODDS and (newcomers := self._newcomers(_tuple(pool[np.argmax(means)]))):
+            return self._meet(newcomers)
         others = [self._fit_at(logs, data, rng) for logs in self._earlier]
         self._earlier = [self._logs, *self._earlier][: OUTLOOKS - 1]
         every = np.array([means, *(_values(self._design, f.effects(), pool, seen)[:, 0] for f in others)])
@@ -252,11 +254,42 @@ class BayesSearch(Recallable):
         outlook = Outlook(every[:, keep], joint, np.array([self._noise(f) for f in fits]))
         return self._measure(outlook, [_tuple(row) for row in pool[keep]], means[keep], seen[keep])
 
+    def _newcomers(self, leader: Candidate) -> list[Candidate]:
+        """Return candidates with the choices that the space has grown by, as long as these are little known.
+
+        Where nothing seems to matter nothing seems worth measuring, and so it would never be found that one
+        of them does.
+        """
+        asked = {candidate: self._book.met(candidate) for candidate in self._book.asked()}
+        enough = min(NULL_CHOICE, self._book.num_examples)
+        found: dict[Candidate, None] = {}
+        for v, (first, size) in enumerate(zip(self._first_sizes, self._space.sizes, strict=True)):
+            for choice in range(first, size):
+                of_choice = {c: count for c, count in asked.items() if c[v] == choice}
+                if sum(of_choice.values()) < enough:
+                    # The same candidate again: only examples not met before say more.
+                    made = (*leader[:v], choice, *leader[v + 1 :])
+                    found[max(of_choice, key=lambda c: of_choice[c], default=made)] = None
+        return list(found)
+
+    def _meet(self, newcomers: list[Candidate]) -> list[Job]:
+        """Take the next block of each, as far as one decision goes."""
+        batch = Batch(self._book, self._block)
+        for candidate in newcomers:
+            if batch.cells < self._wanted:
+                batch.add(candidate, "exploring")
+        self._newest = self._book.next_decision
+        return self._book.record(batch.jobs())
+
+    @property
+    def _wanted(self) -> int:
+        """Evaluations that the next decision should hold."""
+        return max(self._block, int(min(PACE, IN_FLIGHT / self._book.lookahead) * self._book.spent))
+
     def _measure(self, outlook: Outlook, pool: list[Candidate], means: Floats, seen: Ints) -> list[Job]:
         """Plan block after block, each where it is worth most given those under way and before it."""
         batch = Batch(self._book, self._block)
-        pace = min(PACE, IN_FLIGHT / self._book.lookahead)
-        wanted = max(self._block, int(pace * self._book.spent))
+        wanted = self._wanted
         under_way = self._book.under_way()
         for place, candidate in enumerate(pool):
             if candidate in under_way:

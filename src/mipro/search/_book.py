@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mipro.search._base import Job, Scores
     from mipro.search._space import Candidate
@@ -170,6 +170,10 @@ class Book:
         """How many examples of a candidate were asked for and did not come back missing."""
         blocked = self._blocked.get(candidate)
         return 0 if blocked is None else int(blocked.sum())
+
+    def asked(self) -> Collection[Candidate]:
+        """Candidates of which anything was asked for."""
+        return self._blocked.keys()
 
     def under_way(self) -> dict[Candidate, int]:
         """Count the scores asked of each candidate that the next decision may not see."""
