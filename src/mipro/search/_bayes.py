@@ -75,6 +75,8 @@ LIKELY = 0.35
 """Probability of being better from which a change is recommended, once so much was measured that nothing can
 seem to matter for no other reason. Before, the best guess is taken. Less than one half, since where nothing
 matters a change does no harm to the score; chosen on tables as those bounds were."""
+CHANCE = 24
+"""Evaluations of each choice that comes late, where nothing seems to matter, before the search may stop."""
 ORIGINAL_SHARE = 4
 """How many times more examples than the original the leader may have met: what is reported is their
 difference, however little it is worth to the choice."""
@@ -261,7 +263,7 @@ class BayesSearch(Recallable):
         of them does.
         """
         asked = {candidate: self._book.met(candidate) for candidate in self._book.asked()}
-        enough = min(NULL_CHOICE, self._book.num_examples)
+        enough = min(CHANCE, self._book.num_examples)
         found: dict[Candidate, None] = {}
         for v, (first, size) in enumerate(zip(self._first_sizes, self._space.sizes, strict=True)):
             for choice in range(first, size):
