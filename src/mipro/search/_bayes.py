@@ -76,7 +76,8 @@ LIKELY = 0.35
 seem to matter for no other reason. Before, the best guess is taken. Less than one half, since where nothing
 matters a change does no harm to the score; chosen on tables as those bounds were."""
 CHANCE = 24
-"""Evaluations of each choice that comes late, where nothing seems to matter, before the search may stop."""
+"""Examples that each choice which comes late is met on, where nothing seems to matter, before the search may
+stop."""
 ORIGINAL_SHARE = 4
 """How many times more examples than the original the leader may have met: what is reported is their
 difference, however little it is worth to the choice."""
@@ -161,7 +162,7 @@ class BayesSearch(Recallable):
         self._earlier = [np.array(logs) for logs in state["earlier"]]
         self._recent = [(regret, odds) for regret, odds in state["recent"]]
         self._nothing_matters = state["nothing_matters"]
-        self._newest = state["newest"]
+        self._newest = state.get("newest", 0)  # not there in runs of before
         stopped_at = state["stopped_at"]
         self._stopped_at = None if stopped_at is None else tuple(stopped_at)
 
@@ -268,10 +269,11 @@ class BayesSearch(Recallable):
         for v, (first, size) in enumerate(zip(self._first_sizes, self._space.sizes, strict=True)):
             for choice in range(first, size):
                 of_choice = {c: count for c, count in asked.items() if c[v] == choice}
-                if sum(of_choice.values()) < enough:
-                    # The same candidate again: only examples not met before say more.
-                    made = (*leader[:v], choice, *leader[v + 1 :])
-                    found[max(of_choice, key=lambda c: of_choice[c], default=made)] = None
+                # All candidates meet the same examples first: only more of one of them says more.
+                made = (*leader[:v], choice, *leader[v + 1 :])
+                most = max(of_choice, key=lambda c: of_choice[c], default=made)
+                if of_choice.get(most, 0) < enough:
+                    found[most] = None
         return list(found)
 
     def _meet(self, newcomers: list[Candidate]) -> list[Job]:
