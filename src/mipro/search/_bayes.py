@@ -263,18 +263,22 @@ class BayesSearch(Recallable):
         Where nothing seems to matter nothing seems worth measuring, and so it would never be found that one
         of them does.
         """
-        asked = {candidate: self._book.met(candidate) for candidate in self._book.asked()}
+        # For each new choice the candidate that has met most: only more of one says more, since all meet the
+        # same examples first.
+        most = {
+            (v, choice): (-1, (*leader[:v], choice, *leader[v + 1 :]))
+            for v, (first, size) in enumerate(zip(self._first_sizes, self._space.sizes, strict=True))
+            for choice in range(first, size)
+        }
+        if not most:
+            return []
+        for candidate in self._book.asked():
+            for place in filter(most.__contains__, enumerate(candidate)):
+                met = self._book.met(candidate)
+                if met > most[place][0]:
+                    most[place] = (met, candidate)
         enough = min(CHANCE, self._book.num_examples)
-        found: dict[Candidate, None] = {}
-        for v, (first, size) in enumerate(zip(self._first_sizes, self._space.sizes, strict=True)):
-            for choice in range(first, size):
-                of_choice = {c: count for c, count in asked.items() if c[v] == choice}
-                # All candidates meet the same examples first: only more of one of them says more.
-                made = (*leader[:v], choice, *leader[v + 1 :])
-                most = max(of_choice, key=lambda c: of_choice[c], default=made)
-                if of_choice.get(most, 0) < enough:
-                    found[most] = None
-        return list(found)
+        return list(dict.fromkeys(candidate for met, candidate in most.values() if met < enough))
 
     def _meet(self, newcomers: list[Candidate]) -> list[Job]:
         """Take the next block of each, as far as one decision goes."""
