@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_Row = TypeVar("_Row", bound=Any)
 _MARK = "("
 """Begins the text of a key that is no text: `{1: ...}` and `{"1": ...}` are not the same."""
 
@@ -18,6 +22,14 @@ def canonical(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the SHA-256 of `canonical(value)`, hex."""
     return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def distinct(rows: Iterable[_Row]) -> list[_Row]:
+    """Return the rows without those that are equal to one before them."""
+    unlike: dict[str, _Row] = {}
+    for row in rows:
+        unlike.setdefault(canonical(dict(row)), row)
+    return list(unlike.values())
 
 
 def _plain(value: Any) -> Any:

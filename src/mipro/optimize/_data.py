@@ -21,14 +21,6 @@ def without_shared(examples: Sequence[Example], *others: Sequence[Example]) -> t
     return tuple(e for e in examples if _inputs(e) not in seen)
 
 
-def each_once(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """Return the examples without those that are equal to one before them."""
-    unlike: dict[str, Example] = {}
-    for e in examples:
-        unlike.setdefault(canonical(dict(e)), e)
-    return tuple(unlike.values())
-
-
 def num_inputs(examples: Sequence[Example]) -> int:
     """Return how many different inputs the examples have."""
     return len(set(map(_inputs, examples)))

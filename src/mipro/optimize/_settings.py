@@ -8,11 +8,12 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from mipro._canonical import distinct
 from mipro.context import settings
 from mipro.errors import UserError
 from mipro.lm import Usage
 from mipro.optimize._checks import check_examples, check_is_lm, models_of_teacher, own_models
-from mipro.optimize._data import each_once, without_shared
+from mipro.optimize._data import without_shared
 from mipro.runs import Budget
 from mipro.search import Space, default_budget, default_lookahead, default_num_trials
 
@@ -160,7 +161,7 @@ def make_plan(
         trainset=train,
         valset=val,
         testset=tuple(testset or ()),
-        demo_pool=each_once(without_shared(train, val, testset or ())),
+        demo_pool=tuple(distinct(without_shared(train, val, testset or ()))),
         # With demos in play, half the proposals: the budget is better spent on demos (dspy.MIPROv2).
         num_instructions=candidates if zero_shot or by_user else candidates // 2,
         num_demo_sets=1 if zero_shot else candidates,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mipro._canonical import canonical
+from mipro._canonical import distinct
 from mipro.propose._text import phrase, scalars, words_of, written_words
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Corpus:
         """Words that the data write with a capital where no sentence begins."""
         left = _MAX_CHARS
         # An example that is there several times, to give it weight, is one: else it would seem to be shared.
-        unlike = list({canonical(dict(row)): row for row in trainset}.values())
+        unlike = distinct(trainset)
         for row in unlike:
             texts = [text for value in row.values() for text in _beginnings(value)]
             self.rows.append("|".join(map(phrase, texts)))
