@@ -45,6 +45,10 @@ class ChatAdapter(Adapter):
         parallel_tool_calls: See `Adapter`.
     """
 
+    # How the reminder of the output format names a field, and what it says.
+    _field_form = "[[ ## {} ## ]]"
+    _reminder = WORDING.chat_reminder
+
     def __init__(
         self,
         callbacks: Sequence[Any] | None = None,
@@ -136,9 +140,10 @@ class ChatAdapter(Adapter):
         if not signature.output_fields:
             return None
         fields = WORDING.joiner.join(
-            f"`[[ ## {name} ## ]]`{self._type_hint(info)}" for name, info in signature.output_fields.items()
+            f"`{self._field_form.format(name)}`{self._type_hint(info)}"
+            for name, info in signature.output_fields.items()
         )
-        return WORDING.chat_reminder.format(fields=fields)
+        return self._reminder.format(fields=fields)
 
     def _type_hint(self, info: FieldInfo) -> str:
         if info.annotation is str:

@@ -45,6 +45,9 @@ class JSONAdapter(ChatAdapter):
         parallel_tool_calls: See `Adapter`.
     """
 
+    _field_form = "{}"
+    _reminder = WORDING.json_reminder
+
     def __init__(
         self,
         callbacks: Sequence[Any] | None = None,
@@ -114,15 +117,6 @@ class JSONAdapter(ChatAdapter):
             self.format_field_with_value(outputs, role="assistant"),
         ]
         return "\n\n".join(parts).strip()
-
-    def user_message_output_requirements(self, signature: type[Signature]) -> str | None:
-        """Return the reminder of the output format, or None where only tools are to be called."""
-        if not signature.output_fields:
-            return None
-        fields = WORDING.joiner.join(
-            f"`{name}`{self._type_hint(info)}" for name, info in signature.output_fields.items()
-        )
-        return WORDING.json_reminder.format(fields=fields)
 
     def format_assistant_message_content(
         self,

@@ -32,6 +32,9 @@ class XMLAdapter(ChatAdapter):
     Values that are no text stand in their element as JSON. Arguments as for `ChatAdapter`.
     """
 
+    _field_form = "<{}>"
+    _reminder = WORDING.xml_reminder
+
     def format_field_structure(self, signature: type[Signature]) -> str:
         """Return the layout of messages: each field in its element."""
         parts = [
@@ -59,15 +62,6 @@ class XMLAdapter(ChatAdapter):
         reminder = self._head(signature).reminder if main_request else None
         parts = [prefix, self.format_field_with_value(given), reminder or "", suffix]
         return "\n\n".join(part for part in parts if part).strip()
-
-    def user_message_output_requirements(self, signature: type[Signature]) -> str | None:
-        """Return the reminder of the output format, or None where only tools are to be called."""
-        if not signature.output_fields:
-            return None
-        fields = WORDING.joiner.join(
-            f"`<{name}>`{self._type_hint(info)}" for name, info in signature.output_fields.items()
-        )
-        return WORDING.xml_reminder.format(fields=fields)
 
     def format_assistant_message_content(
         self,
