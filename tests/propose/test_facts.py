@@ -65,12 +65,28 @@ def test_open_answers_are_no_label_set():
         [0.5, 0.5, 0.5, 0.7, 0.7, 0.7],
         [["a"], ["a"], ["a"], ["b"], ["b"]],
         [],
+        list(range(25)) * 3,
+        ["n/a", *map(str, range(30))] * 3,
+        [f"a label as long as others {i:03}" for i in range(150)] * 3,
     ],
-    ids=["too few", "a single one", "too long", "floats", "lists", "none"],
+    ids=["too few", "a single one", "too long", "floats", "lists", "none", "numbers", "with numbers", "many"],
 )
 def test_what_is_no_label_set(values):
-    """Few values, a constant, sentences, fractions and lists are not label sets."""
+    """Few values, a constant, sentences, fractions, lists, many numbers, too much text: no label sets."""
     assert closed_labels(values) == ()
+
+
+def test_a_hundred_intents_are_a_closed_set():
+    """Labels of a voice assistant or of a help desk come by the hundred, and a model must be told all."""
+    intents = [f"card_payment_{i}" for i in range(100)]
+    assert sorted(observe(_rows(intents * 3), "answer").labels) == sorted(intents)
+
+
+def test_repeated_examples_do_not_close_a_set():
+    """Two copies of a question do not show that its answer will come again."""
+    assert (
+        observe([row for row in _rows([f"name {i}" for i in range(20)]) for _ in "ab"], "answer").labels == ()
+    )
 
 
 def test_one_label_in_seven_seen_once_is_still_closed():

@@ -12,12 +12,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mipro._canonical import distinct
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mipro.example import Example
 
-_MAX_LABELS = 24
+_MAX_NUMBERS = 24
+# Intents and topics come by the hundred; what all of them take in each prompt is some 750 tokens.
+_MAX_LABEL_CHARS = 3000
 _MAX_LABEL_WORDS = 6
 _MIN_VALUES = 5
 # The share of values seen exactly once estimates the chance that the next value is a
@@ -54,16 +58,17 @@ def observe(trainset: Sequence[Example], field: str, *, takes_none: bool = False
     """Return what holds for the output `field` in the training data.
 
     Args:
-        trainset: Training examples; those without the field don't count.
+        trainset: Training examples; those without the field don't count, equal ones count once.
         field: Name of an output field.
         takes_none: Whether None is an answer; otherwise it is a label that is missing.
 
     Returns:
         The closed set of labels, if there is one, and notes on length and form.
     """
-    rows = [row for row in trainset if row.get(field) is not None]
+    unlike = distinct(trainset)
+    rows = [row for row in unlike if row.get(field) is not None]
     values = [row[field] for row in rows]
-    nones = [str(None) for row in trainset if takes_none and field in row and row[field] is None]
+    nones = [str(None) for row in unlike if takes_none and field in row and row[field] is None]
     labels = closed_labels([*values, *nones])
     if labels or not values:
         return FieldFacts(field, labels)
@@ -73,8 +78,9 @@ def observe(trainset: Sequence[Example], field: str, *, takes_none: bool = False
 def closed_labels(values: Sequence[Any]) -> tuple[str, ...]:
     """Return the labels that `values` are drawn from, most frequent first, or ().
 
-    A set is taken to be closed if there are at least five values, at most 24 different
-    ones, all of them short, and few of them (15 %) were seen only once.
+    A set is taken to be closed if there are at least five values, all of them short, few
+    of them (15 %) were seen only once, and the different ones are at most 24 where there
+    are numbers among them, else 3,000 characters in all.
     """
     if len(values) < _MIN_VALUES or not all(isinstance(value, (str, int, bool)) for value in values):
         return ()
@@ -82,9 +88,13 @@ def closed_labels(values: Sequence[Any]) -> tuple[str, ...]:
     spellings = Counter(texts)
     counts = Counter(text.casefold() for text in texts)
     once = sum(1 for count in counts.values() if count == 1)
-    if not 1 < len(counts) <= _MAX_LABELS or once / len(texts) > _MAX_UNSEEN:
+    if len(counts) == 1 or once / len(texts) > _MAX_UNSEEN:
         return ()
     if any(not text or len(text.split()) > _MAX_LABEL_WORDS for text in counts):
+        return ()
+    if sum(map(len, counts)) > _MAX_LABEL_CHARS:
+        return ()
+    if len(counts) > _MAX_NUMBERS and any(map(_is_number, counts)):
         return ()
     best: dict[str, str] = {}
     for text, _ in spellings.most_common():
