@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ TASKS = {
 """Names of the input and of the output."""
 
 
+Metric = Callable[..., bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
     """What is to be done."""
@@ -31,7 +35,7 @@ class Orders:
     """What it is called in the results."""
     lib: str
     budget: int | None
-    """Most calls to the model, mipro only."""
+    """Calls to the model: for mipro the most, for DSPy's other optimizers what their settings aim at."""
     url: str
     task: str
     seed: int
@@ -69,18 +73,10 @@ def run(orders: Orders) -> dict[str, Any]:
     )
     lib.configure(lm=lm, adapter=lib.JSONAdapter())
     program = lib.Predict(f"{given} -> {wanted}")
-    limits = {} if orders.budget is None else {"budget": lib.Budget(lm_calls=orders.budget)}
-    optimizer = lib.MIPROv2(
-        metric=right,
-        auto=orders.auto,
-        init_temperature=orders.temperature,
-        num_threads=orders.threads,
-        seed=orders.seed,
-        **limits,
-    )
     counted = _count_calls(lib) if orders.lib == "dspy" else None
+    compiled = OPTIMIZERS.get(orders.run, _miprov2)
     began = time.perf_counter()
-    best = optimizer.compile(program, trainset=parts["train"], valset=parts["val"])
+    best = compiled(lib, orders, program, right, parts["train"], parts["val"])
     seconds = time.perf_counter() - began
     calls = counted[0] if counted is not None else best.optimization.lm_calls
     evaluate = lib.Evaluate(devset=parts["test"], metric=right, num_threads=orders.threads)
@@ -93,6 +89,65 @@ def run(orders: Orders) -> dict[str, Any]:
         "instruction": best.predictors()[0].signature.instructions,
         "demos": len(best.predictors()[0].demos),
     }
+
+
+def _miprov2(lib: Any, orders: Orders, program: Any, metric: Metric, train: list[Any], val: list[Any]) -> Any:
+    limits = {} if orders.budget is None else {"budget": lib.Budget(lm_calls=orders.budget)}
+    optimizer = lib.MIPROv2(
+        metric=metric,
+        auto=orders.auto,
+        init_temperature=orders.temperature,
+        num_threads=orders.threads,
+        seed=orders.seed,
+        **limits,
+    )
+    return optimizer.compile(program, trainset=train, valset=val)
+
+
+def _random_search(
+    dspy: Any, orders: Orders, program: Any, metric: Metric, train: list[Any], val: list[Any]
+) -> Any:
+    # Three programs are measured besides the candidates; what it bootstraps comes on top of the budget.
+    candidates = max(1, (orders.budget or 0) // len(val) - 3)
+    optimizer = dspy.BootstrapFewShotWithRandomSearch(
+        metric=metric, num_candidate_programs=candidates, num_threads=orders.threads
+    )
+    return optimizer.compile(program, trainset=train, valset=val)
+
+
+def _gepa(dspy: Any, orders: Orders, program: Any, metric: Metric, train: list[Any], val: list[Any]) -> Any:
+    wanted = TASKS[orders.task][1]
+
+    def told(gold: Any, pred: Any, trace: Any, pred_name: Any, pred_trace: Any) -> Any:
+        del trace, pred_name, pred_trace
+        right = metric(gold, pred)
+        said = "Right." if right else f"Wrong: the {wanted} is {gold[wanted]}."
+        return dspy.Prediction(score=float(right), feedback=said)
+
+    optimizer = dspy.GEPA(
+        metric=told,
+        max_metric_calls=orders.budget,
+        reflection_lm=dspy.settings.lm.copy(temperature=orders.temperature),
+        num_threads=orders.threads,
+        seed=orders.seed,
+    )
+    return optimizer.compile(program, trainset=train, valset=val)
+
+
+def _simba(dspy: Any, orders: Orders, program: Any, metric: Metric, train: list[Any], val: list[Any]) -> Any:
+    # Measures on what it learns from, so it has both parts. A step takes up to size * (2 * candidates + 1)
+    # calls, and in the end all examples meet a program of each step and the original one.
+    size, candidates = 16, 4
+    both = [*train, *val]
+    steps = max(3, round(((orders.budget or 0) - len(both)) / (size * (2 * candidates + 1) + len(both))))
+    optimizer = dspy.SIMBA(
+        metric=metric, bsize=size, num_candidates=candidates, max_steps=steps, num_threads=orders.threads
+    )
+    return optimizer.compile(program, trainset=both, seed=orders.seed)
+
+
+OPTIMIZERS = {"dspy-random-search": _random_search, "dspy-gepa": _gepa, "dspy-simba": _simba}
+"""By run; MIPROv2 for all others."""
 
 
 def _count_calls(dspy: Any) -> list[int]:

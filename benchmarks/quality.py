@@ -4,10 +4,12 @@
 
 Both work on BIG-bench examples with a local model behind llama.cpp's OpenAI-compatible server, one after the
 other, each in a process of its own, with its default settings but for the temperature of the proposals (such
-small models lose the thread at 1.0); mipro once more with a budget of half the calls that DSPy made. Printed
-for each: the score on test examples that no stage saw, before and after, calls to the model (that of the task
-writes the proposals as well) and seconds; in the end differences and ratios. What is in the file already is
-not run again. The weights must have been fetched (`make demo`); all three take half an hour on two cores.
+small models lose the thread at 1.0); mipro once more with a budget of half the calls that DSPy made. DSPy's
+other optimizers can be asked for with `--runs`: their settings aim at as many calls as its MIPROv2 made, and
+GEPA is told the right answer wherever one was wrong. Printed for each: the score on test examples that no
+stage saw, before and after, calls to the model (that of the task writes the proposals as well) and seconds;
+in the end differences and ratios. What is in the file already is not run again. The weights must have been
+fetched (`make demo`); the three that run by default take half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from _quality_worker import TASKS
 from mipro.fetch import model_path
 
 RUNS = ("dspy", "mipro", "mipro-half")
-"""In this order: the last one's budget is half of the first one's calls."""
+PEERS = ("dspy-random-search", "dspy-gepa", "dspy-simba")
+BUDGETS = {"mipro-half": 0.5, **dict.fromkeys(PEERS, 1.0)}
+"""As a share of the calls that DSPy's MIPROv2 made, which runs first for that; no budget for others."""
 WORKER = Path(__file__).with_name("_quality_worker.py")
 
 
@@ -61,11 +65,9 @@ def show(rows: list[dict[str, Any]]) -> None:
             f"| {row['calls']} | {row['seconds']:.0f} | {row['demos']} |"
         )
     found = {(row["task"], row["seed"], row["run"]): row for row in rows}
-    for run in RUNS[1:]:
+    for run in dict.fromkeys(row["run"] for row in rows if row["run"] != "dspy"):
         pairs = [
-            (row, found.get((task, seed, RUNS[0])))
-            for (task, seed, name), row in found.items()
-            if name == run
+            (row, found.get((task, seed, "dspy"))) for (task, seed, name), row in found.items() if name == run
         ]
         compare(run, [(ours, theirs) for ours, theirs in pairs if theirs is not None])
 
@@ -80,7 +82,7 @@ def compare(run: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Non
         statistics.fmean(ours[name] / theirs[name] for ours, theirs in pairs) for name in ("calls", "seconds")
     )
     print(
-        f"\n{run} beside DSPy, {len(pairs)} times: score {statistics.fmean(gaps):+.3f}{error}, "
+        f"\n{run} beside DSPy's MIPROv2, {len(pairs)} times: score {statistics.fmean(gaps):+.3f}{error}, "
         f"{calls:.2f} times the calls, {seconds:.2f} times the seconds"
     )
 
@@ -90,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="qwen2.5-coder-0.5b-instruct")
     parser.add_argument("--tasks", nargs="+", default=["intent_recognition"], choices=list(TASKS))
+    parser.add_argument("--runs", nargs="+", default=RUNS, choices=(*RUNS, *PEERS), help="besides dspy")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1, help="how many, each with a split of its own")
     parser.add_argument("--auto", default="light", choices=["light", "medium", "heavy"])
@@ -105,14 +108,15 @@ def main() -> None:
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     server = serve(args.model, args.threads, args.parallel)
-    for task, seed, run in itertools.product(args.tasks, seeds, RUNS):
+    runs = dict.fromkeys(("dspy", *args.runs))
+    for task, seed, run in itertools.product(args.tasks, seeds, runs):
         done = {row["run"]: row for row in rows if (row["task"], row["seed"]) == (task, seed)}
         if run in done:
             continue
         orders = {
             "run": run,
             "lib": run.partition("-")[0],
-            "budget": done["dspy"]["calls"] // 2 if run == "mipro-half" else None,
+            "budget": int(BUDGETS[run] * done["dspy"]["calls"]) if run in BUDGETS else None,
             "url": f"{server.listening_address}/v1",
             "task": task,
             "seed": seed,
