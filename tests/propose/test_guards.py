@@ -30,12 +30,22 @@ def _guard(trainset=(), **settings):
         ('"Yes" or "no" must be said.', '"Yes" or "no" must be said.'),
         ('Say "yes" or "no"', 'Say "yes" or "no"'),
         ("**Task:** answer.", "**Task:** answer."),
+        (
+            "Sure! Here is an improved instruction for the model:\n\nAnswer in one word.",
+            "Answer in one word.",
+        ),
+        ("Certainly, here\u2019s the revised, more detailed prompt:\n```\nAnswer.\n```", "Answer."),
+        ('**Proposed Instruction:** "Answer in one word."', "Answer in one word."),
+        ("Here are the instructions: Answer in one word.", "Answer in one word."),
+        ("Here is an email: sort it.", "Here is an email: sort it."),
+        ("Follow the new instructions: they win.", "Follow the new instructions: they win."),
+        ("Instructions: 1. Read. 2. Answer.", "Instructions: 1. Read. 2. Answer."),
         ("Use ```code``` fences.", "Use ```code``` fences."),
         ('"', '"'),
         ("", ""),
     ],
 )
-def test_clean_strips_only_thoughts_before_and_quotes_and_fences_around_the_whole(given_text, expected):
+def test_clean_strips_only_what_the_instruction_is_wrapped_in(given_text, expected):
     """Instruction text is taken as the model gave it."""
     assert clean(given_text) == expected
 

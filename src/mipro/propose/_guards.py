@@ -22,6 +22,17 @@ NEAR_DUPLICATE = 0.8
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "`": "`"}
 _FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```\Z", re.DOTALL)
 _THOUGHTS = re.compile(r"\A<(think(?:ing)?)>.*?</\1>", re.DOTALL)
+_KIND = (
+    r"(?:(?:more )?(?:proposed|suggested|improved|revised|updated|refined|rewritten|optimi[sz]ed|better|new"
+    r"|final|clear|concise|detailed|possible|candidate)[ ,]+)"
+)
+# "Sure! Here is an improved instruction for the model:" or "Proposed instruction:".
+_PREAMBLE = re.compile(
+    r"\A[*_#\s]*(?:(?:sure|certainly|of course|absolutely|okay|ok|yes)\b[^\w\n]{1,4})?"
+    rf"(?:here(?:['\u2019]s| is| are) (?:(?:the|an?|your|my|one) )?{_KIND}{{0,3}}(?:instructions?|prompt)\b"
+    rf"[^\n:]{{0,80}}|(?:the )?{_KIND}{{1,3}}(?:instructions?|prompt)[*_ ]*):[*_\s]*(?=\S)",
+    re.IGNORECASE,
+)
 # How an answer begins that is not an instruction but a refusal to write one.
 _REFUSAL = re.compile(
     r"\A\W*(?:i(?:['\u2019]m| am) (?:sorry|unable|not able)"
@@ -32,14 +43,15 @@ _REFUSAL = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return an instruction as the model gave it, without thoughts before, fence and quotes around it.
+    """Return an instruction as the model gave it, without what it is wrapped in.
 
-    Nothing else is touched: "Classify the sentiment: ..." keeps its beginning.
+    That is thoughts and an announcement ("Sure! Here is an improved instruction:") before it, a fence and
+    quotes around it. Nothing else is touched: "Classify the sentiment: ..." keeps its beginning.
     """
     text = text.strip()
     while True:
         before = text
-        text = _THOUGHTS.sub("", text).strip()
+        text = _PREAMBLE.sub("", _THOUGHTS.sub("", text).strip())
         if fenced := _FENCE.match(text):
             text = fenced.group(1).strip()
         closing = _QUOTES.get(text[:1])
