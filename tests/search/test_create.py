@@ -132,3 +132,16 @@ def test_replay_refuses_another_seed():
 def test_small_budgets_have_few_decisions_under_way(budget, sizes, expected):
     """Opening and first blocks of all under way hold three tenths of the budget; never more than sixteen."""
     assert default_lookahead(budget, sizes) == expected
+
+
+@pytest.mark.parametrize("name", ["bayes", "tpe", "random", "halving"])
+def test_scores_from_0_to_1_are_expected_to_stay_there(name):
+    """An interval beyond what the metric can give reads as a mistake; other scales know no such bound."""
+
+    def found(most):
+        search = create(name, Space({"0.instruction": 3}), num_examples=20, budget=60, seed=0)
+        run(search, lambda _candidate, example: most * (example != 7))
+        return search.recommend()
+
+    assert found(1.0).interval[1] == 1.0
+    assert found(3.0).interval[1] > 3.0

@@ -36,7 +36,7 @@ class Recommendation:
     mean: float
     """Expected score on an unseen example, in the metric's own unit; NaN while nothing is known."""
     interval: tuple[float, float]
-    """95 % interval of the expected score on unseen examples."""
+    """95 % interval of the expected score on unseen examples; within 0 and 1 where all known scores are."""
     p_better: float
     """Probability that it is better than the program as it came; 0.0 when it is that program."""
 

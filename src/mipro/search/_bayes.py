@@ -13,7 +13,7 @@ from mipro.search._beliefs import neighbours
 from mipro.search._blas import one_thread
 from mipro.search._design import Design, design_of
 from mipro.search._draw import LIST_LIMIT
-from mipro.search._estimate import Z95, normal_cdf
+from mipro.search._estimate import Z95, normal_cdf, on_scale
 from mipro.search._evidence import Evidence, condense
 from mipro.search._gradient import Outlook
 from mipro.search._hyper import NULL_SHARE, VarianceChain, VariancePrior, tail_factors
@@ -185,7 +185,7 @@ class BayesSearch(Recallable):
             fits.append(self._fit(chain, data, rng))
         mean_odds = math.inf if is_refuted(table, original) else float(np.mean(odds))
         least_gain = WORTHWHILE if mean_odds < NULL_ODDS else 0.0
-        return _recommend(
+        found = _recommend(
             fits,
             data,
             original,
@@ -193,6 +193,7 @@ class BayesSearch(Recallable):
             least_gain=math.inf if self._nothing_matters else least_gain,
             least_p=LIKELY if self._is_evidence_enough() else 0.0,
         )
+        return on_scale(found, table)
 
     @one_thread()
     def beliefs(self) -> Beliefs:

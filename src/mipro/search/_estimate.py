@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,20 @@ def mean_known(scores: Floats) -> float:
     return float(known.mean()) if known.size else math.nan
 
 
+def on_scale(found: Recommendation, table: Table) -> Recommendation:
+    """Return a recommendation that expects nothing below 0 or above 1 where no score has been.
+
+    A mean of scores between 0 and 1 is between them too, which neither a normal interval nor a sum of
+    effects knows. Where a score is outside, the metric has another scale and nothing is changed.
+    """
+    scores = table.values
+    known = scores[~np.isnan(scores)]
+    if not known.size or known.min() < 0.0 or known.max() > 1.0:
+        return found
+    mean, low, high = (min(max(x, 0.0), 1.0) for x in (found.mean, *found.interval))
+    return replace(found, mean=mean, interval=(low, high))
+
+
 def describe(table: Table, candidate: Candidate) -> Recommendation:
     """Recommend a candidate with the normal interval of its mean and a paired comparison.
 
@@ -49,7 +64,7 @@ def describe(table: Table, candidate: Candidate) -> Recommendation:
         return Recommendation(candidate, math.nan, (-math.inf, math.inf), 0.0)
     interval = (mean - Z95 * error, mean + Z95 * error)
     if candidate == original:
-        return Recommendation(candidate, mean, interval, 0.0)
+        return on_scale(Recommendation(candidate, mean, interval, 0.0), table)
     gain, gain_error = _mean_and_error(scores - table.known(original))
     if math.isnan(gain):
         p_better = 0.5
@@ -57,7 +72,7 @@ def describe(table: Table, candidate: Candidate) -> Recommendation:
         p_better = 0.5 if gain == 0.0 or math.isinf(gain_error) else float(gain > 0.0)
     else:
         p_better = normal_cdf(gain / gain_error)
-    return Recommendation(candidate, mean, interval, p_better)
+    return on_scale(Recommendation(candidate, mean, interval, p_better), table)
 
 
 def _mean_and_error(scores: Floats) -> tuple[float, float]:
