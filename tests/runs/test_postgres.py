@@ -1,12 +1,15 @@
 """A ledger in PostgreSQL, on a real server that these tests start."""
 
+import itertools
 import shutil
+import time
 
 import pytest
+import sqlalchemy
 
 import mipro
 from mipro.errors import RunMismatchError, StateError, UserError
-from mipro.runs import Budget, Run, SQLStore
+from mipro.runs import Budget, CallRecord, EventRecord, Run, SQLStore
 from mipro.testing.server import OpenAIServer
 from mipro.testing.stores import StoreContract, call
 from mipro.testing.sums import answer
@@ -87,18 +90,68 @@ def test_foreign_database_is_refused_untouched(url):
     assert rows == [("customers",)]
 
 
-def test_lost_connection_is_one_clear_error(server, url):
-    """When the database goes away, what can't be kept is an error that names the place, not the password."""
-    store = SQLStore(url)
-    store.append([call("a")])
+def _cut_all(server):
+    """Cut all connections, as a server does that is restarted."""
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
         )
+
+
+def test_lost_connections_are_made_anew(server, url):
+    """What is to be kept and what is looked up outlives the connections, and each is kept once."""
+    store = SQLStore(url)
+    store.append([call("a")])
+    _cut_all(server)
+    store.append([call("b")])
+    _cut_all(server)
+    assert store.find_call("a") == call("a")
+    assert [found.key for found in store.read(CallRecord)] == ["a", "b"]
+    store.close()
+
+
+def test_database_that_stays_away_is_one_clear_error(server, url, monkeypatch):
+    """When the database is gone for long, what can't be kept is an error that says so."""
+    monkeypatch.setattr("mipro.runs._connections.PATIENCE_S", 0.0)
+    store = SQLStore(url)
+    store.append([call("a")])
+    _cut_all(server)
+    name = sqlalchemy.make_url(url).database
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f'alter database "{name}" allow_connections off')
     with pytest.raises(StateError, match="can't be used as a ledger"):
         store.append([call("b")])
-    store.append([call("c")])
     store.close()
+
+
+def test_run_goes_on_through_a_restart_of_its_database(server, url, optimize):
+    """Answers that come while the server is restarted are kept, and none is paid for twice."""
+    calls = itertools.count(1)
+
+    def restarting(request):
+        if next(calls) == 40:
+            server._stop()
+            server.ensure_postgres_running()
+        return answer(request)
+
+    with OpenAIServer(restarting) as models:
+        best, first = optimize(models, url)
+        paid = models.count
+        assert paid > 40
+        _, second = optimize(models, url)
+        assert models.count == paid
+    assert second == first
+    assert best.optimization.lm_calls == paid
+
+
+def test_lock_is_taken_again_after_a_restart(server, url):
+    """A second process does not get the run since the first one's connections were cut."""
+    first = Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+    _cut_all(server)
+    first.keep(EventRecord("noted", "{}", time.time()))
+    with pytest.raises(StateError, match="one process at a time"):
+        Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+    first.close()
 
 
 def test_database_is_not_started_afresh(url):

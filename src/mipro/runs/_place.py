@@ -95,7 +95,7 @@ def _open_database(url: str) -> tuple[Store, Callable[[], None]]:
         )
     store = SQLStore(url)
     try:
-        return store, _lock_database(parts)
+        return store, _lock_database(parts, store)
     except BaseException:
         store.close()
         raise
@@ -105,10 +105,12 @@ def _is_in_memory(url: sa.URL) -> bool:
     return url.query.get("mode") == "memory" or ":memory:" in (url.database or ":memory:")
 
 
-def _lock_database(url: sa.URL) -> Callable[[], None]:
+def _lock_database(url: sa.URL, store: SQLStore) -> Callable[[], None]:
     backend, where = url.get_backend_name(), shown(url.render_as_string(hide_password=False))
     if backend == "postgresql":
-        return _lock_postgres(url)
+        lock = _PostgresLock(url)
+        store.when_regained(lock.keep)
+        return lock.release
     if backend == "sqlite":
         return _lock_file(Path(f"{url.database}.lock"), where)
     logger.warning(
@@ -129,13 +131,42 @@ def _lock_file(path: Path, where: str) -> Callable[[], None]:
     return lock.release
 
 
-def _lock_postgres(url: sa.URL) -> Callable[[], None]:
-    with ExitStack() as stack:
-        engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
-        connection = stack.enter_context(engine.connect())
-        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
-            raise _in_use(shown(url.render_as_string(hide_password=False)))
-        return stack.pop_all().close
+class _PostgresLock:
+    """A lock that the server holds for as long as this connection lasts.
+
+    Raises:
+        StateError: Another process holds it.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        self._where = shown(url.render_as_string(hide_password=False))
+        self._engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+        self._take()
+
+    def _take(self) -> None:
+        with ExitStack() as stack:
+            self._connection = stack.enter_context(self._engine.connect())
+            free = sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))
+            if not self._connection.execute(free).scalar_one():
+                raise _in_use(self._where)
+            stack.pop_all()
+
+    def keep(self) -> None:
+        """Take it once more where the connection was lost.
+
+        Raises:
+            StateError: Another process has taken it in the meantime.
+        """
+        try:
+            self._connection.execute(sa.select(1))
+        except sa.exc.SQLAlchemyError:
+            self.release()
+            self._take()
+
+    def release(self) -> None:
+        """Give it free."""
+        with suppress(sa.exc.SQLAlchemyError):  # lost with the connection
+            self._connection.close()
 
 
 def _in_use(where: str) -> StateError:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import weakref
 from abc import ABC, abstractmethod
-from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -14,6 +12,7 @@ from sqlalchemy import event as sa_event
 
 from mipro.errors import StateError
 from mipro.lm import Usage
+from mipro.runs._connections import Connections
 from mipro.runs._records import (
     MADE_OF_CALLS,
     CallRecord,
@@ -27,8 +26,9 @@ from mipro.runs._records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+T = TypeVar("T")
 R = TypeVar("R", CallRecord, SentRecord, FailureRecord, EvaluationRecord, DecisionRecord, EventRecord)
 
 PAGE = 1000
@@ -199,10 +199,7 @@ class SQLStore(Store):
         # `mipro.runs.open(run_dir).facts()` leaves nobody who could close it.
         weakref.finalize(self, self._engine.dispose)
         self._auto = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._driver_error: type[Exception] = getattr(self._engine.dialect.dbapi, "Error", sa.exc.DBAPIError)
-        is_file = self._engine.dialect.name == "sqlite" and isinstance(self._engine.pool, sa.QueuePool)
-        self._keeps_connections = is_file
-        self._idle: deque[Any] = deque()
+        self._connections = Connections(self._engine)
         self._inserts: dict[type[Record], _Statement] = {}
         by_key = sa.select(*_columns(CallRecord)).where(_tables[CallRecord].c.key == sa.bindparam("wanted"))
         self._find_evaluations: dict[int, _Statement] = {}
@@ -244,6 +241,10 @@ class SQLStore(Store):
     def __repr__(self) -> str:
         return f"SQLStore({self._url.render_as_string(hide_password=True)!r})"
 
+    def when_regained(self, do: Callable[[], None]) -> None:
+        """Have `do` called where a database server has been away, before it is used again."""
+        self._connections.regained = do
+
     def _unusable(self, error: Exception) -> StateError:
         reason = getattr(error, "orig", None) or error
         return StateError(
@@ -257,42 +258,19 @@ class SQLStore(Store):
             kind = type(record)
             row = [storable(getattr(record, name)) for name in _fields[kind]]
             by_kind.setdefault(kind, []).append(row)
-        with self._driver() as connection:
-            cursor = connection.cursor()
+
+        def insert(cursor: Any) -> None:
             for kind, rows in by_kind.items():
                 statement = self._statement(kind)
                 cursor.executemany(statement.sql, [statement.arguments(row) for row in rows])
-            cursor.close()
-            connection.commit()
 
-    @contextlib.contextmanager
-    def _driver(self) -> Iterator[Any]:
-        """Give a connection of the driver's: SQLAlchemy's own way costs more than the rest of an evaluation.
+        self._work(insert, commit=True)
 
-        Those of a file go back to no pool, which would take as long as what is done with them.
-
-        Raises:
-            StateError: What was done with it failed; the connection is used no more.
-        """
+    def _work(self, do: Callable[[Any], T], *, commit: bool = False) -> T:
         try:
-            connection = self._connection()
-            try:
-                yield connection
-            except BaseException:
-                connection.close()
-                raise
-            if self._keeps_connections:
-                self._idle.append(connection)
-            else:
-                connection.close()
-        except (sa.exc.SQLAlchemyError, self._driver_error) as error:
+            return self._connections.work(do, commit=commit)
+        except self._connections.errors as error:
             raise self._unusable(error) from error
-
-    def _connection(self) -> Any:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._engine.raw_connection()
 
     def _statement(self, kind: type[Record]) -> _Statement:
         if kind not in self._inserts:
@@ -355,14 +333,15 @@ class SQLStore(Store):
 
     def _look_up(self, queries: Sequence[tuple[_Statement, list[Any]]]) -> list[Any]:
         """Return the rows that the driver finds, for all queries together."""
-        rows: list[Any] = []
-        with self._driver() as connection:
-            cursor = connection.cursor()
+
+        def select(cursor: Any) -> list[Any]:
+            rows: list[Any] = []
             for statement, values in queries:
                 cursor.execute(statement.sql, statement.arguments(values))
                 rows += cursor.fetchall()
-            cursor.close()
-        return rows
+            return rows
+
+        return self._work(select)
 
     def read(self, kind: type[R]) -> Iterator[R]:
         # In pages, since an open cursor would keep a live run from folding its log into the file.
@@ -466,9 +445,7 @@ class SQLStore(Store):
             raise self._unusable(error) from error
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
-        self._engine.dispose()
+        self._connections.close()
 
 
 def parsed(url: str | sa.URL) -> sa.URL:

@@ -1,0 +1,130 @@
+"""Connections to a ledger's database, made anew where a server was away for a while."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+logger = logging.getLogger("mipro")
+
+PATIENCE_S = 60.0
+"""Seconds that a server may be away: a managed database is restarted or replaced within less."""
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
+
+
+class _AwayError(Exception):
+    """Nothing of the work is kept, since the server has gone or is not there yet."""
+
+
+class Connections:
+    """Connections of the driver's: SQLAlchemy's own way costs more than the rest of an evaluation.
+
+    Those to a file go back to no pool, which would take as long as what is done with them.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._is_server = not is_sqlite
+        self._keeps = is_sqlite and isinstance(engine.pool, sa.QueuePool)
+        self._idle: deque[Any] = deque()
+        self._driver_error: type[Exception] = getattr(engine.dialect.dbapi, "Error", sa.exc.DBAPIError)
+        self.errors = (sa.exc.SQLAlchemyError, self._driver_error)
+        """What `work` raises where the database can't be used."""
+        self._lock = threading.Lock()
+        self.regained: Callable[[], None] | None = None
+        """Called where the server has been away, before it is used again; what it raises ends the work."""
+
+    def work(self, do: Callable[[Any], T], *, commit: bool = False) -> T:
+        """Return what `do` returns for a cursor, in a transaction of its own.
+
+        Where the connection is lost, it is done again with another one, for as long as `PATIENCE_S`. Not
+        where it is lost in the middle of the commit: nobody can tell whether that was done.
+
+        Args:
+            do: May be called several times.
+            commit: Whether it changes anything.
+
+        Raises:
+            errors: It failed, and would fail again.
+        """
+        since, wait = time.monotonic(), 0.0
+        while True:
+            try:
+                return self._once(do, commit=commit, again=wait > 0.0)
+            except _AwayError as away:
+                cause = away.__cause__
+                if time.monotonic() - since > PATIENCE_S and cause is not None:
+                    raise cause from None
+                if not wait:
+                    logger.warning(
+                        "the connection to the ledger's database is lost (%s); trying for %d seconds to make "
+                        "a new one.",
+                        type(cause).__name__,
+                        PATIENCE_S,
+                    )
+            wait = min(2 * wait or _FIRST_WAIT_S, _LONGEST_WAIT_S)
+            time.sleep(wait)
+
+    def _once(self, do: Callable[[Any], T], *, commit: bool, again: bool) -> T:
+        connection = self._connection(again=again)
+        is_committing = False
+        try:
+            cursor = connection.cursor()
+            done = do(cursor)
+            cursor.close()
+            if commit:
+                is_committing = True
+                connection.commit()
+        except BaseException as error:
+            is_lost = isinstance(error, self._driver_error) and self._engine.dialect.is_disconnect(
+                error,  # type: ignore[arg-type] # the driver's own, as documented
+                connection.dbapi_connection,
+                None,
+            )
+            if not is_lost:
+                connection.close()
+                raise
+            connection.invalidate()
+            self._engine.dispose()  # the others are as old
+            if is_committing:
+                raise
+            raise _AwayError from error
+        if self._keeps:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return done
+
+    def _connection(self, *, again: bool) -> Any:
+        if self._idle:
+            try:
+                return self._idle.pop()
+            except IndexError:  # another thread was quicker
+                pass
+        try:
+            if again and self.regained is not None:
+                with self._lock:
+                    self.regained()
+            return self._engine.raw_connection()
+        except sa.exc.OperationalError as error:
+            if self._is_server:
+                raise _AwayError from error
+            raise
+
+    def close(self) -> None:
+        """Release connections and files."""
+        while self._idle:
+            self._idle.pop().close()
+        self._engine.dispose()
