@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 import mipro
 from mipro.errors import RunMismatchError, StateError, UserError
-from mipro.runs import Budget, EvaluationRecord, EventRecord, Run, choose_run_dir
+from mipro.runs import Budget, EvaluationRecord, EventRecord, Run, SQLStore, choose_run_dir
 from mipro.runs._place import _lock_database
 from mipro.testing.lms import ScriptedLM
 from mipro.testing.server import OpenAIServer
@@ -125,7 +125,7 @@ def test_settled_facts_stay_as_they_were(tmp_path):
 
 def test_database_without_a_lock_is_said(caplog):
     """Where two processes can't be kept apart the user is told to, without the password."""
-    _lock_database(sa.make_url("mysql+pymysql://me:secret@host/runs"))()
+    _lock_database(sa.make_url("mysql+pymysql://me:secret@host/runs"), SQLStore("sqlite://"))()
     assert "one process at a time" in caplog.text
     assert "secret" not in caplog.text
 

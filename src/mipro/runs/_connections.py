@@ -24,7 +24,7 @@ _LONGEST_WAIT_S = 5.0
 
 
 class _AwayError(Exception):
-    """Nothing of the work is kept, since the server has gone or is not there yet."""
+    """The server has gone, or is not there yet."""
 
 
 class Connections:
@@ -46,15 +46,15 @@ class Connections:
         self.regained: Callable[[], None] | None = None
         """Called where the server has been away, before it is used again; what it raises ends the work."""
 
-    def work(self, do: Callable[[Any], T], *, commit: bool = False) -> T:
+    def work(self, do: Callable[[Any], T], *, again: Callable[[Any], T] | None = None) -> T:
         """Return what `do` returns for a cursor, in a transaction of its own.
 
-        Where the connection is lost, it is done again with another one, for as long as `PATIENCE_S`. Not
-        where it is lost in the middle of the commit: nobody can tell whether that was done.
+        Where the connection is lost, it is done again with another one, for as long as `PATIENCE_S`.
 
         Args:
-            do: May be called several times.
-            commit: Whether it changes anything.
+            do: The work.
+            again: The work where it may have been done: a connection that is lost in the middle of a commit
+                does not tell. Given for work that changes something; what does not may be repeated.
 
         Raises:
             errors: It failed, and would fail again.
@@ -62,7 +62,9 @@ class Connections:
         since, wait = time.monotonic(), 0.0
         while True:
             try:
-                return self._once(do, commit=commit, again=wait > 0.0)
+                if not wait:
+                    return self._once(do, commit=again is not None)
+                return self._once(again or do, commit=again is not None, regain=True)
             except _AwayError as away:
                 cause = away.__cause__
                 if time.monotonic() - since > PATIENCE_S and cause is not None:
@@ -77,29 +79,20 @@ class Connections:
             wait = min(2 * wait or _FIRST_WAIT_S, _LONGEST_WAIT_S)
             time.sleep(wait)
 
-    def _once(self, do: Callable[[Any], T], *, commit: bool, again: bool) -> T:
-        connection = self._connection(again=again)
-        is_committing = False
+    def _once(self, do: Callable[[Any], T], *, commit: bool, regain: bool = False) -> T:
+        connection = self._connection(regain=regain)
         try:
             cursor = connection.cursor()
             done = do(cursor)
             cursor.close()
             if commit:
-                is_committing = True
                 connection.commit()
         except BaseException as error:
-            is_lost = isinstance(error, self._driver_error) and self._engine.dialect.is_disconnect(
-                error,  # type: ignore[arg-type] # the driver's own, as documented
-                connection.dbapi_connection,
-                None,
-            )
-            if not is_lost:
+            if not self._is_lost(connection, error):
                 connection.close()
                 raise
             connection.invalidate()
             self._engine.dispose()  # the others are as old
-            if is_committing:
-                raise
             raise _AwayError from error
         if self._keeps:
             self._idle.append(connection)
@@ -107,14 +100,20 @@ class Connections:
             connection.close()
         return done
 
-    def _connection(self, *, again: bool) -> Any:
+    def _is_lost(self, connection: Any, error: BaseException) -> bool:
+        dialect: Any = self._engine.dialect
+        return isinstance(error, self._driver_error) and bool(
+            dialect.is_disconnect(error, connection.dbapi_connection, None)
+        )
+
+    def _connection(self, *, regain: bool) -> Any:
         if self._idle:
             try:
                 return self._idle.pop()
             except IndexError:  # another thread was quicker
                 pass
         try:
-            if again and self.regained is not None:
+            if regain and self.regained is not None:
                 with self._lock:
                     self.regained()
             return self._engine.raw_connection()
