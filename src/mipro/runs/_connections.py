@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -107,11 +108,8 @@ class Connections:
         )
 
     def _connection(self, *, regain: bool) -> Any:
-        if self._idle:
-            try:
-                return self._idle.pop()
-            except IndexError:  # another thread was quicker
-                pass
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
         try:
             if regain and self.regained is not None:
                 with self._lock:
