@@ -120,11 +120,15 @@ def test_code_is_not_looked_for_json_in():
 def test_code_of_another_language():
     """`Code["java"]` tells the model the language."""
     kind = Code["java"]
+    assert kind is Code["java"]
+    assert Signature("question -> code: Code['java']").output_fields["code"].annotation is kind
     assert kind.language == "java"
     assert "Programming language: java" in kind.description()
     assert Code.language == "python"
     with pytest.raises(ValueError, match="text"):
         Code(code=3)
+    with pytest.raises(TypeError, match="a language must be a text"):
+        Code[3]
 
 
 def test_citations_are_a_list_of_quotations():
@@ -169,10 +173,16 @@ def test_xml_in_an_element_of_the_model_s_own_is_read():
         ("<note /><answer> <![CDATA[A]]>\n</answer>", "A"),
         ("<note>see <answer/></note><answer>A</answer>", "A"),
         ("<note>n</note><answer/>", ""),
+        (
+            "<note>n</note><answer>Say <answer>x</answer>, then <br/> y</answer>",
+            "Say <answer>x</answer>, then <br/> y",
+        ),
+        ("<note>n</note><answer>the <answer> tag</answer>", "the <answer> tag"),
+        ("<answer>a <![CDATA[</answer>]]> b</answer><note>n</note>", "a <![CDATA[</answer>]]> b"),
     ],
 )
 def test_xml_is_read_as_models_write_it(text, answer):
-    """Attributes, empty elements and marked sections are XML too; such an answer was asked for twice."""
+    """Attributes, empty elements, marked sections and elements in one of their own name are XML too."""
     assert XMLAdapter().parse(Signature("question -> note, answer"), text)["answer"] == answer
 
 

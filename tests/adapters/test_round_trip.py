@@ -210,6 +210,37 @@ def test_any_answer_gives_a_value_or_a_parse_error(adapter, annotation):
     check()
 
 
+MARKUP = st.recursive(
+    st.sampled_from(["x", "a < b", "<br/>", "a\nb"]),
+    lambda inner: st.builds(
+        lambda name, parts: f"<{name}>{' '.join(parts)}</{name}>",
+        st.sampled_from(["out", "question", "p"]),
+        st.lists(inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+@given(MARKUP)
+def test_markup_in_xml_is_read_whole(text):
+    """Elements in a value may be called as the field is; the first end of one was taken for the field's."""
+    adapter, signature = XMLAdapter(), signature_of(str)
+    written = adapter.format_assistant_message_content(signature, {"out": text})
+    assert adapter.parse(signature, f"{written}\n<out>again</out>") == {"out": text}
+
+
+@pytest.mark.parametrize("text", ["<out></out>", "<out/>", "[[ ## out ## ]]\n\n", '{"out": " "}'])
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [(int | None, None), (list[str] | None, None), (Colour | None, None), (Literal["", "x"] | None, "")],
+    ids=str,
+)
+def test_an_optional_value_that_is_left_empty_is_none(text, annotation, value):
+    """Unless nothing is a value of the type; it was an answer that can't be read, and asked for once more."""
+    adapter = {"<": XMLAdapter(), "[": ChatAdapter(), "{": JSONAdapter()}[text[0]]
+    assert adapter.parse(signature_of(annotation), text) == {"out": value}
+
+
 @pytest.mark.parametrize("text", ["red", "RED", "Red", "'red'", '"RED"', "Colour.RED"])
 def test_a_member_is_read_as_models_write_it(text):
     """By value or name, in another case, in quotes, or as Python has it; each was asked for once more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, ClassVar
 
@@ -28,10 +29,14 @@ class Code(Type):
     language: ClassVar[str] = "python"
 
     def __class_getitem__(cls, language: str) -> type[Code]:  # type: ignore[override] # no type parameter
-        """Return this type for another language."""
-        other: type[Code] = pydantic.create_model(f"{cls.__name__}_{language}", __base__=cls)
-        other.language = language
-        return other
+        """Return this type for another language, the same each time.
+
+        Raises:
+            TypeError: `language` is no text.
+        """
+        if not isinstance(language, str):
+            raise TypeError(f"a language must be a text, as in Code['java'], but got {language!r}")
+        return _in_language(cls, language)
 
     def format(self) -> str:
         """Return the text."""
@@ -54,3 +59,10 @@ class Code(Type):
             raise ValueError(f"`{cls.__name__}` must be a text or have a text `code`, but got {data!r}")  # noqa: TRY004
         fenced = _FENCED.search(text)
         return {"code": fenced.group(1).strip() if fenced else text}
+
+
+@functools.cache
+def _in_language(kind: type[Code], language: str) -> type[Code]:
+    other: type[Code] = pydantic.create_model(f"{kind.__name__}_{language}", __base__=kind)
+    other.language = language
+    return other

@@ -17,7 +17,7 @@ from mipro.adapters._type import Type
 from mipro.adapters._values import is_optional, is_subclass, is_union, type_adapter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
 
@@ -66,7 +66,7 @@ def _read_text(text: str, annotation: Any) -> Any:
     validate = type_adapter(annotation).validate_python
     if is_union(annotation) and is_optional(annotation):
         parts = [part for part in get_args(annotation) if part is not type(None)]
-        if text.strip() in _NONE_WORDS:
+        if text.strip() in _NONE_WORDS or (not text.strip() and not _takes_empty(validate)):
             return None
         if len(parts) == 1:
             return read_value(text, parts[0])
@@ -79,6 +79,15 @@ def _read_text(text: str, annotation: Any) -> Any:
         except ValueError as error:  # noqa: PERF203 - the next reading may fit
             first_error = first_error or error
     raise first_error or ValueError(f"can't read {text!r}")
+
+
+def _takes_empty(validate: Callable[[Any], Any]) -> bool:
+    """Tell whether no text at all is a value of a type, as it is of `str | None`."""
+    try:
+        validate("")
+    except ValueError:
+        return False
+    return True
 
 
 def _candidates(text: str, annotation: Any) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from mipro.adapters._chat import (
@@ -16,14 +17,13 @@ from mipro.adapters._values import placeholder, value_text
 from mipro.adapters._wording import WORDING
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from mipro.signature import Signature
 
 _CDATA = re.compile(r"\s*<!\[CDATA\[(?P<text>.*)\]\]>\s*", re.DOTALL)
-_ELEMENT = re.compile(
-    r"<(?P<name>\w+)(?:\s[^<>]*)?>(?P<text>\s*<!\[CDATA\[.*?\]\]>\s*|.*?)</(?P=name)\s*>", re.DOTALL
-)
+# The beginning or the end of an element; what stands in CDATA is none.
+_TAG = re.compile(r"<!\[CDATA\[.*?\]\]>|<(?P<end>/?)(?P<name>\w+)(?:\s[^<>]*)?(?<!/)>", re.DOTALL)
 
 
 class XMLAdapter(ChatAdapter):
@@ -112,9 +112,38 @@ def _elements(text: str, names: Container[str]) -> list[tuple[str, str]]:
     elements: list[tuple[str, str]] = []
     waiting = [text]
     while waiting:  # an answer may be nested more deeply than functions may be
-        found = [(element["name"], element["text"]) for element in _ELEMENT.finditer(waiting.pop())]
+        found = list(_outermost(waiting.pop()))
         if any(name in names for name, _ in found):
             elements += found
         else:
             waiting += [content for _, content in reversed(found)]
     return elements
+
+
+def _outermost(text: str) -> Iterator[tuple[str, str]]:
+    """Yield name and content of the outermost elements.
+
+    An element ends where all of its name that begin in it have ended ("<code>see <code>x</code></code>"),
+    or at the first end of that name where they don't ("<code>the <code> tag</code>").
+    """
+    tags = [tag for tag in _TAG.finditer(text) if tag["name"]]
+    begun: defaultdict[str, list[int]] = defaultdict(list)
+    ends: defaultdict[str, deque[re.Match[str]]] = defaultdict(deque)
+    own_end: dict[int, re.Match[str]] = {}
+    for tag in tags:
+        if not tag["end"]:
+            begun[tag["name"]].append(tag.start())
+            continue
+        ends[tag["name"]].append(tag)
+        if begun[tag["name"]]:
+            own_end[begun[tag["name"]].pop()] = tag
+    behind = 0
+    for tag in tags:
+        later = ends[tag["name"]]
+        while later and later[0].start() < tag.start():
+            later.popleft()
+        if tag["end"] or tag.start() < behind or not later:
+            continue
+        end = own_end.get(tag.start(), later[0])
+        yield tag["name"], text[tag.end() : end.start()]
+        behind = end.end()

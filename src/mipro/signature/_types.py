@@ -167,6 +167,8 @@ class _Reader:
         elif base is typing.Annotated:  # what follows the type is a note on it
             notes = (part.value if isinstance(part, ast.Constant) else self.read(part) for part in parts[1:])
             arguments = (self.read(parts[0]), *notes)
+        elif isinstance(getattr(base, "language", None), str):  # Code["java"]: a text, not the name of a type
+            arguments = tuple(part.value if isinstance(part, ast.Constant) else None for part in parts)
         else:
             arguments = tuple(self.read(part) for part in parts)
         try:
