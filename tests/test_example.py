@@ -92,13 +92,13 @@ def test_bookkeeping_fields_are_not_counted_or_listed():
 
 
 def test_to_dict_goes_into_what_is_nested():
-    """Records, models, lists and dicts become plain."""
+    """Records, models, lists and dicts become plain; a class stays one."""
 
     class Model(pydantic.BaseModel):
         x: int
 
-    row = Example(rows=[Example(a=1)], model=Model(x=2), by={"k": Example(b=3)})
-    assert row.toDict() == {"rows": [{"a": 1}], "model": {"x": 2}, "by": {"k": {"b": 3}}}
+    row = Example(rows=[Example(a=1)], model=Model(x=2), by={"k": Example(b=3)}, kind=Model)
+    assert row.toDict() == {"rows": [{"a": 1}], "model": {"x": 2}, "by": {"k": {"b": 3}}, "kind": Model}
 
 
 VALUES = st.recursive(

@@ -366,6 +366,8 @@ def _number(other: Any) -> float:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, type):  # a pydantic class has the methods of its instances
+        return value
     if hasattr(value, "toDict"):
         return value.toDict()
     if hasattr(value, "model_dump"):
