@@ -240,6 +240,8 @@ def test_names_that_can_be_given_to_no_call_are_refused():
         ("URLAddress", "URL Address"),
         ("isHTTPSecure", "Is HTTP Secure"),
         ("modelT45Enhanced", "Model T 45 Enhanced"),
+        ("größe_in_mm", "Größe In Mm"),
+        ("été2024", "Été2024"),
     ],
 )
 def test_prefixes_are_readable(name, label):

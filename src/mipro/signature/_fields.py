@@ -37,6 +37,11 @@ RESERVED_NAMES = {
     "model_config": "pydantic looks for its settings there",
 }
 
+# Between the words of a name: "two_words", "twoWords", "HTMLText", "text2". Letters with marks end no word.
+_WORD_ENDS = re.compile(
+    r"_|(?<=[a-z\d])(?=[A-Z])|(?<=[^_])(?=[A-Z][a-z])|(?<=[a-zA-Z])(?=\d)|(?<=\d)(?=[a-zA-Z])"
+)
+
 Role = Literal["input", "output"]
 
 
@@ -96,5 +101,5 @@ def infer_prefix(name: str) -> str:
         >>> infer_prefix("some_HTMLText2"), infer_prefix("camelCase")
         ('Some HTML Text 2', 'Camel Case')
     """
-    words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W_a-zA-Z\d]+", name)
+    words = filter(None, _WORD_ENDS.split(name))
     return " ".join(word if word.isupper() else word.capitalize() for word in words)

@@ -185,7 +185,7 @@ def make_signature(
     Args:
         signature: "question, context: list[str] -> answer", or for each field name
             a field or a pair of type and field.
-        instructions: What the model is told; by default a sentence naming the fields.
+        instructions: What the model is told; a sentence naming the fields where None or empty.
         signature_name: Name of the class.
         custom_types: Types by the name that `signature` calls them; by default names
             are looked up in the scopes of the callers.
@@ -206,7 +206,7 @@ def make_signature(
         raise SignatureError(
             f"a signature must be a string, a dict of fields or a Signature class, but got {signature!r}."
         )
-    return _create(signature_name, fields, instructions)
+    return _create(signature_name, fields, instructions or None)
 
 
 def ensure_signature(signature: Any, instructions: str | None = None) -> Any:
