@@ -194,6 +194,10 @@ def test_stopped_run_passes_through():
         ({"devset": numbers(1), "metric": None}, "`metric` must be a function"),
         ({"devset": [Example(x=1)]}, "with_inputs"),
         ({"devset": numbers(2), "num_threads": 0}, "at least 1"),
+        ({"devset": numbers(2), "num_threads": "2"}, "`num_threads` must be a whole number"),
+        ({"failure_score": "0"}, "`failure_score` must be a number"),
+        ({"display_table": "all"}, "`display_table` must be True, False or a number of rows"),
+        ({"max_errors": "5"}, "`max_errors` must be a whole number"),
         ({"devset": iter(numbers(2))}, "`devset` must be a list of examples"),
         (
             {"devset": [*numbers(1), {"x": 1}]},

@@ -150,6 +150,11 @@ def test_a_teacher_of_other_fields_is_refused():
         ({"teacher_settings": 3}, "`teacher_settings` must be a dict of settings"),
         ({"metric": "exact"}, "`metric` must be a function"),
         ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
+        ({"trainset": []}, "`trainset` must hold at least 1 example"),
+        ({"max_bootstrapped_demos": 1.5}, "`max_bootstrapped_demos` must be a whole number"),
+        ({"max_labeled_demos": None}, "`max_labeled_demos` must be a whole number of at least 0"),
+        ({"max_rounds": 0}, "`max_rounds` must be a whole number of at least 1, but got 0"),
+        ({"max_errors": "5"}, "`max_errors` must be a whole number"),
     ],
 )
 def test_refused_before_the_first_call(arguments, message):

@@ -54,3 +54,10 @@ def test_what_is_no_program_and_no_data_is_refused():
         LabeledFewShot().compile("question -> answer", trainset=TRAIN)
     with pytest.raises(UserError, match="`trainset` must be a list"):
         LabeledFewShot().compile(mipro.Predict("question -> answer"), trainset=None)
+
+
+@pytest.mark.parametrize("k", [-1, 2.0, None, True])
+def test_a_number_of_demos_that_is_none_is_refused(k):
+    """It was met when the demos were drawn, as an error about a sample."""
+    with pytest.raises(UserError, match="`k` must be a whole number of at least 0, but got"):
+        LabeledFewShot(k=k)

@@ -118,6 +118,12 @@ def test_the_student_stays_as_it_is():
         ({"teacher_settings": 3}, "`teacher_settings` must be a dict of settings"),
         ({"metric": "exact"}, "`metric` must be a function"),
         ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
+        ({"stop_at_score": "90"}, "`stop_at_score` must be a number"),
+        ({"trainset": [], "valset": TRAIN}, "`trainset` must hold at least 1 example"),
+        ({"max_bootstrapped_demos": 1.5}, "`max_bootstrapped_demos` must be a whole number"),
+        ({"max_labeled_demos": -1}, "`max_labeled_demos` must be a whole number of at least 0"),
+        ({"max_rounds": None}, "`max_rounds` must be a whole number of at least 1"),
+        ({"num_candidate_programs": -5}, "`num_candidate_programs` must be a whole number of at least 0"),
     ],
 )
 def test_refused_before_the_first_call(arguments, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from mipro.callback import notified
@@ -142,8 +143,8 @@ class Evaluate:
             Score in per cent, and one result for each example.
 
         Raises:
-            UserError: There are no examples, no metric, no program, or no inputs set, or a file
-                to write can't be written.
+            UserError: There are no examples, no metric, no program, or no inputs set, another argument
+                makes no sense, or a file to write can't be written.
             ProgramError: Program or metric raised on `max_errors` examples.
             LMError: The model refused for good, or failed on `max_errors` examples.
             RunStopped: The run that calls pass through ended.
@@ -156,6 +157,7 @@ class Evaluate:
         save_as_json = self.save_as_json if save_as_json is None else save_as_json
         _check(devset, metric)
         _check_program(program)
+        self._check_settings(display_table)
         for name, file_path in (("save_as_csv", save_as_csv), ("save_as_json", save_as_json)):
             if file_path:
                 _report.check_file(name, file_path)
@@ -182,6 +184,17 @@ class Evaluate:
         if save_as_json:
             _report.save_json(rows, save_as_json)
         return result
+
+    def _check_settings(self, display_table: Any) -> None:
+        """Refuse what would be met only when the calls are paid."""
+        if not isinstance(self.failure_score, Real):
+            raise UserError(f"`failure_score` must be a number, but got {self.failure_score!r}.")
+        if display_table is not None and not isinstance(display_table, int):
+            raise UserError(
+                f"`display_table` must be True, False or a number of rows, but got {display_table!r}."
+            )
+        if self.max_errors is not None and not isinstance(self.max_errors, int):
+            raise UserError(f"`max_errors` must be a whole number or None, but got {self.max_errors!r}.")
 
     def _measure(
         self,

@@ -52,7 +52,7 @@ def parallel_map(
     Raises:
         BaseException: The first that `fn` or `on_done` raised. No further item is begun;
             those under way are waited for, except after Ctrl-C in the caller's thread.
-        UserError: `num_threads` is less than 1.
+        UserError: `num_threads` is no whole number of at least 1.
     """
     threads = min(_checked(num_threads), len(items))
     if threads <= 1:
@@ -80,7 +80,7 @@ def parallel_grow(
 
     Raises:
         BaseException: As for `parallel_map`.
-        UserError: `num_threads` is less than 1.
+        UserError: `num_threads` is no whole number of at least 1.
     """
     threads = _checked(num_threads)
     todo = list(items)
@@ -122,8 +122,8 @@ def _checked(num_threads: int | None) -> int:
         from mipro.context import settings  # noqa: PLC0415 - read at the call, not at import
 
         num_threads = int(settings.num_threads)
-    if num_threads < 1:
-        raise UserError(f"`num_threads` must be at least 1, but got {num_threads!r}.")
+    if not isinstance(num_threads, int) or num_threads < 1:
+        raise UserError(f"`num_threads` must be a whole number of at least 1, but got {num_threads!r}.")
     return num_threads
 
 

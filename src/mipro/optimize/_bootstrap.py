@@ -9,9 +9,12 @@ from mipro.context import settings
 from mipro.errors import ProgramError, UserError
 from mipro.optimize._checks import (
     check_examples,
+    check_not_negative,
+    check_positive,
     check_settings,
     check_teacher,
     check_threshold,
+    check_whole,
     listed,
 )
 from mipro.optimize._labeled import LabeledFewShot
@@ -77,6 +80,10 @@ class BootstrapFewShot(Teleprompter):
             )
         check_threshold(metric_threshold)
         check_settings(teacher_settings)
+        check_whole(0, max_bootstrapped_demos=max_bootstrapped_demos, max_labeled_demos=max_labeled_demos)
+        check_whole(1, max_rounds=max_rounds)
+        check_not_negative(max_errors=max_errors)
+        check_positive(num_threads=num_threads)
         self.metric = metric
         self.metric_threshold = metric_threshold
         self.teacher_settings = dict(teacher_settings or {})
@@ -97,12 +104,12 @@ class BootstrapFewShot(Teleprompter):
             trainset: Training examples with inputs set.
 
         Raises:
-            UserError: Teacher and student differ in their predictors, the teacher's model is none, or an
-                example names no inputs or one that it has not.
+            UserError: Teacher and student differ in their predictors, the teacher's model is none, there
+                are no examples, or one names no inputs or one that it has not.
             LMAuthError: The key of the teacher's model is missing.
             Exception: What the program or the metric raised on the `max_errors`-th example.
         """
-        rows = listed("trainset", trainset)
+        rows = listed("trainset", trainset, least=1)
         if self.max_bootstrapped_demos:
             check_examples(trainset=rows)
         check_teacher(student, teacher, self.teacher_settings)

@@ -33,16 +33,19 @@ def check_program(name: str, program: Any) -> None:
         )
 
 
-def listed(name: str, examples: Any) -> list[Example]:
+def listed(name: str, examples: Any, *, least: int = 0) -> list[Example]:
     """Return a data set as a list.
 
     Raises:
-        UserError: It is none.
+        UserError: It is none, or has fewer than `least` examples.
     """
     try:
-        return list(examples)
+        rows = list(examples)
     except TypeError as error:
         raise UserError(f"`{name}` must be a list of examples, but got {examples!r}.") from error
+    if len(rows) < least:
+        raise UserError(f"`{name}` must hold at least {least} example, but got {len(rows)}.")
+    return rows
 
 
 def check_settings(teacher_settings: Any) -> None:
@@ -74,6 +77,23 @@ def check_examples(**sets: Sequence[Example]) -> None:
                 )
 
 
+def check_positive(**values: Any) -> None:
+    """Refuse what is not a whole number of at least 1; None passes."""
+    check_whole(1, **{name: value for name, value in values.items() if value is not None})
+
+
+def check_not_negative(**values: Any) -> None:
+    """Refuse what is not a whole number of at least 0; None passes."""
+    check_whole(0, **{name: value for name, value in values.items() if value is not None})
+
+
+def check_whole(least: int, **values: Any) -> None:
+    """Refuse what is not a whole number of at least `least`."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
+
+
 def check_temperature(init_temperature: Any) -> None:
     """Refuse what no model can sample at."""
     is_number = isinstance(init_temperature, (int, float)) and not isinstance(init_temperature, bool)
@@ -83,14 +103,13 @@ def check_temperature(init_temperature: Any) -> None:
         )
 
 
-def check_threshold(metric_threshold: Any) -> None:
+def check_threshold(threshold: Any, *, name: str = "metric_threshold") -> None:
     """Refuse what no score can be compared with; None passes."""
-    if metric_threshold is None:
+    if threshold is None:
         return
-    if not isinstance(metric_threshold, Real) or math.isnan(metric_threshold):
+    if not isinstance(threshold, Real) or math.isnan(threshold):
         raise UserError(
-            "`metric_threshold` must be a number that scores are compared with, or None, but got "
-            f"{metric_threshold!r}."
+            f"`{name}` must be a number that scores are compared with, or None, but got {threshold!r}."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from mipro.optimize._checks import check_program, listed
+from mipro.optimize._checks import check_program, check_whole, listed
 from mipro.optimize._result import detached
 from mipro.optimize._teleprompter import Teleprompter
 
@@ -24,12 +24,16 @@ class LabeledFewShot(Teleprompter):
     Args:
         k: Demos per predictor.
 
+    Raises:
+        UserError: `k` is no whole number of at least 0.
+
     Example:
         >>> LabeledFewShot(k=8).compile(program, trainset=trainset)  # doctest: +SKIP
     """
 
     def __init__(self, k: int = 16) -> None:
         super().__init__()
+        check_whole(0, k=k)
         self.k = k
 
     def compile(  # type: ignore[override] # DSPy's call form is narrower than the base's

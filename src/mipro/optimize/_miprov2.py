@@ -13,10 +13,13 @@ from mipro.errors import BudgetExhausted, UserError
 from mipro.evaluate._score import check_metric
 from mipro.optimize._ahead import begun_ahead, load_ahead
 from mipro.optimize._checks import (
+    check_not_negative,
+    check_positive,
     check_program,
     check_settings,
     check_temperature,
     check_threshold,
+    check_whole,
     listed,
 )
 from mipro.optimize._data import check_overlap, check_own_demos
@@ -30,8 +33,6 @@ from mipro.optimize._settings import (
     check_auto,
     check_kept,
     check_names,
-    check_not_negative,
-    check_positive,
     check_run,
     check_search,
     default_rounds,
@@ -155,19 +156,14 @@ class MIPROv2(Teleprompter):
         check_search(search)
         check_auto(auto, num_candidates=num_candidates)
         check_positive(num_candidates=num_candidates, num_threads=num_threads)
-        check_not_negative(
-            max_bootstrapped_demos=max_bootstrapped_demos,
-            max_labeled_demos=max_labeled_demos,
-            max_errors=max_errors,
-        )
+        check_whole(0, max_bootstrapped_demos=max_bootstrapped_demos, max_labeled_demos=max_labeled_demos)
+        check_whole(1, patience_s=patience_s, max_rounds=max_rounds)
         check_positive(
-            patience_s=patience_s,
             max_instruction_tokens=max_instruction_tokens,
             max_demo_tokens=max_demo_tokens,
-            max_rounds=max_rounds,
             lookahead=lookahead,
         )
-        check_not_negative(propose_rounds=propose_rounds)
+        check_not_negative(max_errors=max_errors, propose_rounds=propose_rounds)
         check_names(keep=keep, frozen=frozen)
         self.metric = metric
         self.prompt_model = prompt_model

@@ -13,9 +13,12 @@ from mipro.evaluate._score import check_metric
 from mipro.optimize._bootstrap import BootstrapFewShot
 from mipro.optimize._checks import (
     check_examples,
+    check_not_negative,
+    check_positive,
     check_settings,
     check_teacher,
     check_threshold,
+    check_whole,
     listed,
 )
 from mipro.optimize._labeled import LabeledFewShot
@@ -74,7 +77,17 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         super().__init__()
         check_metric(metric)
         check_threshold(metric_threshold)
+        check_threshold(stop_at_score, name="stop_at_score")
         check_settings(teacher_settings)
+        check_whole(
+            0,
+            max_bootstrapped_demos=max_bootstrapped_demos,
+            max_labeled_demos=max_labeled_demos,
+            num_candidate_programs=num_candidate_programs,
+        )
+        check_whole(1, max_rounds=max_rounds)
+        check_not_negative(max_errors=max_errors)
+        check_positive(num_threads=num_threads)
         self.metric = metric
         self.teacher_settings = dict(teacher_settings or {})
         self.max_rounds = max_rounds
@@ -114,10 +127,11 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
 
         Raises:
             UserError: `restrict` names no candidate, teacher and student differ in their predictors, the
-                teacher's model is none, or an example names no inputs or one that it has not.
+                teacher's model is none, there are no examples, or one names no inputs or one that it
+                has not.
             LMAuthError: The key of the teacher's model is missing.
         """
-        rows = listed("trainset", trainset)
+        rows = listed("trainset", trainset, least=1)
         measured = listed("valset", valset) if valset else rows
         check_examples(trainset=rows if self.max_num_samples or not valset else (), valset=measured)
         check_teacher(student, teacher, self.teacher_settings)

@@ -12,7 +12,14 @@ from mipro._canonical import distinct
 from mipro.context import settings
 from mipro.errors import UserError
 from mipro.lm import Usage
-from mipro.optimize._checks import check_examples, check_is_lm, models_of_teacher, own_models
+from mipro.optimize._checks import (
+    check_examples,
+    check_is_lm,
+    check_positive,
+    check_whole,
+    models_of_teacher,
+    own_models,
+)
 from mipro.optimize._data import without_shared
 from mipro.runs import Budget
 from mipro.search import Space, default_budget, default_lookahead, default_num_trials
@@ -203,14 +210,14 @@ def new_choices(count: int) -> int:
 
 def _check_sizes(sizes: Sizes) -> None:
     check_auto(sizes.auto, num_candidates=sizes.num_candidates, num_trials=sizes.num_trials)
-    check_not_negative(
-        max_bootstrapped_demos=sizes.max_bootstrapped_demos, max_labeled_demos=sizes.max_labeled_demos
+    check_whole(
+        0, max_bootstrapped_demos=sizes.max_bootstrapped_demos, max_labeled_demos=sizes.max_labeled_demos
     )
+    check_whole(1, minibatch_full_eval_steps=sizes.minibatch_full_eval_steps)
     check_positive(
         num_candidates=sizes.num_candidates,
         num_trials=sizes.num_trials,
         minibatch_size=sizes.minibatch_size,
-        minibatch_full_eval_steps=sizes.minibatch_full_eval_steps,
     )
 
 
@@ -246,22 +253,6 @@ def split_data(
     if val_size is not None and len(val) > val_size:
         val = rng.sample(val, val_size)
     return tuple(train), tuple(val)
-
-
-def check_positive(**values: Any) -> None:
-    """Refuse what is not a whole number of at least 1; None passes."""
-    _check_whole(1, values)
-
-
-def check_not_negative(**values: Any) -> None:
-    """Refuse what is not a whole number of at least 0; None passes."""
-    _check_whole(0, values)
-
-
-def _check_whole(least: int, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise UserError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
 
 
 def check_names(**values: Any) -> None:

@@ -177,7 +177,7 @@ class TeacherRuns:
 
     def _attempt(self, index: int) -> Attempt:
         attempt = Attempt(None)
-        for round_index in range(max(self._how.max_rounds, 1)):
+        for round_index in range(self._how.max_rounds):
             attempt = self._run_once(index, round_index)
             if attempt.succeeded or not attempt.answered:
                 break
