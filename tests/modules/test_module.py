@@ -352,6 +352,15 @@ def test_a_demo_with_keys_that_json_has_not_is_saved_and_shown_as_before(tmp_pat
     assert prompts[0] == prompts[1]
 
 
+def test_a_file_is_json_whatever_the_numbers(tmp_path):
+    """Infinity and NaN are no JSON, and not read by DSPy; as texts they stand in a prompt as before."""
+    predictor = Predict("ratio: float -> all: list[float]")
+    predictor.demos = [{"ratio": float("inf"), "all": [1.5, float("nan")]}]
+    predictor.save(tmp_path / "p.json")
+    state = json.loads((tmp_path / "p.json").read_text(), parse_constant=pytest.fail)
+    assert state["demos"] == [{"ratio": "inf", "all": [1.5, "nan"]}]
+
+
 def test_no_key_is_saved(tmp_path):
     """The model is, without it."""
     program = Hop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import secrets
@@ -35,7 +36,7 @@ def write_state(state: dict[str, Any], path: str | os.PathLike[str], *, signatur
     metadata = {"schema_version": SCHEMA_VERSION, "predictors": signatures, "dependency_versions": {}}
     document = {**state, _METADATA: metadata}
     try:
-        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise StateError(f"the state of this program can't be written as JSON: {error}.") from error
     if target.is_dir():
@@ -118,6 +119,17 @@ def serialize_object(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [serialize_object(part) for part in value]
     return as_plain(value)
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with infinity and NaN, which JSON has not and DSPy does not read, as texts."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return value
 
 
 def refuse_whole_program() -> None:
