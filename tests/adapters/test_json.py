@@ -87,6 +87,14 @@ def test_the_object_with_the_most_fields_is_taken_as_it_stands(text, expected):
 
 
 @pytest.mark.parametrize(
+    "text", ['{"a": {"a": 1}', '{"a": {"a": 1}, }', '\n{\n---\n"a": {"a": 1}\n}', '{a: {"a": 1}} !']
+)
+def test_an_object_in_a_broken_one_is_a_part_of_it(text):
+    """A value may be an object with a key of the field's name; it is not the answer."""
+    assert JSONAdapter().parse(Signature("question -> a: dict[str, int]"), text) == {"a": {"a": 1}}
+
+
+@pytest.mark.parametrize(
     "text", ["", "no", "[1, 2]", '{"other": 5}', '{"answer": "five"}', '{"answer": null}']
 )
 def test_what_can_not_be_read_is_a_parse_error(text):

@@ -193,20 +193,26 @@ def _readings(text: str) -> Iterator[Any]:
     """
     with contextlib.suppress(ValueError, RecursionError):
         yield json.loads(text)
-    objects, broken = _objects(text)
+    objects, inner, broken = _objects(text)
     yield from reversed(objects)  # a model that writes several has thought again
-    yield from (value for found in objects for value in found.values())  # {"outputs": {...}}
+    if inner:  # {"answer": {"answer": 1}} without the last brace is not {"answer": 1}
+        yield from map(repair_json, broken)
+        yield from reversed(inner)
+    yield from (value for found in [*objects, *inner] for value in found.values())  # {"outputs": {...}}
     start, end = text.find("{"), text.rfind("}") + 1
     # What is after the last brace may be its end, which is missing, or other words.
     parts = [text, *broken, text[start:], text[start:end]] if start >= 0 else [text]
     yield from map(repair_json, dict.fromkeys(parts))
 
 
-def _objects(text: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the outermost JSON objects in `text`, and the outermost parts in braces that are none."""
+def _objects(text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """Return the outermost JSON objects in `text`, those in broken ones, and the outermost broken ones."""
     decode = json.JSONDecoder(strict=False).raw_decode
     closed = _closed(text)
+    if text.lstrip().startswith("{"):  # the answer is an object, if need be one without its end
+        closed.setdefault(text.index("{"), len(text))
     objects: list[dict[str, Any]] = []
+    inner: list[dict[str, Any]] = []
     broken: list[str] = []
     behind_object = behind_broken = 0
     for start in sorted(closed):
@@ -214,12 +220,12 @@ def _objects(text: str) -> tuple[list[dict[str, Any]], list[str]]:
             continue
         try:
             found, behind_object = decode(text, start)
-            objects.append(found)
+            (inner if start < behind_broken else objects).append(found)
         except (ValueError, RecursionError):
             if start >= behind_broken:
                 behind_broken = closed[start]
                 broken.append(text[start:behind_broken])
-    return objects, broken
+    return objects, inner, broken
 
 
 def _closed(text: str) -> dict[int, int]:
