@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 import mipro
 from mipro.adapters import ChatAdapter, JSONAdapter, as_plain
 from mipro.adapters._values import type_name, value_text
+from mipro.errors import SignatureError
 from mipro.propose._text import show_value
 from mipro.runs._fingerprint import canonical
 from mipro.signature import InputField, OutputField, Signature
@@ -122,6 +123,16 @@ def test_an_example_with_a_field_called_as_a_method_of_models_is_told_from_other
 def test_what_is_beside_an_annotated_type_is_not_shown():
     """A validator's address is another one in every process, and prompts, which are keys, must not be."""
     assert type_name(list[Annotated[str, pydantic.AfterValidator(str.strip)]]) == "list[str]"
+
+
+@pytest.mark.parametrize("adapter", [mipro.ChatAdapter(), JSONAdapter(), mipro.XMLAdapter()])
+def test_an_output_that_no_model_can_write_is_named(adapter):
+    """It was an error of another library, which named neither the field nor what to do."""
+    signature = Signature({"question": InputField(), "out": (list[range], OutputField())})
+    with pytest.raises(
+        SignatureError, match=r"output `out` must .* but got list\[range\]; use a pydantic model"
+    ):
+        adapter.format(signature, [], {"question": "Q"})
 
 
 def test_members_in_a_literal_are_shown_by_their_values():

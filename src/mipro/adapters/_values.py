@@ -18,6 +18,7 @@ from mipro.adapters._code import Code
 from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._type import Type
 from mipro.adapters._wording import WORDING
+from mipro.errors import SignatureError
 from mipro.signature import extra_of, role_of
 
 if TYPE_CHECKING:
@@ -178,8 +179,19 @@ def _literal_name(value: Any) -> str:
 
 
 def placeholder(name: str, field: FieldInfo) -> str:
-    """Return what stands for a field's value in the layout, with a note on its type."""
-    note = "" if role_of(field) == "input" else _type_note(field.annotation)
+    """Return what stands for a field's value in the layout, with a note on its type.
+
+    Raises:
+        SignatureError: No model could write a value of the type.
+    """
+    try:
+        note = "" if role_of(field) == "input" else _type_note(field.annotation)
+    except pydantic.errors.PydanticUserError as error:
+        raise SignatureError(
+            f"the type of the output `{name}` must be one that can be written as JSON, but got "
+            f"{type_name(field.annotation)}; use a pydantic model, a dataclass or a TypedDict "
+            f"({str(error).splitlines()[0]})."
+        ) from error
     return f"{{{name}}}" + (WORDING.note.format(note=note) if note else "")
 
 
