@@ -5,10 +5,11 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, NewType
 
+import pydantic
 import pytest
 from typing_extensions import TypedDict
 
-from mipro.adapters import ChatAdapter, JSONAdapter
+from mipro.adapters import ChatAdapter, History, JSONAdapter
 from mipro.context import configure, context, settings
 from mipro.errors import AdapterParseError, StateError, UserError
 from mipro.example import Example
@@ -218,6 +219,43 @@ def test_calls_are_traced_where_there_is_a_trace():
         predictions = [predictor(question=str(number)) for number in range(3)]
         predictor(question="untraced", _trace=False)
         assert settings.trace == [(predictor, {"question": str(n)}, predictions[n]) for n in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "run", [lambda ask, **given: ask(**given), lambda ask, **given: asyncio.run(ask.acall(**given))]
+)
+def test_a_trace_shows_what_was_asked_and_answered_then(run):
+    """A program that goes on with the same list, history or model does not change what demos are made of."""
+
+    class Notes(pydantic.BaseModel):
+        texts: list[str]
+
+    signature = Signature("context: list[str], history, notes, loop, question -> found: list[str], answer")
+    given = {"context": ["a"], "history": History(messages=[{"question": "Q0"}]), "notes": Notes(texts=["n"])}
+    loop = []
+    loop.append(loop)
+    lm = ScriptedLM([{"found": ["f"], "answer": "A"}], repeat=True)
+    with context(lm=lm, trace=[]):
+        prediction = run(Predict(signature), **given, loop=loop, question="Q")
+        given["context"].append("b")
+        given["history"].messages.append({"question": "Q"})
+        given["notes"].texts.append("m")
+        prediction.found.append("g")
+        [(_, inputs, traced)] = settings.trace
+    assert inputs["context"] == ["a"]
+    assert inputs["history"].messages == [{"question": "Q0"}]
+    assert inputs["notes"].texts == ["n"]
+    assert traced.toDict() == {"found": ["f"], "answer": "A"}
+    assert traced.get_metadata() == prediction.get_metadata()
+
+
+def test_values_that_can_be_read_only_once_are_in_every_prompt_and_in_the_trace():
+    """A second question showed nothing of a generator, and neither did the demos."""
+    lm = ScriptedLM(["??", '{"answer": "A"}'])
+    with context(lm=lm, trace=[]):
+        Predict("context: list[str], question -> answer")(context=(text for text in "ab"), question="Q")
+        assert settings.trace[0][1]["context"] == ["a", "b"]
+    assert ['["a", "b"]' in call["messages"][-1]["content"] for call in lm.calls] == [True, True]
 
 
 def test_a_fallback_is_said_in_the_trace():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from mipro.example import Example, Prediction
 from mipro.modules._inputs import input_faults
 from mipro.modules._module import Module
 from mipro.modules._saving import serialize_object, serialize_record
-from mipro.modules._trace import place_in_trace, strand
+from mipro.modules._trace import as_it_is, as_they_are, place_in_trace, strand
 from mipro.modules._tree import Parameter
 from mipro.signature import ensure_signature
 
@@ -126,19 +126,21 @@ class Predict(Module, Parameter):
         """Do the work of a call."""
         call = self._prepare(kwargs)
         with place_in_trace(wanted=call.is_traced) as place:
+            seen = as_they_are(call.inputs) if place is not None else {}
             answers = call.adapter(
                 call.lm, lm_kwargs=call.config, signature=call.signature, demos=call.demos, inputs=call.inputs
             )
-            return self._prediction(call, answers, place)
+            return self._prediction(call, answers, place, seen)
 
     async def aforward(self, **kwargs: Any) -> Prediction:
         """Do the work of an async call."""
         call = self._prepare(kwargs)
         with place_in_trace(wanted=call.is_traced) as place:
+            seen = as_they_are(call.inputs) if place is not None else {}
             answers = await call.adapter.acall(
                 call.lm, lm_kwargs=call.config, signature=call.signature, demos=call.demos, inputs=call.inputs
             )
-            return self._prediction(call, answers, place)
+            return self._prediction(call, answers, place, seen)
 
     def _prepare(self, kwargs: dict[str, Any]) -> _Call:
         own = self.signature.input_fields
@@ -153,6 +155,9 @@ class Predict(Module, Parameter):
         for name, field in signature.input_fields.items():
             if name not in kwargs and not field.is_required():
                 kwargs[name] = field.get_default(call_default_factory=True)
+        for name, value in kwargs.items():
+            if isinstance(value, Iterator):  # once: a second prompt, the trace and demos are to show it too
+                kwargs[name] = list(value)
         self._report(dict(input_faults(signature, kwargs)))
         return _Call(
             lm=lm,
@@ -180,12 +185,14 @@ class Predict(Module, Parameter):
                 self._warned.add(name)
                 logger.warning("%s", fault)
 
-    def _prediction(self, call: _Call, answers: list[dict[str, Any]], place: Place | None) -> Prediction:
+    def _prediction(
+        self, call: _Call, answers: list[dict[str, Any]], place: Place | None, seen: dict[str, Any]
+    ) -> Prediction:
         prediction = Prediction.from_completions(answers, signature=call.signature)
         prediction.get_metadata().update(getattr(answers, "metadata", {}))
         if place is not None:
             prediction._strand = strand()  # noqa: SLF001 - what a trace needs to know of it
-            place.fill([(self, dict(call.inputs), prediction)])
+            place.fill([(self, seen, as_it_is(prediction))])
         return prediction
 
     def _refuse_positional(self, args: tuple[Any, ...]) -> None:

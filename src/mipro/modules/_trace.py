@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import itertools
+import operator
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import pydantic
 from typing_extensions import Self
 
+from mipro.adapters import Type
 from mipro.context import context, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mipro.example import Prediction
 
 _UNDER_WAY = -1
 
@@ -73,6 +79,48 @@ class Place:
             trace[at:at] = entries
             del trace[: max(len(trace) - settings.max_trace_size, 0)]
             self._num_entries = len(entries)
+
+
+def as_they_are(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values that stay as they are now: lists, dicts, sets and models in them are copied.
+
+    A program goes on with what it gave (`context.append(passage)`); a trace, of which demos are
+    made, must show what the model saw.
+    """
+    return {name: _kept(value) for name, value in values.items()}
+
+
+def as_it_is(prediction: Prediction) -> Prediction:
+    """Return a prediction whose values stay as they are now; itself where none can be changed in place."""
+    values = dict(prediction.items(include_dspy=True))
+    kept = as_they_are(values)
+    if all(kept[name] is value for name, value in values.items()):
+        return prediction
+    copied = copy.copy(prediction)
+    copied._store = kept  # noqa: SLF001 - with all that is known of the prediction beside its fields
+    return copied
+
+
+def _kept(value: Any) -> Any:
+    try:
+        return _copied(value)
+    except RecursionError:  # it holds itself
+        return value
+
+
+def _copied(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return {key: _copied(part) for key, part in value.items()}
+    if kind is list or kind is set:
+        return kind(map(_copied, value))
+    if kind is tuple:
+        parts = tuple(map(_copied, value))
+        return value if all(map(operator.is_, parts, value)) else parts
+    # The types of adapters, such as `Image`, are values; `History` and models of the user may grow.
+    if isinstance(value, pydantic.BaseModel) and not isinstance(value, Type):
+        return value.model_copy(update={name: _copied(part) for name, part in vars(value).items()})
+    return value
 
 
 def place_in_trace(*, wanted: bool = True) -> contextlib.AbstractContextManager[Place | None]:
