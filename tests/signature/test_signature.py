@@ -230,6 +230,13 @@ def test_names_that_can_be_given_to_no_call_are_refused():
     assert Strict.signature == "question -> answer"
 
 
+def test_an_empty_instruction_is_the_default_one():
+    """A text that was left empty told the model nothing."""
+    default = "Given the fields `question`, produce the fields `answer`."
+    assert Signature("question -> answer", "").instructions == default
+    assert Signature("question -> answer", "Do.").with_instructions("").instructions == default
+
+
 @pytest.mark.parametrize(
     ("name", "label"),
     [
