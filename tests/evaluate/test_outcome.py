@@ -46,6 +46,19 @@ class Judged:
     feedback: str = "why"
 
 
+def test_a_program_that_changes_its_inputs_does_not_change_the_data():
+    """What it appends was in the question of the next trial, and of the one after that."""
+    example = Example(context=["a"], question="q").with_inputs("context", "question")
+
+    def program(context, question):
+        context.append(question)
+        return Prediction(answer=len(context))
+
+    outcomes = [run_example(program, example, lambda row, found: found.answer) for _ in range(2)]
+    assert [outcome.score for outcome in outcomes] == [2, 2]
+    assert example.context == ["a"]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

@@ -78,7 +78,10 @@ def run_example(
         RunStopped: The run that calls pass through ended.
         UserError: The example does not say which fields are inputs.
     """
-    inputs = dict(example.inputs().items())
+    from mipro.modules._trace import as_they_are  # noqa: PLC0415 - the layer of programs loads when one is run
+
+    # Its own: what a program appends to an input would be in the next trial's question.
+    inputs = as_they_are(dict(example.inputs().items()))
     try:
         prediction = _answer(program, inputs)
     except RunStopped:

@@ -104,7 +104,7 @@ def as_it_is(prediction: Prediction) -> Prediction:
 def _kept(value: Any) -> Any:
     try:
         return _copied(value)
-    except RecursionError:  # it holds itself
+    except Exception:  # noqa: BLE001 - it holds itself, or is a model of the user that raises
         return value
 
 
