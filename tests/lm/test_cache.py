@@ -1,7 +1,9 @@
 """The response cache."""
 
+import contextlib
 import math
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -142,12 +144,49 @@ def test_large_file_is_emptied(tmp_path):
 
 
 def test_clear(tmp_path):
-    """`clear` forgets what is in memory and on disk."""
+    """`clear` forgets what is in memory, on disk, and on its way there."""
     cache = ResponseCache(tmp_path / "c.sqlite3")
     cache.put("k", response())
     cache.flush()
+    cache.put("unwritten", response())
     cache.clear()
+    assert (cache.get("k"), cache.get("unwritten")) == (None, None)
+    cache.close()
+
+
+def test_answers_are_written_while_the_process_goes_on(tmp_path, monkeypatch):
+    """A process that is killed later has lost none but the newest answers."""
+    monkeypatch.setattr("mipro.lm._cache._WRITE_DELAY_S", 0.0)
+    first, second = (ResponseCache(tmp_path / "c.sqlite3") for _ in range(2))
+    first.put("k", response())
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
+    assert second.get("k") == response()
+    first.close()
+    second.close()
+
+
+def test_an_entry_that_is_no_answer_is_asked_again(tmp_path):
+    """Another program's or version's entry is as good as none."""
+    cache = ResponseCache(tmp_path / "c.sqlite3")
     assert cache.get("k") is None
+    with contextlib.closing(sqlite3.connect(tmp_path / "c.sqlite3")) as connection, connection:
+        connection.execute("INSERT INTO responses VALUES ('k', '{\"odd\":')")
+    assert cache.get("k") is None
+    cache.close()
+
+
+def test_a_file_that_can_no_longer_be_written_costs_no_answer(tmp_path, caplog):
+    """The call is paid: its answer comes back, stays in memory, and the failure is told."""
+    cache = ResponseCache(tmp_path / "c.sqlite3")
+    assert cache.get("k") is None
+    with contextlib.closing(sqlite3.connect(tmp_path / "c.sqlite3")) as connection, connection:
+        connection.execute("DROP TABLE responses")
+    cache.put("k", response())
+    cache.flush()
+    assert cache.get("k") == response()
+    assert "answers are kept in memory only" in caplog.text
     cache.close()
 
 

@@ -105,6 +105,12 @@ def test_any_body_gives_an_error(body):
     assert isinstance(error_from_answer(CALL, 500, body, {}), LMServerError)
 
 
+@pytest.mark.parametrize("body", ['{"error": {"message": "Größe \\"x\\""}}', '{"error": "Größe \\"x\\""}'])
+def test_what_the_server_said_is_shown_as_it_said_it(body):
+    """Its words are shown without the JSON around them."""
+    assert str(error_from_answer(CALL, 400, body, {})).endswith(' The server said: Größe "x"')
+
+
 def test_secrets_of_the_call_are_hidden():
     """Neither message nor repr of the call shows a secret."""
     body = json.dumps({"error": {"message": "bad sk-secret"}})
@@ -118,6 +124,7 @@ def test_retry_after_forms():
     assert retry_after_s({"Retry-After": "2", "Retry-After-Ms": "150"}) == 0.15
     assert retry_after_s({"Retry-After": date}, now_s=990.0) == 10.0
     assert retry_after_s({"Retry-After": date}, now_s=2000.0) == 0.0
+    assert retry_after_s({"Retry-After": date}) == 0.0
     assert retry_after_s({"Retry-After": "soon"}) is None
     assert retry_after_s({}) is None
 
@@ -127,6 +134,12 @@ class WithStatus(Exception):
 
     status_code = 429
     response = SimpleNamespace(headers={"Retry-After": "7"})
+
+
+class WithCodeOfItsOwn(ConnectionError):
+    """As errors of gRPC, whose `code` is no HTTP status."""
+
+    code = 14
 
 
 class OfRequests(OSError):
@@ -161,12 +174,14 @@ class ConnectTimeout(type("TransportError", (Exception,), {})):
         (APIConnectionError(), LMConnectionError),
         (ConnectTimeout(), LMConnectionError),
         (WithStatus("slow down"), LMRateLimitError),
+        (WithCodeOfItsOwn("unavailable"), LMConnectionError),
         (OfRequests("not found"), LMNotFoundError),
         (OfBoto("busy"), LMServerError),
         (HTTPError("http://h", 401, "no", EmailMessage(), None), LMAuthError),
         (FileNotFoundError("prompt.txt"), type(None)),
         (ValueError("odd"), type(None)),
         (LMServerError("ours"), type(None)),
+        (LMServerError("ours", status=503), type(None)),
     ],
 )
 def test_exceptions_of_clients(error, kind):
@@ -192,6 +207,7 @@ def test_what_a_client_says_is_kept_without_the_key():
         ({"code": "insufficient_quota"}, LMAuthError),
         ({"code": "context_length_exceeded"}, ContextWindowError),
         ({"code": "odd"}, LMServerError),
+        ({"code": "slow_down", "status": 429}, LMRateLimitError),
         ({"code": 7}, LMServerError),
         ("down", LMServerError),
     ],

@@ -40,6 +40,13 @@ def test_extra_body_is_merged():
     assert body(request, "m") == {"model": "m", "messages": request.messages, "top_k": 3}
 
 
+@pytest.mark.parametrize("given", [{"max_tokens": 9}, {"max_tokens": 5, "max_completion_tokens": 9}])
+def test_a_reasoning_model_is_limited_under_its_own_name(given):
+    """A limit is sent as `max_completion_tokens`, and neither lost nor sent twice."""
+    sent = body(LMRequest("m", (), {**given, "temperature": 0.5}), "o3-mini")
+    assert sent == {"model": "o3-mini", "messages": (), "max_completion_tokens": 9}
+
+
 def test_responses_input():
     """Tool calls, their results and images are turned into items of the Responses API."""
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -47,6 +54,8 @@ def test_responses_input():
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}]},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "1", "content": "42"},
+        {"role": "tool", "tool_call_id": "2", "content": None},
+        {"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]},
     )
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
     params = {"model_type": "responses", "tools": tools, "reasoning_effort": "low"}
@@ -55,6 +64,8 @@ def test_responses_input():
         {"role": "user", "content": [{"type": "input_image", "image_url": "u"}]},
         {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "1", "output": "42"},
+        {"type": "function_call_output", "call_id": "2", "output": ""},
+        {"role": "user", "content": [{"type": "input_file", "file_id": "f"}]},
     ]
     assert data["tools"] == [{"type": "function", "name": "f", "parameters": {}}]
     assert data["reasoning"]["effort"] == "low"
@@ -66,6 +77,7 @@ def test_responses_answer():
         "model": "m",
         "output": [
             {"type": "reasoning", "summary": [{"type": "summary_text", "text": "think"}]},
+            {"type": "web_search_call", "id": "ws", "status": "completed"},
             {"type": "message", "content": [{"type": "output_text", "text": "say"}]},
             {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
         ],
@@ -73,7 +85,7 @@ def test_responses_answer():
     }
     response = response_from(data)
     assert (response.completions[0].text, response.completions[0].reasoning) == ("say", "think")
-    assert response.completions[0].tool_calls[0]["function"]["name"] == "f"
+    assert [call["function"]["name"] for call in response.completions[0].tool_calls] == ["f"]
     assert response.usage == Usage(3, 4, 0, 2)
 
 

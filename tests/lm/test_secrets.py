@@ -10,12 +10,14 @@ import socket
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mipro.context import context
 from mipro.errors import LMAuthError, LMConnectionError, LMError, LMServerError, UserError
 from mipro.lm import LM, BaseLM, LMRequest, inspect_history
 from mipro.lm._cache import response_cache
-from mipro.lm._secrets import Secret, is_secret_name, public, public_url, redact
+from mipro.lm._secrets import Secret, is_secret_name, public, public_url, redact, split_secrets
 from mipro.testing.server import Fault
 
 KEY = "sk-test-7d1f9c"
@@ -111,6 +113,48 @@ def test_secret_parameters_stay_out_of_requests():
 def test_redact_leaves_ordinary_words():
     """Only values long enough to be secrets are replaced."""
     assert redact("the key abc and abcdef", ["abc", "abcdef", ""]) == "the key abc and ***"
+    assert redact("PIN 1234", ["1234"]) == "PIN ***"
+    login = "Basic " + base64.b64encode(b"root:abc").decode()
+    assert redact("the key abc of root:abc", [login]) == "the key abc of ***"
+
+
+@pytest.mark.parametrize("secrets", [["abcd", "abcd-1234"], ["1234", "abcd-1234"]])
+def test_a_secret_within_another_leaves_no_rest(secrets):
+    """Of a key that begins or ends with another one nothing is shown."""
+    assert redact("bad abcd-1234", secrets) == redact("bad abcd-1234", secrets[::-1]) == "bad ***"
+
+
+PARAMETERS = st.recursive(
+    st.none() | st.integers() | st.text("ab", max_size=3) | st.just(f"http://u:{KEY}@h"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.sampled_from(["token", "tool", "properties", 7]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["api_key", "extra_body", "logit_bias"]), PARAMETERS))
+def test_what_is_taken_out_of_parameters_is_put_back(params):
+    """What is left shows no secret, and with the secrets it is what it was, tuples and number keys too."""
+    rest, secrets = split_secrets(params)
+    assert secrets.put_back(rest) == params
+    assert "api_key" not in rest
+    assert KEY not in repr(rest)
+    assert split_secrets(rest)[0] is rest
+
+
+def test_a_secret_in_a_list_is_known():
+    """Headers may be pairs; an error that repeats one does not show it."""
+    assert KEY in split_secrets({"extra_headers": [("X-Token", KEY)]})[1].texts()
+
+
+def test_a_value_is_no_field_of_a_schema():
+    """What is called as a field of a schema may be, but is no schema, is a secret."""
+    assert public({"properties": {"token": KEY, "password": {"type": "string"}}}) == {
+        "properties": {"password": {"type": "string"}}
+    }
 
 
 def test_public_url():
@@ -315,6 +359,8 @@ def test_function_for_a_key_needs_no_other_key():
     ("fetch", "kind"),
     [
         (lambda: None, UserError),
+        (lambda: "", UserError),
+        (lambda: 5, UserError),
         (lambda: 1 // 0, LMAuthError),
         (lambda: socket.create_connection(("127.0.0.1", 9), 1), LMConnectionError),
     ],
