@@ -26,6 +26,7 @@ def _guard(trainset=(), **settings):
         ("```\n'Answer.'\n```", "Answer."),
         ("\u201cAnswer.\u201d", "Answer."),
         ("<think>\nHow?\n</think>\n\nAnswer in one word.", "Answer in one word."),
+        ('"```\nAnswer in one word.\n```"', "Answer in one word."),
         ("Put it into <think></think> first.", "Put it into <think></think> first."),
         ('"Yes" or "no" must be said.', '"Yes" or "no" must be said.'),
         ('Say "yes" or "no"', 'Say "yes" or "no"'),
@@ -128,7 +129,8 @@ def test_instructions_of_other_words_are_not_similar():
 
 
 def test_too_long_a_proposal_is_refused():
-    """`max_tokens` bounds the instruction."""
+    """`max_tokens` bounds the instruction, and refuses no shorter one."""
+    assert _guard(max_tokens=20).judge("Answer well.", []).refused == ""
     assert _guard(max_tokens=20).judge("Answer well. " * 30, []).refused == "too long"
 
 
@@ -189,6 +191,34 @@ def test_a_name_given_once_is_a_leak():
     """A single word counts where it is a name spelled as in the data."""
     data = [Example(q=f"q{i}", a=a).with_inputs("q") for i, a in enumerate(["Paris", "Rome", "Oslo"])]
     assert _guard(data).judge("Name the capital, such as Oslo.", []).refused == "leak"
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("Name the capital of the country, and nothing else.", ""),
+        ("Answer about France as briefly as you can.", ""),
+        ("It was the year 476, say.", "leak"),
+        ("Write no more than 25 words.", ""),
+        ("Choose 'neutral' where you can't tell.", ""),
+    ],
+    ids=["no answer", "name of an input", "three digits", "two digits", "common answer"],
+)
+def test_only_what_gives_an_answer_away_is_a_leak(text, refused):
+    """Data with names and numbers as answers forbid these, not what is asked about nor a small number."""
+    data = [
+        Example(place=place, answer=answer).with_inputs("place")
+        for place, answer in [("France", "Paris"), ("Rome", "476"), ("Oslo", "25"), ("Lima", "neutral")]
+    ]
+    assert _guard(data).judge(text, []).refused == refused
+
+
+@pytest.mark.parametrize(("text", "refused"), [("Ask Tom Hill now.", "leak"), ("The cat sat there.", "")])
+def test_a_capital_makes_a_name_where_no_sentence_begins(text, refused):
+    """Three words of an example count with a name among them; every sentence begins with a capital."""
+    row = Example(q="You may ask Tom hill now. The cat sat on it.", a="b").with_inputs("q")
+    guard = _guard([row, *QA])
+    assert guard.judge(f"Read with care whatever the user has sent you today. {text}", []).refused == refused
 
 
 def test_a_common_word_is_no_leak():
@@ -298,6 +328,22 @@ def test_an_example_given_several_times_is_a_secret_still(copies):
     guard = _guard([*data, *[Example(q=f"q{i}", a="no").with_inputs("q") for i in range(20)]])
     told = ["Name Ada Lovelace if asked.", "Say who wrote this long and old book of all."]
     assert [guard.judge(text, []).refused for text in told] == ["leak", "leak"]
+
+
+def test_a_label_of_two_examples_is_no_leak():
+    """It is said in quotation marks, as copied words are."""
+    labels = [f"of kind {i // 2}" for i in range(40)]
+    data = [Example(q=f"q{i}", a=label).with_inputs("q") for i, label in enumerate(labels)]
+    assert _guard(data).judge("Say 'of kind 7' or another one.", []).refused == ""
+
+
+@pytest.mark.parametrize(("sharing", "refused"), [(1, "leak"), (4, "leak"), (5, "")])
+def test_more_than_a_tenth_of_the_examples_share_what_is_no_secret(sharing, refused):
+    """What four of 40 examples quote is theirs; what five of them have is the form of the task."""
+    shared = "the long red train leaves the station at noon"
+    rows = [shared if i < sharing else f"word{i}" for i in range(40)]
+    data = [Example(q=text, a="x", n=i).with_inputs("q", "n") for i, text in enumerate(rows)]
+    assert _guard(data).judge(f"Know that {shared} today.", []).refused == refused
 
 
 def test_labels_of_a_closed_set_are_no_leak():

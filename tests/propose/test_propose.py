@@ -441,6 +441,53 @@ def test_what_a_judge_scores_has_no_expected_answer():
     assert "expected: " not in prompt
 
 
+def test_what_was_answered_wrong_is_shown_however_long_the_reasoning():
+    """Of a mistake the field that the example has too comes first; the rest may be cut off."""
+    row = mipro.Example(question="why?", answer="so").with_inputs("question")
+    told = {"reasoning": "think " * 500, "answer": "elsewhere"}
+    prompter = _Prompter(lambda number, _: {"proposed_instruction": f"other{number} way{number} go{number}"})
+    propose_more(
+        mipro.ChainOfThought("question -> answer"),
+        [row],
+        _propose(_Prompter(), count=2),
+        prompt_lm=prompter.lm,
+        settings=ProposalSettings(count=3),
+        rng=random.Random(1),
+        lessons=Lessons(round=1, mistakes=(Mistake(row, told, ""),)),
+    )
+    [prompt] = prompter.prompts("proposed_instruction")
+    assert "elsewhere" in prompt
+
+
+def test_a_frozen_predictor_keeps_its_instruction():
+    """Nothing is proposed or stated for it, and nobody is told that proposals are missing."""
+    prompter = _Prompter()
+    proposals = _propose(prompter, mipro.Predict("text -> mood"), LABELLED, frozen={0})
+    assert len(proposals.instructions[0]) == 1
+    assert (prompter.prompts("proposed_instruction"), proposals.notes) == ([], ())
+
+
+def test_a_local_model_is_held_to_json_and_a_length():
+    """A small model that repeats itself ends, and its answers can be read."""
+    prompter = _Prompter()
+    prompter.lm = ScriptedLM(prompter._answer, "local/tiny")
+    _propose(prompter)
+    assert {call["kwargs"]["max_tokens"] for call in prompter.lm.calls} == {256}
+    assert {"JSON" in str(call["messages"][-1]["content"]) for call in prompter.lm.calls} == {True}
+
+
+def test_descriptions_are_drawn_at_the_temperature_of_the_model():
+    """`init_temperature` is that of the proposals."""
+    prompter = _Prompter()
+    prompter.lm = ScriptedLM(prompter._answer, temperature=0.25)
+    _propose(prompter, init_temperature=0.5)
+    drawn = {
+        (_asked_for(call["messages"]) == "proposed_instruction", call["kwargs"].get("temperature", 0.25))
+        for call in prompter.lm.calls
+    }
+    assert drawn == {(True, 0.5), (False, 0.25)}
+
+
 def test_parts_to_keep_are_in_every_proposal():
     """What must stay stays, word for word, and the model is told."""
     program = mipro.Predict(mipro.Signature("question -> answer", "Be kind. Never say never."))
