@@ -140,10 +140,11 @@ def test_passing_failure_is_tried_again(with_gate):
     """A failure that passes is retried; the record says how many requests were sent."""
 
     async def scenario(core):
-        await core.answer(CountingModel(unavailable(), unavailable()), question("a"), "search")
+        throttled = LMRateLimitError("slow", model="echo", status=429, retry_after_s=0.0)
+        await core.answer(CountingModel(unavailable(), throttled, unavailable()), question("a"), "search")
         return next(core._store.read(CallRecord)).attempts, core.failures
 
-    assert with_gate(scenario) == (3, {"LMServerError": 2})
+    assert with_gate(scenario) == (4, {"LMServerError": 2, "LMRateLimitError": 1})
 
 
 def test_budget_counts_every_request_sent(with_gate):

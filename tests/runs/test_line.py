@@ -115,6 +115,33 @@ def test_an_answer_ends_the_pause():
     assert (line.paused, line.failing_s()) == (False, 0.0)
 
 
+async def probed(line, clock, seconds):
+    """Ask a model that is down as often as the line allows; return when."""
+    asked, end = [], clock.now + seconds
+    while clock.now < end:
+        async with line.turn(clock.sleep) as probe:
+            asked.append(clock.now)
+            line.failed(probe=probe, retry_after_s=None)
+            line.pause()
+    return asked
+
+
+def test_a_model_that_is_down_is_asked_less_and_less():
+    """After 1, 2, 4 s and so on, at last each minute; once it has answered the next pause begins anew."""
+
+    async def scenario():
+        clock = Clock()
+        line = Line(clock)
+        first = await probed(line, clock, 300.0)
+        clock.now = 1000.0
+        line.answered()
+        return first, await probed(line, clock, 5.0)
+
+    first, second = asyncio.run(scenario())
+    assert first == pytest.approx([0, 0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303])
+    assert second == pytest.approx([1000, 1000, 1001, 1003, 1007])
+
+
 @given(st.lists(st.sampled_from(["answer", "refuse", "fail"]), max_size=60))
 def test_every_waiting_call_gets_its_turn(events):
     """Whatever answers, refusals and failures happen, no call waits for ever."""
