@@ -159,6 +159,19 @@ def test_budget_counts_every_request_sent(with_gate):
     assert with_gate(scenario, Budget(lm_calls=2)) == 2
 
 
+def test_a_call_that_the_budget_has_no_room_for_is_the_last(with_gate):
+    """The run has ended: what is left is not spent on smaller calls, whose answers nobody waits for."""
+
+    async def scenario(core):
+        model = CountingModel()
+        for text in ("long " * 100, "a"):
+            with pytest.raises(BudgetExhausted):
+                await core.answer(model, question(text), "search")
+        return model.sent
+
+    assert with_gate(scenario, Budget(tokens=50)) == []
+
+
 @given(limit=st.integers(1, 8), asked=st.integers(1, 12))
 @settings(max_examples=20, deadline=None)
 def test_no_call_beyond_the_budget(limit, asked):

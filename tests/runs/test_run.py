@@ -1,6 +1,7 @@
 """Where a run is kept, who may use it, and what is refused."""
 
 import gc
+import json
 import os
 import resource
 import sqlite3
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 import mipro
 from mipro.errors import RunMismatchError, StateError, UserError
 from mipro.runs import Budget, EvaluationRecord, EventRecord, Run, SQLStore, choose_run_dir
+from mipro.runs._past import read_past
 from mipro.runs._place import _lock_database
 from mipro.testing.lms import ScriptedLM
 from mipro.testing.server import OpenAIServer
@@ -366,6 +368,26 @@ def test_seconds_of_a_stage_cover_all_sessions(tmp_path):
     assert third.seconds_by_stage["demos"] == pytest.approx(50.0, abs=10.0)
     third.close()
     run.close()
+
+
+def test_seconds_are_added_up_to_the_last_sign_of_life(tmp_path):
+    """Sessions and stages, ended or killed, each count once, and not the time between them."""
+    events = [
+        ("session began", 100, {}),
+        ("stage began", 101, {"stage": "demos"}),
+        ("stage ended", 107, {"stage": "demos", "seconds": 6.0}),
+        ("stage began", 107, {"stage": "search"}),
+        ("alive", 110, {}),
+        ("session began", 500, {}),
+        ("stage began", 501, {"stage": "search"}),
+        ("stage ended", 508, {"stage": "search", "seconds": 7.0}),
+        ("alive", 509, {}),
+    ]
+    store = SQLStore(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    store.append([EventRecord(kind, json.dumps(data), float(at)) for kind, at, data in events])
+    past = read_past(store)
+    store.close()
+    assert (past.seconds, dict(past.seconds_by_stage)) == (10.0 + 9.0, {"demos": 6.0, "search": 3.0 + 7.0})
 
 
 def test_unknown_resume_is_refused(tmp_path):

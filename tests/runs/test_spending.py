@@ -5,7 +5,7 @@ import time
 import pytest
 
 import mipro
-from mipro.errors import BudgetExhausted, UserError
+from mipro.errors import BudgetExhausted, MiproError, UserError
 from mipro.lm import LMRequest, run
 from mipro.runs import Budget, EventRecord, FailureRecord, Run, SentRecord
 from mipro.testing.lms import ScriptedLM
@@ -171,13 +171,19 @@ def test_seconds_of_a_killed_session_count(tmp_path):
     live.close()
 
 
+@pytest.mark.parametrize("catches", [False, True])
 @pytest.mark.parametrize("demos", [0, 4], ids=["judged in the search", "judged in stage 1"])
-def test_judge_without_a_price_is_refused(optimize, tmp_path, demos):
+def test_judge_without_a_price_is_refused(optimize, tmp_path, demos, catches):
     """Under a limit on the cost it is asked nothing, and what the metric makes of that is no score."""
     judge = ScriptedLM(["yes"], "judge", repeat=True)
 
     def judged(example, prediction, trace=None):
-        return judge(prediction.sum) == ["yes"]
+        try:
+            return judge(prediction.sum) == ["yes"]
+        except MiproError:
+            if not catches:
+                raise
+            return False
 
     with OpenAIServer(answer) as server, pytest.raises(UserError, match="that of 'judge' is not"):
         optimize(
