@@ -90,6 +90,7 @@ def test_call_inside_is_counted_once(open_run, limits):
     run = open_run(**limits)
     assert [ask(run, Vote(echo()), text) for text in "abc"] == ["a", "b", "c"]
     assert calls(run) == {"inner": 3, "vote": 0}
+    assert [spent.unpriced_calls for spent in run.spent() if spent.model == "vote"] == [0]
     spent = run._core._account.spent
     assert spent.lm_calls == run.paid_calls == 3
     assert spent.tokens < 500
