@@ -11,6 +11,7 @@ from mipro.errors import LMAuthError, ProgramError, UserError
 from mipro.example import Example
 from mipro.optimize._demo_sets import DemoLimits, DemoSets, Showing, recombine, trim
 from mipro.optimize._demos import collect_demos
+from mipro.optimize._traces import shows
 from mipro.propose import MEDIA_TOKENS, token_estimate
 from mipro.testing.lms import ScriptedLM
 
@@ -92,12 +93,16 @@ def test_limits_hold_in_every_set(bootstrapped, labelled):
     for demos in demo_sets.sets[0][1:]:
         made = sum(map(_is_bootstrapped, demos))
         assert made <= bootstrapped
-        assert len(demos) == max(labelled, made) or demo_sets.source[1] == "labelled"
+        assert len(demos) == max(labelled, made)
+        assert len({demo.question for demo in demos}) == len(demos)
 
 
 def test_zero_shot_bootstraps_for_grounding_only():
     """With both limits 0 only set 0 comes back, and three demos ground the proposals."""
-    demo_sets = _collect(max_bootstrapped=0, max_labeled=0)
+    lm = _right_unless()
+    demo_sets = _collect(lm=lm, max_bootstrapped=0, max_labeled=0)
+    helped = {str(call["messages"]).count("'assistant'") for call in lm.calls}
+    assert helped <= {2, 3}, "the teacher is shown three labelled examples, none of them the one at hand"
     assert (demo_sets.source, demo_sets.sets) == (("original",), (((),),))
     assert [demo.question for demo in demo_sets.grounding[0]] == ["q0", "q1", "q2"]
 
@@ -268,8 +273,9 @@ def test_no_metric_takes_every_run():
     )
 
 
-def test_rounds_after_the_first_draw_afresh():
-    """A failed example is asked again with another draw at temperature 1."""
+@pytest.mark.parametrize("own", [False, True])
+def test_rounds_after_the_first_draw_afresh(own):
+    """A failed example is asked again with another draw at temperature 1, a predictor's own model too."""
     drawn_at = []
 
     class Drawing(ScriptedLM):
@@ -278,7 +284,9 @@ def test_rounds_after_the_first_draw_afresh():
             return super().forward(prompt, messages, **kwargs)
 
     lm = Drawing([{"answer": "wrong"}, {"answer": "wrong"}, {"answer": "a0"}])
-    demo_sets = _collect(lm=lm, max_rounds=3, count=3, max_bootstrapped=1)
+    program = mipro.Predict("question -> answer")
+    program.lm = lm if own else None
+    demo_sets = _collect(program, ScriptedLM([]) if own else lm, max_rounds=3, count=3, max_bootstrapped=1)
     assert demo_sets.num_successes == 1
     assert drawn_at[1:] == [1.0, 1.0]
 
@@ -402,6 +410,39 @@ def test_one_set_wanted_is_the_original():
     assert lm.calls == []
 
 
+def test_a_predictor_that_some_examples_call_is_not_said_to_be_idle():
+    """One success that called it is enough: what is proposed for it may change something."""
+
+    class Sometimes(_TwoSteps):
+        def forward(self, question):
+            if question == "q1":
+                self.never(text=question)
+            return super().forward(question)
+
+    def answer(messages):
+        last = str(messages[-1]["content"])
+        asked = next(name for name in ("summary", "query", "answer") if f"`[[ ## {name} ## ]]`" in last)
+        return {asked: f"a{_number_asked(messages)}" if asked == "answer" else "what"}
+
+    assert _collect(Sometimes(), ScriptedLM(answer)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("demo", "hidden"),
+    [
+        ({"q": "why", "context": ["a"], "a": "so"}, True),
+        ({"q": "why", "context": ["a"]}, True),
+        ({"q": "why", "context": ["b"], "a": "so"}, False),
+        ({"q": "how", "context": ["a"], "a": "so"}, False),
+        ({"q": "why", "a": "so"}, False),
+    ],
+)
+def test_a_demo_gives_an_example_away_where_all_inputs_are_the_same(demo, hidden):
+    """Examples may share a part of their inputs, as questions about one text do."""
+    example = Example(q="why", context=["a"], a="so").with_inputs("q", "context")
+    assert shows(Example(demo), example) is hidden
+
+
 def test_a_predictor_that_is_never_called_is_said():
     """Nothing proposed for it would change anything; a frozen one gets no proposals anyway."""
     lm = ScriptedLM(
@@ -513,6 +554,12 @@ class TestRecombine:
         for demos in two_steps.sets[1][6:]:
             made = sum(map(_is_bootstrapped, demos))
             assert len(demos) <= max(made, 2)
+
+    def test_a_set_tells_what_it_shows(self, two_steps):
+        """The next round learns from it what each run and example is worth."""
+        for p, own in enumerate(two_steps.sets):
+            for demos, showings in zip(own[6:], two_steps.showings[6:], strict=True):
+                assert {repr(demo) for demo in demos} <= {repr(showing.demos[p]) for showing in showings}
 
     def test_demos_of_an_earlier_run_stay_together(self):
         """Bootstrapped demos that the program came with, at the same place, are drawn for all predictors."""

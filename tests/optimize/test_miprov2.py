@@ -1,6 +1,7 @@
 """MIPROv2 from end to end, on a scripted model."""
 
 import contextvars
+import dataclasses
 import io
 import random
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 import mipro
 from mipro.errors import LMAuthError, ProgramError, RunMismatchError, RunStopped, UserError
+from mipro.lm import Usage
+from mipro.runs import Spent
 from mipro.search import create
 from mipro.testing.lms import ScriptedLM
 
@@ -128,6 +131,31 @@ class TestResult:
         assert best.trial_logs[1]["full_eval_score"] == pytest.approx(100 * story.trials[0].score, abs=0.01)
         assert best.candidate_programs[0]["score"] >= best.candidate_programs[-1]["score"]
         assert story.test.after > story.test.before
+
+    def test_what_users_of_dspy_read_follows_from_the_trials(self, optimize):
+        """In percent, by what was measured of a candidate in all; the best first."""
+        best = optimize(search="tpe", num_candidates=4, compile_with={"num_trials": 6, "minibatch_size": 10})
+        cells = {}
+        for trial in best.optimization.trials:
+            kind = "full_eval" if len(trial.examples) == 40 else "mb"
+            log = best.trial_logs[trial.number]
+            assert log[f"{kind}_score"] == round(100 * sum(trial.scores) / len(trial.scores), 2)
+            assert ("mb_score" in log) is (kind == "mb")
+            cells.setdefault(trial.candidate, {}).update(zip(trial.examples, trial.scores, strict=True))
+        means = {c: round(100 * sum(found.values()) / len(found), 2) for c, found in cells.items()}
+        whole = [means[c] for c, found in cells.items() if len(found) == 40]
+        part = [means[c] for c, found in cells.items() if len(found) < 40]
+        assert [entry["score"] for entry in best.candidate_programs] == sorted(whole, reverse=True)
+        assert [entry["score"] for entry in best.mb_candidate_programs] == sorted(part, reverse=True)
+        assert whole
+        assert part
+
+    def test_cost_is_not_known_where_one_price_is_not(self, optimize):
+        """A sum without it would be too small."""
+        story = optimize().optimization
+        spent = [Spent("search", name, 1, Usage(), 0.25, unpriced) for name, unpriced in (("a", 0), ("b", 1))]
+        assert dataclasses.replace(story, spent=spent[:1]).cost == 0.25
+        assert dataclasses.replace(story, spent=spent).cost is None
 
     @pytest.mark.parametrize("track_stats", [True, False])
     def test_what_is_the_programs_own_stays(self, optimize, track_stats):
@@ -813,6 +841,7 @@ class TestWhatMayChange:
             ({"frozen": ["peel"]}, r"`frozen` must name predictors of the program, \['pick', 'paint'\]"),
             ({"frozen": ["pick", "paint"]}, "at least one predictor must be left"),
             ({"frozen": "pick"}, "`frozen` must be a list of texts"),
+            ({"frozen": 5}, "`frozen` must be a list of texts"),
             ({"keep": ["Be kind."]}, "every part of `keep` must stand in an instruction"),
             ({"keep": [""]}, "`keep` must be a list of texts"),
             ({"max_instruction_tokens": 0}, "`max_instruction_tokens` must be"),
