@@ -30,6 +30,16 @@ def right(example, prediction, trace=None):
     return example.sum == prediction.sum
 
 
+WHOLE = {
+    "demos": (1, 100),
+    "instructions": (6, 50),
+    "search": (4, 800),
+    "rounds": (0, 124),
+    "test": (5, 100),
+}
+"""Calls expected of a program of two steps, each of which may be asked five times for one example."""
+
+
 @pytest.fixture
 def sums():
     """Return examples of sums."""
@@ -169,6 +179,96 @@ def test_answers_that_cannot_be_read_are_within_the_range(tmp_path, sums):
     expected = {stage.stage: stage.calls for stage in story.estimated.stages}
     [spent] = [spent for spent in story.spent if spent.stage == "instructions"]
     assert spent.calls in expected["instructions"]
+
+
+def model(name="openai/adder", price=1):
+    """Return a model that nobody answers."""
+    prices = {"input": price, "output": price}
+    return mipro.LM(name, api_base="http://127.0.0.1:9/v1", api_key="none", prices=prices)
+
+
+def planned(sums, program=None, *, lm=None, compile_with=None, **options):
+    """Estimate four candidates in three trials; return the stages by name and model."""
+    optimizer = mipro.MIPROv2(right, num_candidates=4, propose_rounds=1, search="random", **options)
+    with mipro.context(lm=lm or model()):
+        estimate = optimizer.estimate(
+            program or mipro.Predict("a, b -> sum"),
+            **{
+                "trainset": sums[:10],
+                "valset": sums[10:30],
+                "testset": sums[30:35],
+                "num_trials": 3,
+                "minibatch": False,
+                **(compile_with or {}),
+            },
+        )
+    return {(stage.stage, stage.model.removeprefix("openai/")): stage for stage in estimate.stages}
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ({}, {}),
+        ({"max_rounds": 3}, {"demos": (1, 30)}),
+        ({"max_bootstrapped_demos": 0}, {"demos": (0, 0)}),
+        ({"compile_with": {"max_bootstrapped_demos": 0}}, {"demos": (0, 0)}),
+        ({"max_bootstrapped_demos": 0, "max_labeled_demos": 0}, {}),
+        (
+            {
+                "max_bootstrapped_demos": 0,
+                "max_labeled_demos": 0,
+                "compile_with": {"fewshot_aware_proposer": False},
+            },
+            {"demos": (0, 0)},
+        ),
+        ({"compile_with": {"minibatch": True, "minibatch_size": 5}}, {"search": (3, 55)}),
+        (
+            {"compile_with": {"minibatch": True, "minibatch_size": 5, "minibatch_full_eval_steps": 1}},
+            {"search": (5, 95)},
+        ),
+        (
+            {"program": TwoSteps(), "frozen": ["think"]},
+            {**WHOLE, "instructions": (3, 30), "rounds": (0, 112)},
+        ),
+        ({"program": TwoSteps()}, WHOLE),
+    ],
+)
+def test_no_more_is_expected_than_can_be_asked(sums, options, changed):
+    """Ten training examples, (1 + 3) x 20 evaluations, a proposal asked for six times, a test of 2 x 5."""
+    expected = {
+        "demos": (1, 10),
+        "instructions": (3, 30),
+        "search": (4, 80),
+        "rounds": (0, 22),
+        "test": (5, 10),
+        **changed,
+    }
+    found = planned(sums, **options)
+    assert {stage: (s.calls.low, s.calls.high) for (stage, _), s in found.items()} == expected
+
+
+def test_a_teacher_is_estimated_before_it_runs(sums):
+    """`estimate` takes what `compile` does; it could only be told after the question for permission."""
+    teacher = mipro.Predict("a, b -> sum")
+    teacher.lm = model("openai/dear", price=100)
+    found = planned(sums, compile_with={"teacher": teacher})
+    assert found["demos", "dear"].calls.high == 10
+    assert ("demos", "adder") not in found
+
+
+def test_the_longest_prompt_is_allowed_for(sums):
+    """The most is what all prompts cost if all were as long as the longest, its demos as long as well."""
+    long = mipro.Example(a="very " * 2000, b="1", sum="2").with_inputs("a", "b")
+    most = {}
+    for name, train, demos in (("short", 0, 0), ("long", 1, 0), ("long, with demos", 1, 4)):
+        data = {"trainset": [*sums[:9], *[long] * train], "max_bootstrapped_demos": demos}
+        stage = planned(sums, compile_with={**data, "max_labeled_demos": demos})["search", "adder"]
+        most[name] = stage.tokens.high / stage.calls.high
+        assert stage.tokens.low / stage.calls.low < 150
+        assert stage.cost_usd.high == pytest.approx(1e-6 * stage.tokens.high)
+    assert most["short"] < 1000
+    assert most["long"] > 2000
+    assert most["long, with demos"] > 4 * most["long"]
 
 
 def test_images_are_not_counted_by_their_data(sums):

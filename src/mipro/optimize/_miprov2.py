@@ -262,17 +262,14 @@ class MIPROv2(Teleprompter):
             student,
             teacher=teacher,
             data=(trainset, valset, testset),
-            sizes=Sizes(
-                auto=self.auto,
-                num_candidates=self.num_candidates,
+            sizes=self._sizes(
                 num_trials=num_trials,
-                max_bootstrapped_demos=_first(max_bootstrapped_demos, self.max_bootstrapped_demos),
-                max_labeled_demos=_first(max_labeled_demos, self.max_labeled_demos),
+                max_bootstrapped_demos=max_bootstrapped_demos,
+                max_labeled_demos=max_labeled_demos,
                 minibatch=minibatch,
                 minibatch_size=minibatch_size,
                 minibatch_full_eval_steps=minibatch_full_eval_steps,
-                seed=_first(seed, self.seed),
-                propose_rounds=self.propose_rounds or 0,
+                seed=seed,
             ),
             proposer={
                 "program_aware": program_aware_proposer,
@@ -286,15 +283,22 @@ class MIPROv2(Teleprompter):
             return student.deepcopy()
         return self._run(job)
 
-    def estimate(
+    def estimate(  # noqa: PLR0913 - the arguments of `compile` that the numbers depend on
         self,
         program: Module,
         *,
         trainset: Sequence[Example],
+        teacher: Module | None = None,
         valset: Sequence[Example] | None = None,
         testset: Sequence[Example] | None = None,
         num_trials: int | None = None,
+        max_bootstrapped_demos: int | None = None,
+        max_labeled_demos: int | None = None,
+        seed: int | None = None,
+        minibatch: bool = True,
         minibatch_size: int | None = None,
+        minibatch_full_eval_steps: int = 5,
+        fewshot_aware_proposer: bool = True,
     ) -> Estimate:
         """Return what `compile` with the same arguments will cost, by stage, as ranges.
 
@@ -302,26 +306,57 @@ class MIPROv2(Teleprompter):
 
         Args:
             program: The program to improve.
-            trainset: As for `compile`.
-            valset: As for `compile`.
-            testset: As for `compile`.
-            num_trials: As for `compile`.
-            minibatch_size: As for `compile`.
+            trainset: As for `compile`, like all that follow.
+            teacher: Program that makes the bootstrapped demos.
+            valset: Examples to measure on.
+            testset: Examples that no stage sees.
+            num_trials: Trials of the search.
+            max_bootstrapped_demos: In place of the constructor's.
+            max_labeled_demos: In place of the constructor's.
+            seed: In place of the constructor's.
+            minibatch: Whether trials are measured on minibatches.
+            minibatch_size: Examples of a minibatch.
+            minibatch_full_eval_steps: Trials between two full evaluations.
+            fewshot_aware_proposer: Whether proposals are shown bootstrapped demos.
 
         Raises:
             UserError: Arguments or data make no sense.
         """
-        sizes = Sizes(
+        job = self._job(
+            program,
+            teacher=teacher,
+            data=(trainset, valset, testset),
+            sizes=self._sizes(
+                num_trials=num_trials,
+                max_bootstrapped_demos=max_bootstrapped_demos,
+                max_labeled_demos=max_labeled_demos,
+                minibatch=minibatch,
+                minibatch_size=minibatch_size,
+                minibatch_full_eval_steps=minibatch_full_eval_steps,
+                seed=seed,
+            ),
+            proposer={"fewshot_aware": fewshot_aware_proposer},
+        )
+        return estimate(job)
+
+    def _sizes(
+        self,
+        *,
+        max_bootstrapped_demos: int | None,
+        max_labeled_demos: int | None,
+        seed: int | None,
+        **given: Any,
+    ) -> Sizes:
+        """Return the arguments that set the size of a run, those of the constructor where left out."""
+        return Sizes(
             auto=self.auto,
             num_candidates=self.num_candidates,
-            num_trials=num_trials,
-            max_bootstrapped_demos=self.max_bootstrapped_demos,
-            max_labeled_demos=self.max_labeled_demos,
-            minibatch_size=minibatch_size,
-            seed=self.seed,
+            max_bootstrapped_demos=_first(max_bootstrapped_demos, self.max_bootstrapped_demos),
+            max_labeled_demos=_first(max_labeled_demos, self.max_labeled_demos),
+            seed=_first(seed, self.seed),
             propose_rounds=self.propose_rounds or 0,
+            **given,
         )
-        return estimate(self._job(program, data=(trainset, valset, testset), sizes=sizes))
 
     def _job(
         self,
