@@ -179,6 +179,8 @@ def test_xml_in_an_element_of_the_model_s_own_is_read():
         ),
         ("<note>n</note><answer>the <answer> tag</answer>", "the <answer> tag"),
         ("<answer>a <![CDATA[</answer>]]> b</answer><note>n</note>", "a <![CDATA[</answer>]]> b"),
+        ("<note>n</note><answer>A</answer><note>m</note><answer>B</answer>", "A"),
+        ("<odd>1</odd><note>n</note><answer>A</answer>", "A"),
     ],
 )
 def test_xml_is_read_as_models_write_it(text, answer):

@@ -85,6 +85,7 @@ TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (str | None, st.none() | CHAT_TEXT.filter(lambda text: text not in ("None", "null"))),
     (Literal["a", "b c", "1"], st.sampled_from(["a", "b c", "1"])),
     (Literal["a", "1", "true"] | None, st.none() | st.sampled_from(["a", "1", "true"])),
+    (int | list[int] | None, st.none() | st.integers() | st.lists(st.integers(), max_size=3)),
     (Decimal | None, st.none() | st.decimals(allow_nan=False, allow_infinity=False)),
     (Path | None, st.none() | st.sampled_from(["a", "1", "[b].txt"]).map(Path)),
     (Code, st.sampled_from(PROGRAMS).map(lambda text: Code(code=text))),
@@ -256,6 +257,13 @@ def test_a_literal_in_another_case_is_read_where_one_can_be_meant():
     twins = Signature("question -> out: Literal['No', 'NO']")
     with pytest.raises(AdapterParseError, match="field out with value 'no'"):
         ChatAdapter().parse(twins, "[[ ## out ## ]]\nno")
+
+
+@pytest.mark.parametrize("text", ["Literal[b]", "Literal['b']", 'str["b"]', "'b'", " b "])
+def test_a_literal_is_read_however_it_is_wrapped(text):
+    """Models repeat the type around the value."""
+    signature = Signature("question -> out: Literal['a', 'b']")
+    assert ChatAdapter().parse(signature, f"[[ ## out ## ]]\n{text}") == {"out": "b"}
 
 
 def test_members_that_differ_by_their_case_are_told_apart():

@@ -1,9 +1,11 @@
 """The published loop: minibatch trials and full evaluations."""
 
 import logging
+from collections import Counter
 
 import pytest
 
+from mipro.errors import StateError
 from mipro.search import Space, create
 from mipro.testing.search import noisy_scorer, run
 
@@ -72,3 +74,41 @@ def test_optuna_stays_quiet_and_keeps_its_verbosity(capfd):
     assert "study" not in capfd.readouterr().err
     assert logging.getLogger("optuna").level == before
     assert optuna.logging.get_verbosity() == before
+
+
+def test_decisions_of_another_search_are_refused():
+    """A search that would go on from another's decisions would not be the one that was recorded."""
+    made, other = make(), make(minibatch_size=20)
+    first = made.ask()
+    other.recall(first, made.state())  # the original, which is the same in both
+    for search in (made, other):
+        search.tell(first, [[0.5] * len(job.examples) for job in first])
+    with pytest.raises(StateError, match="must be one of this search, but"):
+        other.recall(made.ask(), made.state())
+
+
+def test_halving_races_new_choices_against_the_leader_alone():
+    """When the space has grown it meets what is new and what was best, and nothing that has lost."""
+    space = Space({"0.instruction": 2, "0.demos": 2})
+    search = create("halving", space, num_examples=400, budget=2000)
+    for _ in range(6):  # the first race ends
+        jobs = search.ask()
+        search.tell(jobs, [[noisy_scorer()(job.candidate, e) for e in job.examples] for job in jobs])
+    space.add("0.instruction", 2)
+    leader = search.recommend().candidate
+    met = {job.candidate for jobs in run(search, noisy_scorer()) for job in jobs}
+    assert {candidate for candidate in met if candidate[0] < 2} <= {leader}
+    assert len(met - {leader}) == 4
+
+
+def test_halving_goes_on_with_the_better_half():
+    """Each round meets more examples with half as many candidates, until one is left."""
+    search = create("halving", Space({"0.instruction": 4, "0.demos": 2}), num_examples=400, budget=2400)
+    met = Counter()
+    for jobs in run(search, noisy_scorer(spread=0.3)):
+        for job in jobs:
+            met[job.candidate] += len(job.examples)
+    depths = sorted(met.values(), reverse=True)
+    assert depths[0] == depths[1] > depths[2] == depths[3] > depths[4] == depths[7]
+    assert met[search.recommend().candidate] == depths[0]
+    assert search.recommend().candidate[0] == 3

@@ -120,7 +120,7 @@ class TrialSearch(Recallable):
         if asked != list(jobs):
             raise StateError(
                 f"a recorded decision must be one of this search, but {list(jobs)!r} is not {asked!r}; make "
-                " the search with the same space, settings and seed."
+                "the search with the same space, settings and seed."
             )
 
     def recommend(self) -> Recommendation:
