@@ -12,7 +12,7 @@ from mipro.example import Example
 from mipro.optimize._demo_sets import DemoLimits, DemoSets, Showing, recombine, trim
 from mipro.optimize._demos import collect_demos
 from mipro.optimize._traces import shows
-from mipro.propose import MEDIA_TOKENS, token_estimate
+from mipro.propose import MEDIA_TOKENS, token_estimate, value_tokens
 from mipro.testing.lms import ScriptedLM
 
 TRAIN = [Example(question=f"q{i}", answer=f"a{i}").with_inputs("question") for i in range(12)]
@@ -247,11 +247,12 @@ def test_a_slow_run_holds_up_no_other():
     assert [demo["question"] for demo in demo_sets.sets[0][2] if _is_bootstrapped(demo)] == ["q0", "q1", "q9"]
 
 
-def test_a_hopeless_teacher_is_given_up():
+@pytest.mark.parametrize("demos", [0, 3], ids=["grounding only", "sets"])
+def test_a_hopeless_teacher_is_given_up(demos):
     """After fifty runs without a success no more are paid for."""
     many = [Example(question=f"q{i}", answer="no").with_inputs("question") for i in range(300)]
     lm = _right_unless()
-    _collect(lm=lm, trainset=many)
+    _collect(lm=lm, trainset=many, max_bootstrapped=demos, max_labeled=demos)
     assert 50 <= len(lm.calls) < 60
 
 
@@ -373,6 +374,13 @@ def test_demos_are_trimmed_to_the_token_limit():
     kept = trim(demos, 70)
     assert kept == (demos[0], demos[2])
     assert sum(token_estimate(demo.text) for demo in kept) <= 70
+
+
+def test_a_demo_may_be_as_long_as_the_limit():
+    """Only what is in the prompt counts, which the mark of a bootstrapped demo is not."""
+    demo = Example(augmented=True, text="word " * 40)
+    size = token_estimate("text: ") + value_tokens(demo.text)
+    assert (trim([demo], size), trim([demo], size - 1)) == ((demo,), ())
 
 
 def test_an_image_takes_no_more_than_a_model_makes_of_it():

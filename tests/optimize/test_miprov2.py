@@ -141,6 +141,8 @@ class TestResult:
             log = best.trial_logs[trial.number]
             assert log[f"{kind}_score"] == round(100 * sum(trial.scores) / len(trial.scores), 2)
             assert ("mb_score" in log) is (kind == "mb")
+            chosen = (log["0_predictor_instruction"], log["0_predictor_demos"])
+            assert chosen == trial.candidate
             cells.setdefault(trial.candidate, {}).update(zip(trial.examples, trial.scores, strict=True))
         means = {c: round(100 * sum(found.values()) / len(found), 2) for c, found in cells.items()}
         whole = [means[c] for c, found in cells.items() if len(found) == 40]
