@@ -136,7 +136,7 @@ class WithStatus(Exception):
     response = SimpleNamespace(headers={"Retry-After": "7"})
 
 
-class WithCodeOfItsOwn(ConnectionError):
+class WithCodeOfItsOwn(OSError):
     """As errors of gRPC, whose `code` is no HTTP status."""
 
     code = 14

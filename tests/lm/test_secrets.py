@@ -118,10 +118,10 @@ def test_redact_leaves_ordinary_words():
     assert redact("the key abc of root:abc", [login]) == "the key abc of ***"
 
 
-@pytest.mark.parametrize("secrets", [["abcd", "abcd-1234"], ["1234", "abcd-1234"]])
+@pytest.mark.parametrize("secrets", [["abcd", "abcd-wxyz"], ["wxyz", "abcd-wxyz"]])
 def test_a_secret_within_another_leaves_no_rest(secrets):
     """Of a key that begins or ends with another one nothing is shown."""
-    assert redact("bad abcd-1234", secrets) == redact("bad abcd-1234", secrets[::-1]) == "bad ***"
+    assert redact("bad abcd-wxyz", secrets) == redact("bad abcd-wxyz", secrets[::-1]) == "bad ***"
 
 
 PARAMETERS = st.recursive(
