@@ -213,6 +213,12 @@ def test_only_what_gives_an_answer_away_is_a_leak(text, refused):
     assert _guard(data).judge(text, []).refused == refused
 
 
+def test_without_known_inputs_all_fields_are_answers():
+    """Examples need not say which of their fields are inputs."""
+    data = [Example(place="France", capital="Paris"), Example(place="Norway", capital="Oslo")]
+    assert _guard(data).judge("Name the capital, such as Oslo.", []).refused == "leak"
+
+
 @pytest.mark.parametrize(("text", "refused"), [("Ask Tom Hill now.", "leak"), ("The cat sat there.", "")])
 def test_a_capital_makes_a_name_where_no_sentence_begins(text, refused):
     """Three words of an example count with a name among them; every sentence begins with a capital."""

@@ -443,11 +443,11 @@ def test_what_a_judge_scores_has_no_expected_answer():
 
 def test_what_was_answered_wrong_is_shown_however_long_the_reasoning():
     """Of a mistake the field that the example has too comes first; the rest may be cut off."""
-    row = mipro.Example(question="why?", answer="so").with_inputs("question")
-    told = {"reasoning": "think " * 500, "answer": "elsewhere"}
+    row = mipro.Example(question="why?", verdict="so").with_inputs("question")
+    told = {"reasoning": "think " * 500, "verdict": "elsewhere"}
     prompter = _Prompter(lambda number, _: {"proposed_instruction": f"other{number} way{number} go{number}"})
     propose_more(
-        mipro.ChainOfThought("question -> answer"),
+        mipro.ChainOfThought("question -> verdict"),
         [row],
         _propose(_Prompter(), count=2),
         prompt_lm=prompter.lm,
@@ -467,13 +467,15 @@ def test_a_frozen_predictor_keeps_its_instruction():
     assert (prompter.prompts("proposed_instruction"), proposals.notes) == ([], ())
 
 
-def test_a_local_model_is_held_to_json_and_a_length():
-    """A small model that repeats itself ends, and its answers can be read."""
+@pytest.mark.parametrize("adapter", [None, mipro.ChatAdapter()])
+def test_a_local_model_is_held_to_json_and_a_length(adapter):
+    """A small model that repeats itself ends, and its answers can be read; the user's adapter goes first."""
     prompter = _Prompter()
     prompter.lm = ScriptedLM(prompter._answer, "local/tiny")
-    _propose(prompter)
+    with mipro.context(adapter=adapter):
+        _propose(prompter)
     assert {call["kwargs"]["max_tokens"] for call in prompter.lm.calls} == {256}
-    assert {"JSON" in str(call["messages"][-1]["content"]) for call in prompter.lm.calls} == {True}
+    assert {"JSON" in str(call["messages"][-1]["content"]) for call in prompter.lm.calls} == {adapter is None}
 
 
 def test_descriptions_are_drawn_at_the_temperature_of_the_model():
