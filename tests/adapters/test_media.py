@@ -49,6 +49,17 @@ def test_media_become_content_blocks(field, value, block):
     assert last_blocks(lm) == [block]
 
 
+@pytest.mark.parametrize("text", ["<<CUSTOM-TYPE-START-IDENTIFIER>>" * 100_000, f"{'[' * 100_000}"])
+def test_marks_of_media_in_a_text_are_text(text):
+    """An answer that repeats the mark's begin took hours, and one nested too deeply ended the program."""
+    lm = DummyLM([{"answer": "a"}])
+    with context(lm=lm):
+        marked = f"<<CUSTOM-TYPE-START-IDENTIFIER>>{text}<<CUSTOM-TYPE-END-IDENTIFIER>>"
+        Predict("given, question -> answer")(given=marked, question="Q")
+        Predict("given, question -> answer")(given=text, question="Q")
+    assert text in str(lm.history[-1]["messages"][-1]["content"])
+
+
 def test_files_from_disk_bytes_and_uri(tmp_path):
     """Content, name and kind, and no content in the repr."""
     path = tmp_path / "note.txt"
@@ -186,6 +197,13 @@ def test_xml_in_an_element_of_the_model_s_own_is_read():
 def test_xml_is_read_as_models_write_it(text, answer):
     """Attributes, empty elements, marked sections and elements in one of their own name are XML too."""
     assert XMLAdapter().parse(Signature("question -> note, answer"), text)["answer"] == answer
+
+
+@pytest.mark.parametrize("repeated", ["<think>", "<answer><![CDATA[", "<answer><![CDATA[ ]]>"])
+def test_xml_that_a_model_repeats_without_end_is_read_at_once(repeated):
+    """Each opening tag was searched to the end of the answer: a megabyte took hours."""
+    with pytest.raises(AdapterParseError):
+        XMLAdapter().parse(Signature("question -> answer"), repeated * (1_000_000 // len(repeated)))
 
 
 def test_xml_is_asked_for_and_said_to_be_missing():

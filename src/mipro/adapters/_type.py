@@ -60,7 +60,8 @@ def with_content_blocks(message: dict[str, Any]) -> dict[str, Any]:
         return message
     blocks: list[dict[str, Any]] = []
     end = 0
-    for found in _MARKED.finditer(content):
+    # Up to the last end: from each start that has none the whole rest would be searched.
+    for found in _MARKED.finditer(content, 0, content.rfind(_END) + len(_END)):
         if found.start() > end:
             blocks.append({"type": "text", "text": content[end : found.start()]})
         blocks.extend(_blocks(found.group(1).strip()))
@@ -76,7 +77,7 @@ def _blocks(payload: str) -> list[dict[str, Any]]:
         try:
             blocks = json.loads(text)
             blocks = json.loads(blocks) if isinstance(blocks, str) else blocks
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(blocks, list):
             return [b if isinstance(b, dict) else {"type": "text", "text": str(b)} for b in blocks]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from bisect import bisect_right
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from mipro.adapters._chat import (
@@ -17,13 +18,14 @@ from mipro.adapters._values import placeholder, value_text
 from mipro.adapters._wording import WORDING
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from mipro.signature import Signature
 
 _CDATA = re.compile(r"\s*<!\[CDATA\[(?P<text>.*)\]\]>\s*", re.DOTALL)
-# The beginning or the end of an element; what stands in CDATA is none.
-_TAG = re.compile(r"<!\[CDATA\[.*?\]\]>|<(?P<end>/?)(?P<name>\w+)(?:\s[^<>]*)?(?<!/)>", re.DOTALL)
+_CDATA_END = "]]>"
+# The beginning or the end of an element, or the beginning of CDATA.
+_TAG = re.compile(r"<!\[CDATA\[|<(?P<end>/?)(?P<name>\w+)(?:\s[^<>]*)?(?<!/)>")
 
 
 class XMLAdapter(ChatAdapter):
@@ -108,42 +110,59 @@ class XMLAdapter(ChatAdapter):
 
 
 def _elements(text: str, names: Container[str]) -> list[tuple[str, str]]:
-    """Return name and content of the outermost elements; of those inside, where none of these is a field."""
-    elements: list[tuple[str, str]] = []
-    waiting = [text]
-    while waiting:  # an answer may be nested more deeply than functions may be
-        found = list(_outermost(waiting.pop()))
-        if any(name in names for name, _ in found):
-            elements += found
-        else:
-            waiting += [content for _, content in reversed(found)]
-    return elements
-
-
-def _outermost(text: str) -> Iterator[tuple[str, str]]:
-    """Yield name and content of the outermost elements.
+    """Return name and content of the outermost elements; of those inside, where none of these is a field.
 
     An element ends where all of its name that begin in it have ended ("<code>see <code>x</code></code>"),
     or at the first end of that name where they don't ("<code>the <code> tag</code>").
     """
-    tags = [tag for tag in _TAG.finditer(text) if tag["name"]]
+    tags = list(_tags(text))
+    ends, own_end = _ends(tags)
+    elements: list[tuple[str, str]] = []
+    waiting = [(0, len(tags))]
+    # An answer may be nested more deeply than functions may be, and no part of it is read twice: a model that
+    # repeats a tag without end would stop all threads.
+    while waiting:
+        place, behind = waiting.pop()
+        found: list[tuple[int, int]] = []
+        while place < behind:
+            name, end = tags[place]["name"], own_end.get(place, behind)
+            if not tags[place]["end"] and end >= behind:
+                later = bisect_right(ends[name], place)
+                end = ends[name][later] if later < len(ends[name]) else behind
+            if not tags[place]["end"] and end < behind:
+                found.append((place, end))
+                place = end
+            place += 1
+        if any(tags[begin]["name"] in names for begin, _ in found):
+            elements += [
+                (tags[begin]["name"], text[tags[begin].end() : tags[end].start()]) for begin, end in found
+            ]
+        else:
+            waiting += [(begin + 1, end) for begin, end in reversed(found)]
+    return elements
+
+
+def _tags(text: str) -> Iterator[re.Match[str]]:
+    """Yield what begins or ends an element; what stands in CDATA does not."""
+    last, behind = text.rfind(_CDATA_END), 0
+    while tag := _TAG.search(text, behind):
+        behind = tag.end()
+        if tag["name"]:
+            yield tag
+        elif behind <= last:
+            behind = text.index(_CDATA_END, behind) + len(_CDATA_END)
+
+
+def _ends(tags: Sequence[re.Match[str]]) -> tuple[Mapping[str, list[int]], dict[int, int]]:
+    """Return the places of the ends by name, and for each tag that begins an element that of its own end."""
     begun: defaultdict[str, list[int]] = defaultdict(list)
-    ends: defaultdict[str, deque[re.Match[str]]] = defaultdict(deque)
-    own_end: dict[int, re.Match[str]] = {}
-    for tag in tags:
+    ends: defaultdict[str, list[int]] = defaultdict(list)
+    own_end: dict[int, int] = {}
+    for place, tag in enumerate(tags):
         if not tag["end"]:
-            begun[tag["name"]].append(tag.start())
+            begun[tag["name"]].append(place)
             continue
-        ends[tag["name"]].append(tag)
+        ends[tag["name"]].append(place)
         if begun[tag["name"]]:
-            own_end[begun[tag["name"]].pop()] = tag
-    behind = 0
-    for tag in tags:
-        later = ends[tag["name"]]
-        while later and later[0].start() < tag.start():
-            later.popleft()
-        if tag["end"] or tag.start() < behind or not later:
-            continue
-        end = own_end.get(tag.start(), later[0])
-        yield tag["name"], text[tag.end() : end.start()]
-        behind = end.end()
+            own_end[begun[tag["name"]].pop()] = place
+    return ends, own_end
