@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import sys
@@ -265,6 +266,30 @@ def test_table_shows_markup_as_it_is(capsys):
     assert "[red]x[/red]" in out
     assert "..." in out
     assert "✔️ [0.500]" in out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_table_shows_any_answer_on_any_output(monkeypatch, encoding):
+    """A letter that the output has not ended a paid evaluation, a control character went to the terminal."""
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    devset = [Example({"[/x]": 1}).with_inputs("[/x]")]
+    Evaluate(devset=devset, metric=lambda e, p: 1, display_table=True)(lambda **_: "\ud83d \x1b[31mé")
+    output.seek(0)
+    text = output.read()
+    assert "\\ud83d \\x1b[31m" in text
+    assert "[/x]" in text
+
+
+def test_files_are_written_before_the_table(monkeypatch, tmp_path):
+    """Where nobody reads the table any more, as behind `| head`, the files are there."""
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    output.close()
+    monkeypatch.setattr(sys, "stdout", output)
+    file = tmp_path / "rows.json"
+    with pytest.raises(ValueError, match="closed"):
+        Evaluate(devset=numbers(1), metric=right, display_table=True, save_as_json=file)(same)
+    assert json.loads(file.read_text(encoding="utf-8"))[0]["right"] is True
 
 
 def test_notebook_gets_html(monkeypatch):

@@ -1,6 +1,7 @@
 """Looking at the last calls."""
 
 import io
+import sys
 
 import mipro
 from mipro.lm import inspect_history
@@ -30,6 +31,20 @@ def test_terminal_gets_colours(capsys):
     lm("hi")
     lm.inspect_history()
     assert "\x1b[32mx" in capsys.readouterr().out
+
+
+def test_what_the_terminal_would_obey_or_has_no_letter_for_is_escaped(monkeypatch):
+    """Of an answer with the half of an emoji nothing was shown, and one with escapes moved the cursor."""
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="")
+    lm = ScriptedLM(["\ud83d ☃ \x1b[2J\r\nend"])
+    lm("hi")
+    lm.inspect_history(file=output)
+    monkeypatch.setattr(sys, "stdout", output)
+    lm.inspect_history()
+    output.seek(0)
+    to_file, to_terminal = output.read().split("\x1b[31mUser message:")
+    assert "\\ud83d \\u2603 \x1b[2J\r\nend" in to_file
+    assert "\\ud83d \\u2603 \\x1b[2J\nend" in to_terminal
 
 
 def test_last_n_of_all_models():

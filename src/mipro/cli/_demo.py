@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
+from mipro._terminal import printable
 from mipro.adapters import JSONAdapter
 from mipro.context import context
 from mipro.datasets import big_bench, split
@@ -62,7 +64,8 @@ def run_demo(
     data = split(big_bench(TASK, progress=True), SIZES, rng=rng, stratify="intent")
     console.print(
         f"BIG-bench {TASK}: {SIZES['train']} train, {SIZES['val']} val, {SIZES['test']} test examples, "
-        f'no overlap\nprogram: mipro.Predict("utterance -> intent")\nmodel: {model}'
+        f'no overlap\nprogram: mipro.Predict("utterance -> intent")\nmodel: {model}',
+        markup=False,
     )
     program = Predict("utterance -> intent")
     with context(lm=LM(f"local/{model}"), adapter=JSONAdapter()):
@@ -88,7 +91,8 @@ def run_demo(
         same = _save_and_compare(best, out, data["test"][:CHECKED])
     console.print(
         f"saved as {out}; loaded again it gives the same answer on {same} of {CHECKED} test examples\n"
-        f"the run is kept in {best.optimization.run_dir}"
+        f"the run is kept in {best.optimization.run_dir}",
+        markup=False,
     )
 
 
@@ -124,15 +128,15 @@ def _table(best: Any, before: float, after: float, seconds: float) -> Table:
     table.add_row("test accuracy after", f"[bold green]{after / 100:.2f}[/bold green] on the same")
     table.add_row("expected by the search", f"{result.estimate:.2f} (95 % interval {low:.2f} to {high:.2f})")
     table.add_row("better than before", f"{100 * result.p_better:.0f} % sure")
-    table.add_row("instruction", Panel.fit(predictor.signature.instructions))
-    table.add_row("demos", "\n".join(demos) or "none")
+    table.add_row("instruction", Panel.fit(Text(printable(predictor.signature.instructions))))
+    table.add_row("demos", Text(printable("\n".join(demos)) or "none"))
     table.add_row("LM calls", f"{_calls(result)}; {2 * SIZES['test']} more for the two test accuracies")
     usage = result.usage
     table.add_row("tokens", f"{usage.prompt_tokens:,} prompt, {usage.completion_tokens:,} completion")
     table.add_row("seconds", _seconds(result, seconds))
-    table.add_row("search ended", result.stop_reason)
+    table.add_row("search ended", Text(result.stop_reason))
     for warning in result.warnings:
-        table.add_row("note", warning)
+        table.add_row("note", Text(warning))
     return table
 
 

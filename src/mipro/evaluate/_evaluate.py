@@ -177,12 +177,13 @@ class Evaluate:
             outcomes = self._measure(program, metric, devset, num_threads, display_progress)
             result = seen(self._result(devset, outcomes))
         rows = _report.rows_of(result.results, _name_of(metric))
-        if display_table:  # `True` is all rows, `1` is one
-            _report.show(rows, _name_of(metric), None if display_table is True else int(display_table))
         if save_as_csv:
             _report.save_csv(rows, save_as_csv)
         if save_as_json:
             _report.save_json(rows, save_as_json)
+        # Last, since it may fail, as where nobody reads standard output any more.
+        if display_table:  # `True` is all rows, `1` is one
+            _report.show(rows, _name_of(metric), None if display_table is True else int(display_table))
         return result
 
     def _check_settings(self, display_table: Any) -> None:

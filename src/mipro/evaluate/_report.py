@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mipro._terminal import printable
 from mipro.errors import UserError
 from mipro.evaluate._score import score_of
 from mipro.example import Example
@@ -120,20 +121,21 @@ def show(rows: Sequence[dict[str, Any]], metric_name: str, limit: int | None) ->
         return
     from rich.console import Console  # noqa: PLC0415 - only where a table is asked for
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - as text that is data no markup
 
     table = Table(caption=note or None)
     columns = _columns(shown)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(printable(column)), overflow="fold")
     for row in shown:
-        table.add_row(*(_escaped(_cell(row.get(column), column == metric_name)) for column in columns))
+        table.add_row(*(Text(_cell(row.get(column), column == metric_name)) for column in columns))
     Console().print(table)
 
 
 def as_html(rows: Sequence[dict[str, Any]], metric_name: str, note: str = "") -> str:
     """Return rows as an HTML table, all content escaped."""
     columns = _columns(rows)
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    head = "".join(f"<th>{html.escape(printable(column))}</th>" for column in columns)
     body = "".join(
         "<tr>"
         + "".join(f"<td>{html.escape(_cell(row.get(c), c == metric_name))}</td>" for c in columns)
@@ -159,16 +161,10 @@ def _cell(value: Any, is_score: bool) -> str:
     if value is None:
         return ""
     if is_score:
-        return f"✔️ [{value:.3f}]" if isinstance(value, float) else f"✔️ [{value}]"
-    text = text_of(value)
+        return printable(f"✔️ [{value:.3f}]" if isinstance(value, float) else f"✔️ [{value}]")
+    text = printable(text_of(value))
     words = text.split()
     return " ".join(words[:MAX_WORDS]) + "..." if len(words) > MAX_WORDS else text
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape  # noqa: PLC0415 - only where a table is asked for
-
-    return escape(text)
 
 
 def _plain(value: Any, within: tuple[int, ...] = ()) -> Any:

@@ -9,6 +9,7 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mipro._terminal import encodable, printable
 from mipro.context import settings
 from mipro.lm._outputs import usage_dict
 from mipro.lm._secrets import public
@@ -91,13 +92,14 @@ def pretty_print_history(history: list[dict[str, Any]], n: int = 1, file: TextIO
     colour = file is None
     out = sys.stdout if file is None else file
     for entry in history[-n:] if n > 0 else ():
-        out.write("\n".join(_lines(entry, colour=colour)) + "\n")
+        out.write(encodable("\n".join(_lines(entry, colour=colour)) + "\n", out))
     out.write("\n\n\n")
 
 
 def _lines(entry: dict[str, Any], *, colour: bool) -> list[str]:
     def paint(text: str, code: str) -> str:
-        return f"{code}{text}{_PLAIN}" if colour else text
+        shown = printable(text) if colour else text
+        return f"{code}{shown}{_PLAIN}" if colour and code else shown
 
     lines = ["", "", "", "", paint(f"[{entry.get('timestamp', 'Unknown time')}]", _BLUE), ""]
     for message in entry["messages"] or [{"role": "user", "content": entry["prompt"]}]:
@@ -107,7 +109,7 @@ def _lines(entry: dict[str, Any], *, colour: bool) -> list[str]:
         parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
         for part in parts:
             text = _part(part)
-            lines.append(text if part.get("type") == "text" else paint(text, _BLUE))
+            lines.append(paint(text, "" if part.get("type") == "text" else _BLUE))
         made = _tool_calls(message)
         if made:
             lines += [paint("Tool calls:", _RED), *(paint(text, _GREEN) for text in made)]

@@ -123,7 +123,7 @@ def permitted(cost: Estimate) -> bool:
     from rich.prompt import Confirm  # noqa: PLC0415 - heavy, and only for who is asked
 
     console = terminal.Console(stderr=True)
-    console.print(str(cost))
+    console.print(str(cost), markup=False)  # names of models are none
     try:
         return Confirm.ask("Run it?", console=console)
     except EOFError as error:
