@@ -126,6 +126,7 @@ def test_retry_after_forms():
     assert retry_after_s({"Retry-After": date}, now_s=2000.0) == 0.0
     assert retry_after_s({"Retry-After": date}) == 0.0
     assert retry_after_s({"Retry-After": "soon"}) is None
+    assert retry_after_s({"Retry-After": f"Thu, 01 Jan {'9' * 30} 00:00:00 GMT"}) is None
     assert retry_after_s({}) is None
 
 

@@ -24,7 +24,7 @@ from mipro.errors import (
     LMServerError,
     UserError,
 )
-from mipro.lm import LM
+from mipro.lm import LM, _wire
 from mipro.testing.lm_contract import LMContract
 from mipro.testing.server import Fault
 
@@ -187,6 +187,14 @@ def test_connection_reset(serve):
     """A connection cut in the middle may pass, so it is a connection error."""
     with pytest.raises(LMConnectionError, match="broke"):
         model(serve(error_rate=1.0, errors=["reset"]))("hi")
+
+
+def test_an_answer_without_end_is_given_up(serve, monkeypatch):
+    """It filled the memory for as long as `timeout` lets it."""
+    monkeypatch.setattr(_wire, "MAX_ANSWER_BYTES", 10_000)
+    assert model(serve("a" * 5_000))("hi") == ["a" * 5_000]
+    with pytest.raises(LMConnectionError, match="the answer is longer than 10,000 bytes"):
+        model(serve("a" * 10_000))("hi")
 
 
 def test_rate_limit_exhausted(serve):

@@ -108,6 +108,7 @@ def test_missing_counts_are_zero():
     """A server that counts nothing, or only a part, is read all the same."""
     assert usage_from(None) == usage_from({}) == Usage()
     assert usage_from({"prompt_tokens": 5, "prompt_tokens_details": None}) == Usage(5)
+    assert usage_from({"prompt_tokens": -500, "completion_tokens": 10**30}) == Usage()
 
 
 def test_outputs_are_dicts_when_one_holds_more():

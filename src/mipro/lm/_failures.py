@@ -110,7 +110,7 @@ def retry_after_s(headers: Mapping[str, str], *, now_s: float | None = None) -> 
         pass
     try:
         at_s = parsedate_to_datetime(headers["Retry-After"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return max(0.0, at_s - (time.time() if now_s is None else now_s))
 

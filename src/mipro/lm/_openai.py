@@ -21,6 +21,8 @@ PATHS = {"chat": "/chat/completions", "text": "/completions", "responses": "/res
 # o1, o3, o4-mini, gpt-5, gpt-5.1-codex, ...; the gpt-5 "-chat" models sample as others do.
 _REASONING = re.compile(r"o[1-9](?:-.*)?|gpt-[5-9](?:\.\d+)*(?:-(?!chat).*)?", re.IGNORECASE)
 
+_MOST_TOKENS = 2**53
+
 
 class NoCompletionError(ValueError):
     """A response of OpenAI's form that holds no completion: an error, or nothing."""
@@ -125,7 +127,7 @@ def _completions(data: Any) -> tuple[Completion, ...]:
 
 
 def usage_from(usage: Any) -> Usage:
-    """Read OpenAI's `usage`, of either API; what is not there counts as 0.
+    """Read OpenAI's `usage`, of either API; what is not there, or can't be a count, is 0: not known.
 
     Raises:
         TypeError: A count is no number.
@@ -147,9 +149,11 @@ def usage_from(usage: Any) -> Usage:
 
 def _count(value: Any) -> int:
     try:
-        return int(value or 0)
+        count = int(value or 0)
     except ValueError:
         raise TypeError("a count of tokens must be a number") from None
+    # Beyond, databases and floats hold no whole number; below 0, a budget would grow with every call.
+    return count if 0 <= count <= _MOST_TOKENS else 0
 
 
 def get(value: Any, name: str, default: Any = None) -> Any:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 20.0
 KEEPALIVE_S = 30.0
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+"""Longer than any answer with logprobs, sounds or pictures; a reply without end took all memory."""
 
 _session: aiohttp.ClientSession | None = None
 _owner: tuple[int, asyncio.AbstractEventLoop] | None = None
@@ -56,7 +58,7 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
         timeout_s: Limit for the whole exchange; connecting is limited to 20 s besides.
 
     Raises:
-        NoReplyError: Nothing was listening, the connection broke, or time ran out.
+        NoReplyError: Nothing was listening, the connection broke, time ran out, or the answer had no end.
     """
     import aiohttp  # noqa: PLC0415 - heavy
 
@@ -65,7 +67,7 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
         session = _open_session()
         proxy = _proxy_of(url) if _proxies else None
         async with session.post(url, data=body, headers=headers, timeout=timeout, proxy=proxy) as answer:
-            return Reply(answer.status, answer.headers, await answer.read())
+            return Reply(answer.status, answer.headers, await _whole(answer))
     except asyncio.TimeoutError:
         reason = f"no answer within {timeout_s:g} s"
     except aiohttp.InvalidURL:
@@ -77,6 +79,16 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
     # Not within the blocks: the client's errors show headers, and the password of a proxy in its URL,
     # and would be shown as the cause of this one.
     raise NoReplyError(without_logins(reason))
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the body, decompressed, unless it would fill the memory."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise NoReplyError(f"the answer is longer than {MAX_ANSWER_BYTES:,} bytes")
+    return bytes(body)
 
 
 def _open_session() -> aiohttp.ClientSession:
