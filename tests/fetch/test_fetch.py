@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import textwrap
 import threading
 import time
@@ -384,6 +385,17 @@ def test_absent_member_is_named(links):
     make_sdist(links, {"setup.py": b""})
     with pytest.raises(DownloadError, match="delivered no `one`"):
         ensure(item_of(b"1", "one"), Sdist("bench", "1.0", {"one": "x/one.json"}))
+
+
+def test_no_code_of_the_folder_for_temporary_files_runs(tmp_path, monkeypatch, links):
+    """It is everybody's on many machines, and a `pip.py` that somebody had put there was run."""
+    make_wheel(links, "thing", {"thing.bin": CONTENT})
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "pip.py").write_text("raise SystemExit('not pip')", encoding="utf-8")
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    path = ensure(item_of(), Wheels(("thing==1.0",), ".bin"))
+    assert path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(

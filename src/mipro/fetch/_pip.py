@@ -104,16 +104,19 @@ def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check", "--no-input"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PIP_QUIET", "PIP_VERBOSE")}
     try:
-        result = subprocess.run(  # noqa: S603 - a fixed command with names from the catalogue
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PIP_LIMIT_S,
-            check=False,
-            env=environment,
-            cwd=tempfile.gettempdir(),  # no `pip.py` of the caller's folder is picked up
-        )
+        # From a folder of our own: Python would run a `pip.py` of the caller's, or one that somebody
+        # else has put into the folder for temporary files.
+        with tempfile.TemporaryDirectory(prefix="mipro-pip-") as folder:
+            result = subprocess.run(  # noqa: S603 - a fixed command with names from the catalogue
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=PIP_LIMIT_S,
+                check=False,
+                env=environment,
+                cwd=folder,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PipError(f"pip can't be run: {error}") from error
     if result.returncode and result.stderr.rstrip().endswith("No module named pip"):
