@@ -1,7 +1,13 @@
 """Whether anybody looks on, and what they may be shown."""
 
+from __future__ import annotations
+
+import importlib.util
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # All but line breaks and tabs: those of a model's answer may move the cursor, hide or send text.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -16,6 +22,14 @@ def is_watched() -> bool:
         return sys.stderr.isatty()
     except (AttributeError, ValueError):  # None, or closed
         return False
+
+
+def error_console() -> Console:
+    """Return a console on standard error; plain where a notebook has no widgets to draw a bar with."""
+    from rich.console import Console  # noqa: PLC0415 - heavy, and only where something is shown
+
+    has_widgets = importlib.util.find_spec("ipywidgets") is not None
+    return Console(stderr=True, force_jupyter=None if has_widgets else False)
 
 
 def encodable(text: str, stream: TextIO | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import csv
 import io
 import json
@@ -290,6 +291,15 @@ def test_files_are_written_before_the_table(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="closed"):
         Evaluate(devset=numbers(1), metric=right, display_table=True, save_as_json=file)(same)
     assert json.loads(file.read_text(encoding="utf-8"))[0]["right"] is True
+
+
+def test_bar_in_a_notebook_without_widgets(monkeypatch, capsys):
+    """Where nothing is installed to draw a bar with, there was a warning in its place."""
+    kernel = type("ZMQInteractiveShell", (), {})
+    monkeypatch.setattr(builtins, "get_ipython", kernel, raising=False)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    Evaluate(devset=numbers(2), metric=right, display_progress=True)(same)
+    assert "Average Metric: 100.0%" in capsys.readouterr().err
 
 
 def test_notebook_gets_html(monkeypatch):

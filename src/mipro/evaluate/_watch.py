@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from mipro._terminal import error_console
 from mipro.errors import LMAuthError, LMError, LMNotFoundError, ProgramError
 
 if TYPE_CHECKING:
@@ -73,7 +74,6 @@ def counted(failures: Mapping[str, int]) -> str:
 def bar(total: int) -> Iterator[Callable[[Outcome], None]]:
     """Draw a bar on stderr; yields a function that is told each outcome."""
     from rich import progress as rich_progress  # noqa: PLC0415 - only where a bar is asked for
-    from rich.console import Console  # noqa: PLC0415
 
     columns = (
         rich_progress.TextColumn("{task.description}"),
@@ -83,7 +83,7 @@ def bar(total: int) -> Iterator[Callable[[Outcome], None]]:
     )
     scores: list[float] = []
     failures: Counter[str] = Counter()
-    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bars:
+    with rich_progress.Progress(*columns, console=error_console()) as bars:
         task = bars.add_task("Average Metric", total=total)
 
         def advance(outcome: Outcome) -> None:

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+from mipro._terminal import error_console
+
 Progress: TypeAlias = bool | Callable[[int, int], None]
 """True draws a bar on stderr; a function is called with (bytes done, bytes in all)."""
 
@@ -53,8 +55,7 @@ def metered(progress: Progress) -> Iterator[Meter]:
 
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[int, int, str], None]]:
-    from rich import progress as rich_progress  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415 - only where a bar is asked for
+    from rich import progress as rich_progress  # noqa: PLC0415 - only where a bar is asked for
 
     columns = (
         rich_progress.TextColumn("{task.description}"),
@@ -63,7 +64,7 @@ def _bar() -> Iterator[Callable[[int, int, str], None]]:
         rich_progress.TransferSpeedColumn(),
         rich_progress.TimeRemainingColumn(),
     )
-    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bars:
+    with rich_progress.Progress(*columns, console=error_console()) as bars:
         task = bars.add_task("", total=None)
         yield lambda done, total, text: bars.update(
             task, completed=done, total=total or None, description=text

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from mipro._terminal import is_watched
+from mipro._terminal import error_console, is_watched
 from mipro.context import context, settings
 from mipro.errors import ProgramError, RunStopped, UserError
 from mipro.example import Example
@@ -214,9 +214,8 @@ def _progress(total: int, *, hidden: bool) -> Iterator[Callable[[int], None]]:
     if hidden or not is_watched():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - heavy, and only where it is seen
-    from rich.progress import Progress  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415 - heavy, and only where it is seen
 
-    with Progress(console=Console(stderr=True)) as bar:
+    with Progress(console=error_console()) as bar:
         task = bar.add_task("Calls", total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from mipro._terminal import error_console
 from mipro.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ class Bars:
     """Shows progress as one bar for each stage, on standard error."""
 
     def __init__(self, console: Console | None = None) -> None:
-        import rich.console as terminal  # noqa: PLC0415 - heavy, and only for who looks on
         from rich import progress  # noqa: PLC0415 - heavy, and only for who looks on
 
         self._bars = progress.Progress(
@@ -56,7 +56,7 @@ class Bars:
             progress.MofNCompleteColumn(),
             progress.TimeElapsedColumn(),
             progress.TextColumn("{task.fields[message]}"),
-            console=console or terminal.Console(stderr=True),
+            console=console or error_console(),
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -119,10 +119,9 @@ def permitted(cost: Estimate) -> bool:
     Raises:
         UserError: Nobody is there to answer.
     """
-    import rich.console as terminal  # noqa: PLC0415 - heavy, and only for who is asked
     from rich.prompt import Confirm  # noqa: PLC0415 - heavy, and only for who is asked
 
-    console = terminal.Console(stderr=True)
+    console = error_console()
     console.print(str(cost), markup=False)  # names of models are none
     try:
         return Confirm.ask("Run it?", console=console)
