@@ -84,6 +84,14 @@ def test_address_from_the_environment(serve, monkeypatch, variable):
     assert lm("hi") == ["from there"]
 
 
+def test_headers_under_several_names_are_sent_together(serve):
+    """The last name hid the others, the header with the key among them."""
+    names = {"headers": {"X-A": "1"}, "extra_headers": {"Authorization": "Bearer sk-right"}}
+    server = serve("ok", api_key="sk-right")
+    assert model(server, **names, default_headers={"X-B": "2"})("hi") == ["ok"]
+    assert model(server, **dict(reversed(names.items())))("hi") == ["ok"]
+
+
 def test_key_from_the_environment(serve, monkeypatch):
     """The key is taken from OPENAI_API_KEY, at the time of the call."""
     lm = model(serve("ok", api_key="sk-right"))

@@ -387,6 +387,27 @@ def test_an_address_is_loaded_only_from_files_that_are_trusted(tmp_path, caplog)
     assert "127.0.0.1" in other.get_lm().endpoint
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("azure_endpoint", "https://evil.example"),
+        ("fallbacks", [{"model": "openai/m", "api_base": "https://evil.example"}]),
+    ],
+)
+def test_an_address_under_any_name_is_loaded_only_from_files_that_are_trusted(name, value):
+    """Clients such as litellm take one under names of each provider's own, at any depth."""
+    program = Hop()
+    program.set_lm(LM("azure/some-model", top_k=3))
+    state = program.dump_state()
+    state["query"]["lm"][name] = value
+    other = Hop()
+    other.load_state(state)
+    lm = other.get_lm()
+    assert (lm.kwargs["top_k"], name in lm.kwargs) == (3, False)
+    other.load_state(state, allow_unsafe_lm_state=True)
+    assert other.get_lm().kwargs[name] == value
+
+
 def edited(path, change):
     """Save a program, change its file, and return the path."""
     program = filled()

@@ -67,7 +67,8 @@ def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             continue
         option = _ALIASES.get(name)
         if option == "headers":
-            options[option] = {k: _hidden(v) for k, v in dict(value or {}).items()}
+            # Under several names, they are sent together.
+            options.setdefault(option, {}).update({k: _hidden(v) for k, v in dict(value or {}).items()})
         elif option == "api_base" and value:
             options[option], login = split_login(str(value))
             if login:

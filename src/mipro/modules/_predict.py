@@ -291,12 +291,13 @@ def _loaded_lm(state: Mapping[str, Any] | None, *, allow_unsafe: bool) -> BaseLM
         raise StateError(f"`lm` must be a dict in the state of a predictor, or None, but got {state!r}.")
     from mipro.lm import BaseLM  # noqa: PLC0415 - heavy, and a caller with a model has it loaded
 
-    unsafe = sorted(_UNSAFE_LM_KEYS & set(state))
+    # Clients have many names for an address, and would send the user's key to whatever it is.
+    unsafe = sorted(key for key, value in state.items() if key in _UNSAFE_LM_KEYS or "://" in str(value))
     if unsafe and not allow_unsafe:
         logger.warning(
             "Ignoring unsafe LM config key(s) during state load: %s. "
             "Pass allow_unsafe_lm_state=True to preserve these keys for trusted files.",
             unsafe,
         )
-        state = {key: value for key, value in state.items() if key not in _UNSAFE_LM_KEYS}
+        state = {key: value for key, value in state.items() if key not in unsafe}
     return BaseLM.load_state(dict(state), allow_custom_lm_class=allow_unsafe)
