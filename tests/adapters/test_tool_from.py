@@ -65,6 +65,23 @@ def test_schemas_of_other_makers_are_read():
     assert types == {"a": Any, "b": Any, "c": dict}
 
 
+def test_what_a_schema_has_not_may_be_null():
+    """Servers in Go and Rust write it so; such a tool could not be made."""
+    schema = {"properties": {"a": {"type": "string", "description": None}}, "required": None, "$defs": None}
+    args, types, described = convert_input_schema_to_tool_args(schema)
+    assert (args, types) == ({"a": {"type": "string", "description": None}}, {"a": str})
+    assert described == {"a": "No description provided."}
+    assert convert_input_schema_to_tool_args({"properties": None}) == ({}, {}, {})
+
+
+def test_a_schema_that_would_grow_without_end_keeps_its_references():
+    """Thirty types that refer twice to the next one are a billion parts."""
+    refs = [{"$ref": f"#/$defs/T{i}"} for i in range(31)]
+    types = {f"T{i}": {"properties": {"x": refs[i + 1], "y": refs[i + 1]}} for i in range(30)}
+    schema = {"properties": {"a": refs[0]}, "$defs": {**types, "T30": {"type": "integer"}}}
+    assert convert_input_schema_to_tool_args(schema)[0] == {"a": refs[0]}
+
+
 @pytest.mark.parametrize(("mode", "result"), [("text", "21 degrees"), ("structured", {"degrees": 21})])
 def test_the_structured_result_of_a_tool_of_mcp_can_be_had(mode, result):
     """It is returned as it is, where the caller asks for it."""

@@ -207,21 +207,29 @@ class Tool(Type):
         return f"{self.name}{what} Arguments: {self.args}."
 
 
+_MOST_PARTS = 100_000
+
+
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a JSON schema with its references replaced by what they refer to.
 
-    A type that refers to itself keeps its references, which can't be replaced.
+    A type that refers to itself keeps its references, which can't be replaced; so does one that would
+    become very long, as where each of thirty types refers twice to the next one.
     """
-    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}  # the older name, the newer
+    older, newer = schema.get("definitions"), schema.get("$defs")
+    definitions = {**(older if isinstance(older, dict) else {}), **(newer if isinstance(newer, dict) else {})}
+    left = _MOST_PARTS
 
     def replace(part: Any, within: tuple[str, ...]) -> Any:
+        nonlocal left
+        left -= 1
         if isinstance(part, list):
             return [replace(item, within) for item in part]
         if not isinstance(part, dict):
             return part
         name = str(part.get("$ref", "")).rpartition("/")[2]
         if name in definitions:
-            if name in within:
+            if name in within or left < 0:
                 raise RecursionError
             rest = {key: value for key, value in part.items() if key != "$ref"}
             return {**replace(definitions[name], (*within, name)), **replace(rest, within)}

@@ -33,16 +33,19 @@ def convert_input_schema_to_tool_args(
     """
     from mipro.adapters._tool import inlined  # noqa: PLC0415 - it imports this file
 
-    given = inlined(dict(schema)).get("properties") or {}
-    properties = {name: part if isinstance(part, dict) else {} for name, part in given.items()}  # `true`: any
+    # What is not there is null in the schemas of servers in some languages; a part may be `true`: any.
+    given = inlined(dict(schema)).get("properties")
+    given = given if isinstance(given, dict) else {}
+    properties = {name: part if isinstance(part, dict) else {} for name, part in given.items()}
     # One of several types is a list of their names, such as ["string", "null"].
     types = {name: _TYPES.get(str(part.get("type")), Any) for name, part in properties.items()}
-    described = {name: part.get("description", _NO_DESCRIPTION) for name, part in properties.items()}
-    required = schema.get("required", ())
+    described = {name: part.get("description") or _NO_DESCRIPTION for name, part in properties.items()}
+    required = schema.get("required")
+    required = required if isinstance(required, (list, tuple)) else ()
     return (
         properties,
         types,
-        {name: text + " (Required)" * (name in required) for name, text in described.items()},
+        {name: f"{text}{' (Required)' * (name in required)}" for name, text in described.items()},
     )
 
 
