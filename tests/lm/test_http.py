@@ -25,6 +25,7 @@ from mipro.errors import (
     UserError,
 )
 from mipro.lm import LM, _wire
+from mipro.lm._loop import io_loop
 from mipro.testing.lm_contract import LMContract
 from mipro.testing.server import Fault
 
@@ -180,6 +181,23 @@ def test_connection_refused(serve):
     server.stop()
     with pytest.raises(LMConnectionError, match=r"127\.0\.0\.1.*could not connect"):
         lm("hi")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="without that limit")
+def test_no_more_files_may_be_open(serve):
+    """Said as what it is: on macOS a process may have 256 files and connections, fewer than threads."""
+    import resource  # noqa: PLC0415 - not on every platform
+
+    lm = model(serve("ok"))
+    assert lm("hi") == ["ok"]  # loads the client
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    asyncio.run_coroutine_threadsafe(_wire._close(), io_loop()).result()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limit[1]))
+    try:
+        with pytest.raises(LMConnectionError, match=r"Too many open files\); lower `num_threads`, or"):
+            lm("again")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 def test_timeout(serve):

@@ -1,5 +1,6 @@
 """Ledger stores."""
 
+import contextlib
 import re
 import sqlite3
 import subprocess
@@ -54,6 +55,30 @@ def test_newer_format_is_refused(tmp_path):
     connection.close()
     with pytest.raises(StateError, match="format 999"):
         SQLStore(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda store: list(store.read(CallRecord)),
+        lambda store: store.count(CallRecord),
+        lambda store: store.find_call("key"),
+        lambda store: store.spent(),
+        lambda store: store.lost(),
+        lambda store: store.failures(),
+        lambda store: store.facts(),
+    ],
+)
+def test_a_ledger_that_can_no_longer_be_read_is_one_clear_error(tmp_path, asked):
+    """A run that may open no more files ended with the database driver's own error, after all was paid."""
+    path = tmp_path / "ledger.sqlite"
+    store = SQLStore(f"sqlite:///{path}")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for table in ("run", "calls", "failures"):
+            connection.execute(f"DROP TABLE {table}")
+    with pytest.raises(StateError, match="can't be used as a ledger: no such table"):
+        asked(store)
+    store.close()
 
 
 def test_append_is_all_or_nothing(tmp_path):

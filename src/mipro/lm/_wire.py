@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import urllib.request
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
         reason = "the address is not a URL"
     except aiohttp.ClientConnectorError as error:
         reason = f"could not connect ({error.os_error.strerror or error.os_error})"
+        if error.os_error.errno in (errno.EMFILE, errno.ENFILE):  # a few hundred are allowed on some systems
+            reason += "; lower `num_threads`, or raise the limit with `ulimit -n`"
     except (aiohttp.ClientError, OSError) as error:
         reason = f"the connection broke ({type(error).__name__}: {error})"
     # Not within the blocks: the client's errors show headers, and the password of a proxy in its URL,

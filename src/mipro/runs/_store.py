@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import weakref
 from abc import ABC, abstractmethod
@@ -43,7 +44,7 @@ class Store(ABC):
     """Append-only storage of one run's records.
 
     What `append` returned from is kept, whatever happens to the process afterwards.
-    All methods may be called from any thread.
+    All methods may be called from any thread, and raise `StateError` where the storage can't be used.
     """
 
     @abstractmethod
@@ -289,6 +290,19 @@ class SQLStore(Store):
         except self._connections.errors as error:
             raise self._unusable(error) from error
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """Give a connection of SQLAlchemy's, for what is asked rarely.
+
+        Raises:
+            StateError: The database can't be read, as where no more files may be open or it is damaged.
+        """
+        try:
+            with self._auto.connect() as connection:
+                yield connection
+        except sa.exc.SQLAlchemyError as error:
+            raise self._unusable(error) from error
+
     def _statement(self, kind: type[Record]) -> _Statement:
         if kind not in self._inserts:
             self._inserts[kind] = _Statement(self._insert(kind), self._engine.dialect, _fields[kind])
@@ -366,7 +380,7 @@ class SQLStore(Store):
         page = sa.select(serial, *_columns(kind)).order_by(serial).limit(PAGE)
         last = -1
         while True:
-            with self._auto.connect() as connection:
+            with self._reading() as connection:
                 rows = connection.execute(page.where(serial > last)).all()
             for row in rows:
                 yield kind(*row[1:])
@@ -375,7 +389,7 @@ class SQLStore(Store):
             last = rows[-1][0]
 
     def count(self, kind: type[Record]) -> int:
-        with self._auto.connect() as connection:
+        with self._reading() as connection:
             return int(connection.execute(sa.select(sa.func.count()).select_from(_tables[kind])).scalar_one())
 
     def spent(self) -> tuple[Spent, ...]:
@@ -394,7 +408,7 @@ class SQLStore(Store):
             .where(failed.kind != MADE_OF_CALLS)
             .group_by(failed.stage, failed.model)
         )
-        with self._auto.connect() as connection:
+        with self._reading() as connection:
             paid = {(row[0], row[1]): row[2:] for row in connection.execute(query)}
             lost = {(stage, model): int(n) for stage, model, n in connection.execute(query_failed)}
         spent = []
@@ -423,7 +437,7 @@ class SQLStore(Store):
             .outerjoin(_tables[CallRecord], call.key == asked.c.key)
             .where(asked.c.times > ended)
         )
-        with self._auto.connect() as connection:
+        with self._reading() as connection:
             found = connection.execute(query).all()
         return tuple(SentRecord(*row[:-1]) for row in found for _ in range(row[-1]))
 
@@ -443,12 +457,12 @@ class SQLStore(Store):
             .having(sa.func.count(cells.score) == 0)
         )
         missing = sa.select(sa.literal("missing"), sa.func.count()).select_from(without.subquery())
-        with self._auto.connect() as connection:
+        with self._reading() as connection:
             found = [row for query in (requests, scored, missing) for row in connection.execute(query)]
         return {kind: int(n) for kind, n in sorted(found, key=lambda row: str(row[0])) if n}
 
     def facts(self) -> dict[str, str]:
-        with self._auto.connect() as connection:
+        with self._reading() as connection:
             return {name: value for name, value in connection.execute(sa.select(_facts))}  # noqa: C416 - rows to str
 
     def state(self, facts: Mapping[str, str]) -> None:
