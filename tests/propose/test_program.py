@@ -39,6 +39,30 @@ def test_source_has_the_users_classes_once_outermost_first():
     assert "class ChainOfThought" not in text
 
 
+class _Careless(mipro.Module):
+    def __init__(self):
+        super().__init__()
+        self.headers = {"Authorization": "Bearer hunter2", "x-api-key": "it's hunter2", "Accept": "text"}
+        self.lm = mipro.LM("openai/m", api_key="sk-hunter2", max_tokens=5)
+        self.password: str = "hunter2"
+        self.address = "https://me:hunter2@example.org/?key=hunter2"
+
+
+def test_source_has_no_secrets():
+    """A key that a program's author wrote into it went to the prompt model, maybe another company's."""
+    text = source(_Careless(), 1000)
+    assert "hunter2" not in text
+    for kept in (
+        "Authorization",
+        "x-api-key",
+        '"Accept": "text"',
+        "max_tokens=5",
+        "password: str",
+        "example.org",
+    ):
+        assert kept in text
+
+
 def test_a_bare_predictor_has_no_source():
     """There is nothing of the user's in it."""
     assert source(mipro.Predict("question -> answer"), 1000) == ""

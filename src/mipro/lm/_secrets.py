@@ -38,6 +38,12 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 
+# In a program: `api_key="..."`, `"x-api-key": "..."`, `password: str = "..."`.
+_ASSIGNED = re.compile(
+    r"(?<![\w-])(?P<name>[\w-]+)(?P<between>[\"']?(?:\s*:\s*\w{1,20})?\s*[:=]\s*[bfr]?(?P<quote>[\"']))"
+    r"(?:(?!(?P=quote))[^\n]){1,2000}(?P=quote)"
+)
+
 
 class _Unshown:
     """What does not show itself, and is shared by copies in memory."""
@@ -182,6 +188,22 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 def without_logins(text: str) -> str:
     """Return `text` with no user, password or key in the URLs in it."""
     return _QUERY.sub(rf"\g<1>{HIDDEN}", _LOGIN.sub("", text)) if "://" in text else text
+
+
+def without_literals(code: str) -> str:
+    """Return the source of a program without the secrets that are written out in it.
+
+    Example:
+        >>> without_literals("LM('openai/m', api_key='sk-1234', max_tokens=5)")
+        "LM('openai/m', api_key='***', max_tokens=5)"
+    """
+
+    def hidden(found: re.Match[str]) -> str:
+        if not is_secret_name(found["name"]):
+            return found[0]
+        return f"{found['name']}{found['between']}{HIDDEN}{found['quote']}"
+
+    return without_logins(_ASSIGNED.sub(hidden, code))
 
 
 def split_login(url: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import textwrap
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from mipro.lm._secrets import without_literals
 from mipro.propose._text import clip
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def structure(program: Module, max_tokens: int) -> str:
 def source(program: Module, max_tokens: int) -> str:
     """Return the source of the user's own classes in a program, or "" where there is none.
 
+    Secrets that are written out in it are hidden: the prompt model is another company's, maybe.
+
     There is none for a bare predictor, and for classes made in a REPL, by a generator
     or by a wrapper. Classes of this package say nothing about the task and are left out.
 
@@ -71,7 +74,7 @@ def source(program: Module, max_tokens: int) -> str:
             text = textwrap.dedent(inspect.getsource(kind)).strip()
         except (OSError, TypeError):
             continue
-        texts.append(text)
+        texts.append(without_literals(text))
     return clip("\n\n".join(texts), max_tokens) if texts else ""
 
 
