@@ -252,6 +252,12 @@ def test_secrets_of_tools_are_hidden():
     assert request.sent_params == {"tools": [tool]}
 
 
+def test_a_text_of_colons_is_read_at_once():
+    """As a hostile server may describe its tools: half a megabyte took half an hour."""
+    params = {"tools": [{"description": f"@ ://{':' * 500_000}"}]}
+    assert public(params) == params
+
+
 def test_secrets_find_their_place_in_changed_parameters():
     """Secrets are put back where there still is a place for them."""
     request = LMRequest("m", (), {"extra_body": {"api_key": KEY}, "tools": [{"token": KEY}]})

@@ -32,7 +32,7 @@ _SECRET_NAME = re.compile(
 _NAMED_BY_THE_USER = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 _SCHEMES = frozenset({"basic", "bearer", "token", "apikey", "api-key"})
 _LOGIN = re.compile(r"(?<=://)[^\s/?#'\"<>]*@")
-_PASSWORD = re.compile(r"://[^\s/?#'\"<>@]*:[^\s/?#'\"<>]*@")
+_PASSWORD = re.compile(r"://[^\s/?#'\"<>@:]*:[^\s/?#'\"<>]*@")
 _QUERY = re.compile(
     r"(?<=[?&])((?:[\w.-]*(?:key|token|secret|passw(?:or)?d|credential|signature)|sig)=)[^\s&#'\"<>]+",
     re.IGNORECASE,
