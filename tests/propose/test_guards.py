@@ -431,3 +431,11 @@ def test_the_examples_are_not_looked_through_for_every_word():
     assert guard.judge(" ".join(f"word{i} of the" for i in range(100)), []).refused == ""
     assert _Searched.times == 0
     assert guard.judge("Say where is the red house of the king.", []).refused == "leak"
+
+
+@pytest.mark.parametrize("answer", [f"```\n{' ' * 500_000}x", "\u201c" * 500_000, "\u00ab" * 500_000])
+def test_an_answer_that_repeats_itself_without_end_is_judged_at_once(answer):
+    """Blanks in a fence, or quotation marks that nothing closes, took minutes with all threads waiting."""
+    guard = Guard("Answer.", Corpus([Example(q="one", a="two").with_inputs("q")]))
+    assert guard.judge(f"Answer the question. {answer}", []).refused == ""
+    assert guard.judge(answer, []).refused == "empty"

@@ -20,7 +20,7 @@ NEAR_DUPLICATE = 0.8
 
 
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "`": "`"}
-_FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```\Z", re.DOTALL)
+_FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*)```\Z", re.DOTALL)
 _THOUGHTS = re.compile(r"\A<(think(?:ing)?)>.*?</\1>", re.DOTALL)
 _KIND = (
     r"(?:(?:more )?(?:proposed|suggested|improved|revised|updated|refined|rewritten|optimi[sz]ed|better|new"

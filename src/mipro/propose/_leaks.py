@@ -33,7 +33,8 @@ _RUN = 3
 _COMPANIONS = 2
 _SHORTEST_COMPANION = 4
 _QUOTED = re.compile(
-    r"\"([^\"]+)\"|`([^`]+)`|(?<!\w)'([^']+)'(?!\w)|\u201c([^\u201d]+)\u201d|\u2018([^\u2019]+)\u2019|\u00ab([^\u00bb]+)\u00bb"
+    r"\"([^\"]+)\"|`([^`]+)`|(?<!\w)'([^']+)'(?!\w)|\u201c([^\u201c\u201d]+)\u201d|\u2018([^\u2018\u2019]+)\u2019"
+    r"|\u00ab([^\u00ab\u00bb]+)\u00bb"
 )
 # Words, and what a sentence begins after.
 _PARTS = re.compile(r"\w+|[.!?:\n]")
