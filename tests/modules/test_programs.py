@@ -314,6 +314,27 @@ def test_an_async_program_can_be_called(in_place):
     assert asyncio.run(inside()) == 3
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_copy_of_an_async_program_asks_its_own_predictors(in_place):
+    """An optimizer changes a copy, and the copy is what is called afterwards."""
+
+    class Asks(Module):
+        def __init__(self):
+            super().__init__()
+            self.ask = Predict("question -> answer")
+
+        async def aforward(self, question):
+            return await self.ask.acall(question=question)
+
+    copied = syncify(Asks(), in_place=in_place).deepcopy()
+    [predictor] = copied.predictors
+    predictor.signature = predictor.signature.with_instructions("Answer in French.")
+    lm = ScriptedLM([{"answer": "oui"}])
+    with context(lm=lm):
+        copied(question="Q")
+    assert "Answer in French." in lm.calls[0]["messages"][0]["content"]
+
+
 def test_the_majority_is_the_commonest_value_after_normalisation():
     """The earliest of equals; empty ones do not count."""
     completions = Completions({"other": [1, 2, 3, 4], "answer": ["", "The Paris!", "Rome", "paris"]})

@@ -7,6 +7,7 @@ import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import settings
@@ -58,12 +59,13 @@ def syncify(program: Module, in_place: bool = True) -> Module:
     """
     if not in_place:
         return _Waiting(program)
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return _wait(program.aforward(*args, **kwargs))
-
-    program.forward = forward  # type: ignore[method-assign] # what in_place asks for
+    # A method, which a copy of the program binds to itself; a plain function would go on asking this one.
+    program.forward = MethodType(_forward, program)  # type: ignore[method-assign] # what in_place asks for
     return program
+
+
+def _forward(program: Module, *args: Any, **kwargs: Any) -> Any:
+    return _wait(program.aforward(*args, **kwargs))
 
 
 class _Waiting(Module):
