@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -496,6 +497,7 @@ class TestRefusals:
             ({"valset": []}, "`valset` must hold at least 1"),
             ({"trainset": [mipro.Example(fruit="lime 1", colour="green")]}, "names its inputs"),
             ({"search": "grid"}, "`search` must be one of"),
+            ({"search": lambda space, budget: None}, r"can be called as \(space, num_examples="),
             ({"metric": "accuracy"}, "`metric` must be a function"),
             ({"prompt_model": "gpt-4o"}, "`prompt_model` must be"),
             ({"budget": mipro.Budget(cost_usd=1.0)}, "price of every model must be known"),
@@ -678,6 +680,19 @@ class TestLookahead:
         optimize(search=mine, lookahead=asked)
         lookahead, first_told, *_ = seen
         assert lookahead == first_told == (asked or 1)
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_what_makes_a_search_need_not_be_hashable(self, optimize):
+        """A dataclass that compares by its values is not."""
+
+        @dataclass
+        class Mine:
+            name: str
+
+            def __call__(self, space, **settings):
+                return create(self.name, space, **settings)
+
+        assert optimize(search=Mine("random")).optimization.stop_reason == "complete"
 
     def test_none_is_refused(self, optimize):
         """Nothing would ever be asked."""

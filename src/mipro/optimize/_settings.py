@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mipro._canonical import distinct
 from mipro.context import settings
 from mipro.errors import UserError
+from mipro.evaluate._score import takes
 from mipro.lm import Usage
 from mipro.optimize._checks import (
     check_examples,
@@ -48,6 +49,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {"light": Preset(6, 100), "medium": Preset(12, 300), "heavy": Preset(18, 1000)}
 )
 SEARCHES = ("bayes", "tpe", "random", "halving")
+_OF_SEARCH = ("num_examples", "budget", "seed", "lookahead", "order")
+"""What a function that makes a search is given by name, after the space."""
 MIN_MINIBATCH_VALSET = 50
 """With `auto`, a valset of at most this many examples is always evaluated whole (dspy.MIPROv2)."""
 DEFAULT_MINIBATCH_SIZE = 35
@@ -301,12 +304,18 @@ def places_of(program: Module, frozen: Sequence[str]) -> frozenset[int]:
     return frozenset(names.index(name) for name in frozen)
 
 
-def check_search(search: object) -> None:
+def check_search(search: Any) -> None:
     """Refuse what is neither the name of a search nor a function that makes one."""
     if not (search in SEARCHES if isinstance(search, str) else callable(search)):
         raise UserError(
             f"`search` must be one of {[*SEARCHES]} or a function that makes a `mipro.search.Search`, "
             f"but got {search!r}."
+        )
+    if not isinstance(search, str) and not takes(search, 1, *_OF_SEARCH):
+        given = ", ".join(f"{name}=" for name in _OF_SEARCH)
+        raise UserError(
+            f"`search` must be a function that can be called as (space, {given}), but {search!r} can't be; "
+            "let it take what it does not need as **options."
         )
 
 

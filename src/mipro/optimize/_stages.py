@@ -124,7 +124,7 @@ def _strategy(job: Job, space: CandidateSpace) -> Search:
     plan = job.plan
     make = partial(create, job.search) if isinstance(job.search, str) else job.search
     options: dict[str, Any] = {}
-    if job.search in {"tpe", "random"}:
+    if isinstance(job.search, str) and job.search in {"tpe", "random"}:
         options = {
             "num_trials": plan.num_trials,
             "minibatch": plan.minibatch,
