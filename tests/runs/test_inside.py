@@ -7,7 +7,7 @@ import pytest
 
 from mipro.context import context, settings
 from mipro.errors import BudgetExhausted, LMConnectionError, LMServerError, LMUnansweredError, RunStopped
-from mipro.lm import BaseLM, LMRequest, submit
+from mipro.lm import BaseLM, LMRequest, _base, submit
 from mipro.runs import Budget, CallRecord, Run, SQLStore
 from mipro.runs._budget import Account, Amounts
 from mipro.runs._gate import GateCore
@@ -95,6 +95,13 @@ def test_call_inside_is_counted_once(open_run, limits):
     assert spent.lm_calls == run.paid_calls == 3
     assert spent.tokens < 500
     assert open_run(**limits)._core._account.spent == spent
+
+
+def test_calls_inside_do_not_wait_for_the_threads_of_those_around(open_run, monkeypatch):
+    """However many calls around take all the threads that there are for them."""
+    monkeypatch.setattr(_base, "_BLOCKING_CALLS", 1)
+    monkeypatch.setattr(_base, "_pools", {})
+    assert ask(open_run(), Vote(Vote(echo(), name="inner vote"))) == "q"
 
 
 @pytest.mark.parametrize("limits", [{}, {"lm_calls": 1}], ids=str)

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ __all__ = ["GLOBAL_HISTORY", "LM_CLASS_STATE_KEY", "BaseLM"]
 _log = logging.getLogger("mipro.lm")
 _jitter = Random()  # noqa: S311 - spreads retries in time, decides nothing
 _BLOCKING_CALLS = 256
+"""Calls of a `forward` under way at once, at each depth of models made of other models."""
 
 LM_CLASS_STATE_KEY = "_lm_class"
 
@@ -436,14 +437,25 @@ def _schema_format(model: type) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": named}
 
 
-_threads: ThreadPoolExecutor | None = None
-_threads_pid = 0
+_pools: dict[int, ThreadPoolExecutor] = {}
+_pools_pid = 0
+_depth: ContextVar[int] = ContextVar("mipro_forward_depth", default=0)
+"""How many models' `forward` a call is made inside of."""
 
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
-    """Run a user's blocking `forward` in a thread, under the settings of the caller."""
-    global _threads, _threads_pid  # noqa: PLW0603 - the one place that owns them
-    if _threads is None or _threads_pid != os.getpid():
-        _threads = ThreadPoolExecutor(_BLOCKING_CALLS, thread_name_prefix="mipro-forward")
-        _threads_pid = os.getpid()
-    return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, call)
+    """Run a user's blocking `forward` in a thread, under the settings of the caller.
+
+    It may ask other models. Those have threads of their own: were the last one taken by those who wait
+    for them, all would wait for ever.
+    """
+    global _pools_pid  # noqa: PLW0603 - the one place that owns it
+    if _pools_pid != os.getpid():
+        _pools.clear()
+        _pools_pid = os.getpid()
+    depth = _depth.get()
+    if depth not in _pools:
+        _pools.setdefault(depth, ThreadPoolExecutor(_BLOCKING_CALLS, thread_name_prefix="mipro-forward"))
+    inside = copy_context()
+    inside.run(_depth.set, depth + 1)
+    return await asyncio.get_running_loop().run_in_executor(_pools[depth], inside.run, call)
