@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,8 @@ class _Run:
         self.pairs = pairs
         self.is_traced = is_traced
         self.pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="mipro-parallel")
+        # Not `wait`, which looks at all that are left for every one that ends.
+        self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.done: dict[int, Any] = {}
         self.errors: dict[int, BaseException] = {}
         self.index_of: dict[Future[Any], int] = {}
@@ -143,11 +146,12 @@ class _Run:
         try:
             pending = {self._submit(index) for index in range(total)}
             with _progress(total, hidden=self.parallel.disable_progress_bar) as advance:
-                while pending and len(self.done) + len(self.errors) < total:
-                    finished, pending = wait(pending, timeout=_TICK_S, return_when=FIRST_COMPLETED)
-                    for future in finished:
+                while len(self.done) + len(self.errors) < total:
+                    with contextlib.suppress(queue.Empty):
+                        future = self.ended.get(timeout=_TICK_S)
+                        pending.remove(future)
                         self._collect(future)
-                    advance(len(self.done) + len(self.errors))
+                        advance(len(self.done) + len(self.errors))
                     pending |= self._stragglers(pending)
         finally:
             self.stop.set()
@@ -163,6 +167,7 @@ class _Run:
         future = self.pool.submit(copy_context().run, self._one, index, trace)
         self.index_of[future] = index
         self.traces[future] = trace
+        future.add_done_callback(self.ended.put)
         return future
 
     def _one(self, index: int, trace: list[Any]) -> Any:
