@@ -81,17 +81,19 @@ def bar(total: int) -> Iterator[Callable[[Outcome], None]]:
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeRemainingColumn(),
     )
-    scores: list[float] = []
+    total_score, num_scores = 0.0, 0
     failures: Counter[str] = Counter()
     with rich_progress.Progress(*columns, console=error_console()) as bars:
         task = bars.add_task("Average Metric", total=total)
 
         def advance(outcome: Outcome) -> None:
+            nonlocal total_score, num_scores
             if outcome.score is not None:
-                scores.append(outcome.score)
+                total_score += outcome.score
+                num_scores += 1
             if outcome.failure:
                 failures[outcome.failure] += 1
-            percent = 100 * sum(scores) / len(scores) if scores else 0.0
+            percent = 100 * total_score / num_scores if num_scores else 0.0
             bars.update(task, advance=1, description=f"Average Metric: {percent:.1f}%{counted(failures)}")
 
         yield advance
