@@ -272,9 +272,10 @@ def first_successes(
     Returns:
         `found[w]`, at most `wants[w].size` places in the training set.
     """
+    walks = [_Walk(runs, want, patience) for want in wants]
 
     def missing() -> list[int]:
-        return [index for want in wants for index in _walk(runs, want, patience)[1]]
+        return [index for walk in walks for index in walk.missing()]
 
     def more() -> list[int]:
         return missing() if patience is None or runs.num_succeeded else []
@@ -283,7 +284,7 @@ def first_successes(
         if patience is not None and len(runs) >= patience and not runs.num_succeeded:
             break
         runs.run(todo, more=more)
-    return [_walk(runs, want, patience)[0] for want in wants]
+    return [walk.found for walk in walks]
 
 
 def check_same_structure(student: Module, teacher: Module) -> None:
@@ -301,23 +302,37 @@ def check_same_structure(student: Module, teacher: Module) -> None:
         )
 
 
-def _walk(runs: TeacherRuns, want: Want, patience: int | None) -> tuple[list[int], list[int]]:
-    """Return the successes found, and what must be run whether or not the runs before it succeed."""
-    found: list[int] = []
-    missing: list[int] = []
-    failures = 0
-    for index in want.order:
-        if len(found) + len(missing) >= want.size or (patience is not None and failures >= patience):
-            break
-        if index not in runs:
-            missing.append(index)
-            failures += 1
-        elif runs[index].succeeded:
-            found.append(index)
-            failures = 0
-        else:
-            failures += 1
-    return found, missing
+class _Walk:
+    """The way of one want through its order; goes on from where all was run, however long the order is."""
+
+    def __init__(self, runs: TeacherRuns, want: Want, patience: int | None) -> None:
+        self._runs = runs
+        self._want = want
+        self._patience = patience
+        self._place = self._failures = 0
+        self.found: list[int] = []
+        """The successes before the first example that was not run."""
+
+    def missing(self) -> list[int]:
+        """Return what must be run whether or not the runs before it succeed."""
+        missing: list[int] = []
+        num_found, failures = len(self.found), self._failures
+        for place in range(self._place, len(self._want.order)):
+            is_hopeless = self._patience is not None and failures >= self._patience
+            if num_found + len(missing) >= self._want.size or is_hopeless:
+                break
+            index = self._want.order[place]
+            if index not in self._runs:
+                missing.append(index)
+                failures += 1
+                continue
+            succeeded = self._runs[index].succeeded
+            num_found += succeeded
+            failures = 0 if succeeded else failures + 1
+            if not missing:
+                self._place, self._failures = place + 1, failures
+                self.found += [index] if succeeded else []
+        return missing
 
 
 def _fields(predictor: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
