@@ -704,6 +704,13 @@ class TestOddRuns:
     """Each ends in a sensible result or in one clear error."""
 
     @pytest.mark.usefixtures("fruit_lm")
+    def test_whole_numbers_of_numpy_are_whole_numbers(self, optimize):
+        """As they come from a sweep."""
+        sizes = {"num_trials": np.int64(2), "minibatch_size": np.int64(5)}
+        story = optimize(num_candidates=np.int64(2), compile_with=sizes).optimization
+        assert story.stop_reason == "complete"
+
+    @pytest.mark.usefixtures("fruit_lm")
     def test_small_valset_is_evaluated_whole_under_auto(self, optimize):
         """As in DSPy: what a minibatch would hold does not matter then."""
         story = optimize(auto="light", compile_with={"minibatch_size": 41}).optimization

@@ -78,7 +78,7 @@ class BootstrapFewShot(Teleprompter):
             raise UserError(
                 f"`metric` must be a function of (example, prediction, trace), or None, but got {metric!r}."
             )
-        check_threshold(metric_threshold)
+        check_threshold(metric_threshold=metric_threshold)
         check_settings(teacher_settings)
         check_whole(0, max_bootstrapped_demos=max_bootstrapped_demos, max_labeled_demos=max_labeled_demos)
         check_whole(1, max_rounds=max_rounds)

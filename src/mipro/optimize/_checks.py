@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
@@ -90,7 +90,7 @@ def check_not_negative(**values: Any) -> None:
 def check_whole(least: int, **values: Any) -> None:
     """Refuse what is not a whole number of at least `least`."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise UserError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
 
 
@@ -103,14 +103,13 @@ def check_temperature(init_temperature: Any) -> None:
         )
 
 
-def check_threshold(threshold: Any, *, name: str = "metric_threshold") -> None:
+def check_threshold(**values: Any) -> None:
     """Refuse what no score can be compared with; None passes."""
-    if threshold is None:
-        return
-    if not isinstance(threshold, Real) or math.isnan(threshold):
-        raise UserError(
-            f"`{name}` must be a number that scores are compared with, or None, but got {threshold!r}."
-        )
+    for name, value in values.items():
+        if value is not None and (not isinstance(value, Real) or math.isnan(value)):
+            raise UserError(
+                f"`{name}` must be a number that scores are compared with, or None, but got {value!r}."
+            )
 
 
 def check_is_lm(name: str, model: Any) -> None:

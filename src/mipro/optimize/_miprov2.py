@@ -152,7 +152,7 @@ class MIPROv2(Teleprompter):
         check_settings(teacher_settings)
         check_run(budget, callbacks)
         check_temperature(init_temperature)
-        check_threshold(metric_threshold)
+        check_threshold(metric_threshold=metric_threshold)
         check_search(search)
         check_auto(auto, num_candidates=num_candidates)
         check_positive(num_candidates=num_candidates, num_threads=num_threads)

@@ -76,8 +76,7 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
     ) -> None:
         super().__init__()
         check_metric(metric)
-        check_threshold(metric_threshold)
-        check_threshold(stop_at_score, name="stop_at_score")
+        check_threshold(metric_threshold=metric_threshold, stop_at_score=stop_at_score)
         check_settings(teacher_settings)
         check_whole(
             0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro.errors import UserError
@@ -146,7 +147,7 @@ def create(
 
 
 def _check_int(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise UserError(f"`{name}` must be an int of at least 1, but got {value!r}.")
 
 

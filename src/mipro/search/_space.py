@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import TYPE_CHECKING, TypeAlias
 
 from mipro.errors import UserError
@@ -41,7 +42,7 @@ class Space:
         if not choices:
             raise UserError("`choices` must name at least one variable, but got an empty mapping.")
         for name, count in choices.items():
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
                 raise UserError(
                     f"`choices[{name!r}]` must be an int of at least 1, but got {count!r}; "
                     "leave a variable out that can't be chosen."
