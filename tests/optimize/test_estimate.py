@@ -85,6 +85,26 @@ def test_actual_numbers_are_inside_the_range(tmp_path, sums, name, search, demos
         assert spent.cost_usd in expected[spent.stage].cost_usd
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"minibatch": False},
+        {"minibatch_full_eval_steps": 1},
+        {"max_bootstrapped_demos": 0, "max_labeled_demos": 0},
+        {"max_bootstrapped_demos": 0, "max_labeled_demos": 0, "fewshot_aware_proposer": False},
+        {"teacher": TwoSteps()},
+    ],
+)
+def test_it_takes_what_compile_is_told(tmp_path, sums, arguments):
+    """All that changes the cost of a run."""
+    optimizer = mipro.MIPROv2(right, num_candidates=2, run_dir=str(tmp_path), num_threads=1)
+    lm = ScriptedLM(lambda messages, **_: answer({"messages": messages}))
+    with mipro.context(lm=lm):
+        whole = {"trainset": sums, "num_trials": 3, **arguments}
+        estimate = optimizer.estimate(TwoSteps(), **whole)
+        assert optimizer.compile(TwoSteps(), **whole).optimization.estimated == estimate
+
+
 @pytest.mark.parametrize("whose", ["settings", "teacher", "predictor"])
 def test_every_model_has_its_own_price(tmp_path, sums, whose):
     """A dear teacher, and a predictor with a model of its own, were estimated as the model of the task."""

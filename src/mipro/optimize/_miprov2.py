@@ -195,10 +195,6 @@ class MIPROv2(Teleprompter):
         self.lookahead = lookahead
         self.frozen = tuple(frozen)
 
-    def get_params(self) -> dict[str, Any]:
-        """Return the optimizer's arguments by name."""
-        return dict(vars(self))
-
     def compile(  # type: ignore[override] # noqa: PLR0913 - DSPy's call form, narrower than the base's
         self,
         student: Module,
@@ -321,6 +317,7 @@ class MIPROv2(Teleprompter):
 
         Raises:
             UserError: Arguments or data make no sense.
+            LMAuthError: A model's key is missing.
         """
         job = self._job(
             program,
@@ -364,8 +361,8 @@ class MIPROv2(Teleprompter):
         *,
         data: tuple[Sequence[Example], Sequence[Example] | None, Sequence[Example] | None],
         sizes: Sizes,
-        teacher: Module | None = None,
-        proposer: Mapping[str, Any] | None = None,
+        teacher: Module | None,
+        proposer: Mapping[str, Any],
     ) -> Job:
         check_program("student", student)
         predictors = len(student.predictors())
@@ -391,7 +388,6 @@ class MIPROv2(Teleprompter):
             plan = replace(plan, propose_rounds=default_rounds(self.search, plan))
         lookahead = self.lookahead or lookahead_of(self.search, plan, self.budget, predictors)
         plan = replace(plan, lookahead=lookahead)
-        proposer = proposer or {}
         check_positive(view_data_batch_size=proposer.get("view_data_batch_size"))
         prompt_lm, task_lm = resolve_models(
             student,
