@@ -11,7 +11,7 @@ from mipro.propose._bandit import what_paid
 from mipro.propose._desk import Desk
 from mipro.propose._grounding import Grounding, ground
 from mipro.propose._leaks import Corpus
-from mipro.propose._records import Lessons, Origin, Proposals, ProposalSettings, ScoredInstruction
+from mipro.propose._records import Lessons, Origin, Proposals, ProposalSettings
 from mipro.propose._signatures import worked_texts
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     keep: Sequence[str] = (),
     max_instruction_tokens: int | None = None,
     frozen: Collection[int] = (),
-    history: Sequence[ScoredInstruction] = (),
     groundwork: Groundwork | None = None,
     on_progress: OnProgress | None = None,
 ) -> Proposals:
@@ -69,7 +68,6 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
         keep: Parts of the original instructions that must stay, word for word.
         max_instruction_tokens: Bound on the (estimated) tokens of an instruction.
         frozen: Places of predictors that keep their instruction.
-        history: Instructions tried before.
         groundwork: What `lay_groundwork` returned for the same arguments; `rng` is the one that
             it has advanced.
         on_progress: Called after each call with the number of calls made and the number
@@ -112,8 +110,7 @@ def propose_instructions(  # noqa: PLR0913 - the settings of a stage, keyword-on
     )
     asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress, num_calls=groundwork.num_calls)
     demos = getattr(demo_sets, "grounding", None) or ((),) * len(originals.instructions)
-    lessons = Lessons(history=tuple(history))
-    desk = Desk(program, groundwork.corpus, groundwork.grounding, how, demos=demos, lessons=lessons)
+    desk = Desk(program, groundwork.corpus, groundwork.grounding, how, demos=demos)
     proposals = desk.propose(asker, originals.instructions, rng)
     return replace(
         proposals,
@@ -174,7 +171,6 @@ def propose_more(  # noqa: PLR0913 - the settings of a stage, keyword-only
     lessons: Lessons,
     demos: Sequence[Sequence[Example]] = (),
     num_threads: int = 1,
-    on_progress: OnProgress | None = None,
 ) -> Proposals:
     """Propose one more round of instructions with what the search has learned.
 
@@ -190,12 +186,11 @@ def propose_more(  # noqa: PLR0913 - the settings of a stage, keyword-only
             and what is shown are drawn by how well they paid so far.
         demos: For each predictor good demos to show.
         num_threads: Calls under way at the same time.
-        on_progress: As for `propose_instructions`.
 
     Returns:
         `before` with the new instructions after the old ones.
     """
-    asker = Asker(prompt_lm, num_threads=num_threads, on_progress=on_progress)
+    asker = Asker(prompt_lm, num_threads=num_threads)
     demos = demos or ((),) * len(before.instructions)
     desk = Desk(
         program,

@@ -91,7 +91,6 @@ class Run:
         self.where = shown(run_dir)
         self.passed_by = 0
         self._writer = Writer(self.store)
-        self._began = time.monotonic()
         try:
             self.facts, self.resumed = self._identify(facts, settled)
             past = read_past(self.store)
@@ -254,11 +253,6 @@ class Run:
     def replayed_calls(self) -> int:
         """Calls answered by the ledger in this session, for nothing."""
         return self._core.replayed_calls
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since this session began."""
-        return time.monotonic() - self._began
 
     def spent(self) -> tuple[Spent, ...]:
         """Return what was paid over all sessions, by stage and model."""

@@ -36,6 +36,8 @@ LOW, HIGH = math.log(1e-3), math.log(10.0)
 ODDS_LEVELS = (-1.5, -0.5, 0.5)
 """Logarithms of the level at which effects matter, where that is weighed against that none does: from a
 quarter of the prior medians to more than them."""
+EFFECT_STEPS = 2
+"""Steps in the level of all effects and in their proportions, for each in the scales of single scores."""
 FITS_KEPT = 8
 """Points of a chain whose posteriors are kept: those of one step, which the next one begins at."""
 NOISE_FLOOR = math.log(0.2)
@@ -154,15 +156,14 @@ class VarianceChain:
             self.local = tail_factors(rng, len(rest), rest**2)
             self._fits.clear()
 
-    def advance(self, rng: np.random.Generator, *, effect_steps: int = 2, score_steps: int = 1) -> None:
-        """Move on: some steps in the scales of single scores, more of the cheap ones in those of effects."""
-        for _ in range(score_steps):
-            direction = rng.normal(size=len(self.logs)) * self._prior.spread
-            direction[: self._prior.effects] = 0.0
-            self.logs = slice_step(self.logs, self._density, direction, rng)
+    def advance(self, rng: np.random.Generator) -> None:
+        """Move on: a step in the scales of single scores, more of the cheap ones in those of effects."""
+        direction = rng.normal(size=len(self.logs)) * self._prior.spread
+        direction[: self._prior.effects] = 0.0
+        self.logs = slice_step(self.logs, self._density, direction, rng)
         level = np.zeros(len(self.logs))
         level[0] = 3.0
-        for _ in range(effect_steps):
+        for _ in range(EFFECT_STEPS):
             self.logs = slice_step(self.logs, self._density, level, rng)
             direction = rng.normal(size=len(self.logs)) * self._prior.spread
             direction[self._prior.effects :] = 0.0
