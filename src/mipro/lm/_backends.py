@@ -47,6 +47,11 @@ _OF_DSPY = frozenset(
 LOCAL_MAX_TOKENS = 512
 
 
+def is_local(model: str) -> bool:
+    """Tell whether a model runs in this process, where calls gain nothing from being made at once."""
+    return _provider_of(model) == LOCAL
+
+
 def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split arguments into options of the backend and parameters of requests.
 
@@ -85,7 +90,7 @@ def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 def default_params(model: str) -> dict[str, Any]:
     """Return parameters that a model gets where the caller says nothing."""
-    if _provider_of(model) == LOCAL:
+    if is_local(model):
         return {"temperature": 0.0, "max_tokens": LOCAL_MAX_TOKENS}
     return {}
 

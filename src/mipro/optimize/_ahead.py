@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mipro.context import context
+from mipro.lm._backends import is_local
 from mipro.propose import lay_groundwork
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 THREADS = 4
 """Threads of a run that the groundwork may have: it looks at three views and the program at once."""
-_LOCAL = "local/"
 
 
 def load_ahead(job: Job) -> None:
@@ -67,7 +67,7 @@ def begun_ahead(job: Job, run: Run) -> Iterator[Ahead]:
         job.num_threads >= 2 * THREADS
         and job.plan.num_instructions > 1
         and not run.limited
-        and not job.prompt_lm.model.startswith(_LOCAL)
+        and not is_local(job.prompt_lm.model)
     )
     if not worthwhile:
         yield Ahead(rng)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.context import context, settings
 from mipro.errors import AdapterParseError, ContextWindowError, LMRequestError, LMUnansweredError
 from mipro.evaluate._threads import parallel_map
+from mipro.lm._backends import is_local
 
 if TYPE_CHECKING:
     from mipro.lm import BaseLM
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 OnProgress = Callable[[int, int], None]
 """Called with the number of answers there and the number known to be needed so far."""
 
-_LOCAL = "local/"
 # What a small model writes beyond this is repetition, and takes seconds to write.
 _LOCAL_MAX_TOKENS = 256
 
@@ -75,7 +75,7 @@ class Asker:
     @property
     def is_local(self) -> bool:
         """Whether the model runs in this process: small, so every call takes seconds."""
-        return self._lm.model.startswith(_LOCAL)
+        return is_local(self._lm.model)
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Ask all questions at once and return the answers in order.
