@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mipro._normal import normalize_text
 from mipro.evaluate._evaluate import Evaluate, EvaluationResult
 from mipro.evaluate._metrics import (
     EM,
@@ -18,7 +19,6 @@ from mipro.evaluate._metrics import (
     em_score,
     f1_score,
     hotpot_f1_score,
-    normalize_text,
     precision_score,
     recall_score,
 )

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import string
 import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from mipro._normal import normalize_text
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 # HotPotQA's answers that are right or wrong as a whole.
 _WHOLE_ANSWERS = frozenset({"yes", "no", "noanswer"})
-
-
-def normalize_text(s: str) -> str:
-    """Bring a text into the form in which answers are compared.
-
-    Unicode NFD, lower case, without ASCII punctuation and English articles, words
-    separated by one space.
-
-    Example:
-        >>> normalize_text("The,  Eiffel  Tower!")
-        'eiffel tower'
-    """
-    bare = unicodedata.normalize("NFD", s).lower().translate(_NO_PUNCTUATION)
-    return " ".join(_ARTICLES.sub(" ", bare).split())
 
 
 def em_score(prediction: str, ground_truth: str) -> bool:

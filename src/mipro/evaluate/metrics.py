@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mipro._normal import normalize_text
 from mipro.evaluate._metrics import (
     EM,
     F1,
@@ -11,7 +12,6 @@ from mipro.evaluate._metrics import (
     em_score,
     f1_score,
     hotpot_f1_score,
-    normalize_text,
     precision_score,
     recall_score,
 )

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import string
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
+from mipro._normal import normalize_text
 from mipro.errors import UserError
 from mipro.example import Completions, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
 
 def default_normalize(text: Any) -> str | None:
-    """Return `text` without case, punctuation, articles and extra spaces; None for nothing.
-
-    The normalisation of SQuAD's evaluation, used throughout the field.
-
-    References:
-        Rajpurkar et al., 2016, arXiv:1606.05250.
-    """
-    plain = unicodedata.normalize("NFD", str(text)).lower().translate(_PUNCTUATION)
-    return " ".join(_ARTICLES.sub(" ", plain).split()) or None
+    """Return `text` as metrics compare it: without case, punctuation and articles; None for nothing."""
+    return normalize_text(str(text)) or None
 
 
 def majority(

@@ -25,6 +25,7 @@ from mipro.errors import (
 )
 from mipro.evaluate import Outcome, run_example
 from mipro.evaluate._report import text_of
+from mipro.evaluate._threads import SIGNAL_CHECK_S
 from mipro.example import Example
 from mipro.runs._fingerprint import of_candidate
 from mipro.runs._records import EvaluationRecord
@@ -44,9 +45,6 @@ logger = logging.getLogger("mipro")
 ROUNDS = 4
 """Times in a row that missing evaluations are tried again in vain before the search is told that
 they are missing. At 30 % failures and 4 requests for a call, less than one in 10^10 is."""
-SIGNAL_CHECK_S = 0.2
-"""Seconds after which a waiting caller looks for Ctrl-C: the system may have given the signal to
-another thread, which does not wake this one."""
 
 
 class Measurement:

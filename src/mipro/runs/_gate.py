@@ -25,6 +25,7 @@ from mipro.errors import (
     StateError,
     UserError,
 )
+from mipro.evaluate._threads import SIGNAL_CHECK_S
 from mipro.lm import LMResponse, Usage, delay_s
 from mipro.runs._budget import Amounts, most_of, used_by
 from mipro.runs._call import Call, Send
@@ -66,8 +67,6 @@ FIRST_REFUSAL_S = 0.25
 MAX_REFUSAL_S = 30.0
 LANDING_S = 1.0
 """Seconds after which it is said that the end of a run waits for calls in flight."""
-SIGNAL_CHECK_S = 0.2
-"""Seconds after which the end of a run looks for Ctrl-C."""
 
 NOT_COUNTED = (
     "%d answers came without a count of tokens (`usage`), so that the budget took each for as many as it "
