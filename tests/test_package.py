@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import pickle
 import pkgutil
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import mipro
+from mipro import errors
 
 HEAVY = (
     "numpy",
@@ -55,6 +57,30 @@ def test_all_is_sorted_and_complete():
 def test_public_name_can_be_had(name):
     """Every name in `__all__` loads."""
     assert getattr(mipro, name) is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.BudgetExhausted("used up", resource="tokens"),
+        errors.RunMismatchError("another run", differences=("seed",)),
+        errors.MissingExtraError("litellm", extra="litellm", purpose="A model"),
+        errors.LMRateLimitError("slower", model="m", status=429, retry_after_s=1.5),
+        errors.AdapterParseError("ChatAdapter", mipro.Signature, "raw", missing=("answer",)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_whole_out_of_a_pickle(error):
+    """As from a worker process, where else the pool would break or the error be lost."""
+    other = pickle.loads(pickle.dumps(error))
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+
+
+def test_an_error_is_pickled_without_a_signature_that_no_pickle_holds():
+    """Which is one that was made of a text."""
+    error = errors.AdapterParseError("ChatAdapter", mipro.Signature("q -> answer"), "raw")
+    other = pickle.loads(pickle.dumps(error))
+    assert (str(other), other.lm_response, other.signature) == (str(error), "raw", None)
 
 
 def test_unknown_name_is_an_attribute_error():

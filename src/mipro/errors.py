@@ -27,11 +27,20 @@ MiproError
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 
 class MiproError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package; they can be pickled, as those of a worker process are."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made again of its text alone, which is not what ours are made of.
+        return _made_again, (type(self), self.args), dict(self.__dict__)
+
+
+def _made_again(kind: type[MiproError], args: tuple[Any, ...]) -> MiproError:
+    return kind.__new__(kind, *args)
 
 
 class UserError(MiproError, ValueError):
@@ -87,7 +96,8 @@ class AdapterParseError(MiproError, ValueError):
 
     Attributes:
         adapter_name: Class name of the adapter that tried.
-        signature: The signature whose outputs were looked for.
+        signature: The signature whose outputs were looked for; None after a pickle that can't hold it, as
+            of one made from a text.
         lm_response: The raw answer.
         parsed_result: What could be read, if anything.
         missing: Names of the output fields that are missing or wrongly typed.
@@ -119,6 +129,14 @@ class AdapterParseError(MiproError, ValueError):
         self.lm_response = lm_response
         self.parsed_result = parsed_result
         self.missing = missing
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made, given, state = super().__reduce__()
+        try:
+            pickle.dumps(self.signature)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            state["signature"] = None
+        return made, given, state
 
 
 class LMError(MiproError):
