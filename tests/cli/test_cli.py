@@ -1,15 +1,18 @@
 """The command `mipro`."""
 
+import io
 import json
 import runpy
 import sys
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import mipro
 from mipro.cli import _demo, app, main
 from mipro.fetch import is_cached
+from mipro.testing.lms import ScriptedLM
 
 SMALL = "smollm2-135m-instruct"
 
@@ -88,3 +91,14 @@ def test_demo_on_the_smallest_model(run, monkeypatch, tmp_path):
     assert picture.read_text().startswith("<svg")
     with mipro.runs.open(str(tmp_path / "run")) as recorded:
         assert {spent.stage for spent in recorded.spent()} == {"demos", "instructions", "search"}
+
+
+def test_demo_shows_a_run_that_ended_before_anything_was_measured(tmp_path):
+    """As on a machine that is too slow for the time there is; the program is saved after that."""
+    rows = [mipro.Example(utterance=f"say {n}", intent="speak").with_inputs("utterance") for n in range(10)]
+    optimizer = mipro.MIPROv2(_demo.same_intent, budget=mipro.Budget(lm_calls=1), run_dir=str(tmp_path))
+    with mipro.context(lm=ScriptedLM(lambda _: {"intent": "speak"})):
+        best = optimizer.compile(mipro.Predict("utterance -> intent"), trainset=rows)
+    shown = Console(file=io.StringIO(), width=200)
+    shown.print(_demo._table(best, 0.0, 0.0, 300.0))
+    assert "not known" in shown.file.getvalue()

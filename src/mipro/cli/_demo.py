@@ -126,7 +126,10 @@ def _table(best: Any, before: float, after: float, seconds: float) -> Table:
     table = Table(title=f"MIPROv2 on {TASK}", show_header=False, title_justify="left")
     table.add_row("test accuracy before", f"{before / 100:.2f} on {SIZES['test']} examples that no stage saw")
     table.add_row("test accuracy after", f"[bold green]{after / 100:.2f}[/bold green] on the same")
-    table.add_row("expected by the search", f"{result.estimate:.2f} (95 % interval {low:.2f} to {high:.2f})")
+    # On a slow machine the time may be over before anything was measured.
+    is_known = result.estimate is not None
+    expected = f"{result.estimate:.2f} (95 % interval {low:.2f} to {high:.2f})" if is_known else "not known"
+    table.add_row("expected by the search", expected)
     table.add_row("better than before", f"{100 * result.p_better:.0f} % sure")
     table.add_row("instruction", Panel.fit(Text(printable(predictor.signature.instructions))))
     table.add_row("demos", Text(printable("\n".join(demos)) or "none"))
