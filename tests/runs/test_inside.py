@@ -139,6 +139,16 @@ def test_no_answer_inside_is_lost(open_run):
     assert run._core._account.spent.tokens < 200  # nothing of what the vote itself had reserved
 
 
+def test_request_that_a_fault_in_a_models_code_has_ended_is_not_lost(open_run):
+    """The next session takes it for what this one did: one call, and no tokens."""
+    run = open_run(tokens=5000)
+    with pytest.raises(ZeroDivisionError):
+        ask(run, ScriptedLM(lambda _: 1 / 0, "odd"))
+    spent = run._core._account.spent
+    assert (spent, calls(run)) == (Amounts(lm_calls=1), {"odd": 1})
+    assert open_run(tokens=5000)._core._account.spent == spent
+
+
 def test_many_at_once_under_a_budget(open_run):
     """However many wait for one another, exactly as many calls are made as the budget has."""
     run = open_run(lm_calls=5)

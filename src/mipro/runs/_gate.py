@@ -353,6 +353,12 @@ class GateCore:
             except LMError as error:
                 self._note_failure(send, line, error, probe=probe)
                 raise
+            except Exception as error:
+                # Of a model's own code. The request has ended all the same, or it would count as lost. Its
+                # text is nobody's to keep: it may hold anything.
+                if not send.has_calls:
+                    self._writer.put(call.failure(type(error).__name__, ""))
+                raise
             finally:
                 send.is_open = False
                 self._settle(send, used)
