@@ -1,6 +1,7 @@
 """Programs that try several times: `BestOfN` and `MultiChainComparison`."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -62,6 +63,17 @@ def test_enough_is_enough():
     with context(lm=lm):
         assert BestOfN(Predict("question -> answer"), 3, length, threshold=2)(question="Q").answer == "bb"
     assert len(lm.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("rewards", "chosen"), [([-math.inf, -math.inf], "first"), ([math.nan, -1.0], "second")], ids=str
+)
+def test_an_answer_is_given_whatever_the_rewards(rewards, chosen):
+    """A program that gets None instead fails somewhere else."""
+    given = iter(rewards)
+    best = BestOfN(Predict("question -> answer"), N=2, reward_fn=lambda *_: next(given), threshold=1)
+    with context(lm=answers("first", "second")):
+        assert best(question="Q").answer == chosen
 
 
 def test_only_the_best_attempt_is_traced():

@@ -102,8 +102,9 @@ class BestOfN(Module):
                 if len(failures) > self.fail_count:
                     raise
                 continue
-            if reward > best_reward:
-                best, best_reward, calls = prediction, reward, self._traced(attempt)
+            if best is None or reward > best_reward:
+                best, calls = prediction, self._traced(attempt)
+                best_reward = max(best_reward, reward)  # any reward is above NaN
             if reward >= self.threshold:
                 break
         if best is None and failures:
