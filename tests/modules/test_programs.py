@@ -225,6 +225,8 @@ def test_failed_pairs_are_none_and_can_be_asked_for():
     assert [result and result.y for result in results] == [None, 4, None]
     assert failed == [{"x": 1}, {"x": 3}]
     assert [str(error) for error in errors] == ["odd: 1", "odd: 3"]
+    assert parallel([(Double(), {"x": 2})])[1:] == ([], [])  # those of another call are none of its own
+    assert failed == [{"x": 1}, {"x": 3}]
 
 
 def test_too_many_failures_end_it():

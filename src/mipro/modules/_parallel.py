@@ -79,7 +79,7 @@ class Parallel:
             num_threads: Threads, in place of the constructor's.
 
         Returns:
-            The results; with `return_failed_examples` results, failed inputs and errors.
+            The results; with `return_failed_examples` results, failed inputs and errors of this call.
 
         Raises:
             ProgramError: `max_errors` calls failed.
@@ -94,9 +94,10 @@ class Parallel:
                     place.fill(run.trace())
         if not self.return_failed_examples:
             return results
-        self.failed_examples.extend(exec_pairs[index][1] for index in sorted(errors))
-        self.exceptions.extend(errors[index] for index in sorted(errors))
-        return results, self.failed_examples, self.exceptions
+        # New lists: those of the last call are its caller's, and say nothing of this one.
+        failed = self.failed_examples = [run.pairs[index][1] for index in sorted(errors)]
+        raised = self.exceptions = [errors[index] for index in sorted(errors)]
+        return results, failed, raised
 
     def call(self, program: Any, inputs: Any) -> Any:
         """Run one program on its inputs.
