@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ class Bars:
             console=console or error_console(),
         )
         self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+        """Two evaluations that are the first of their stage to end would make a bar each."""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -70,12 +73,16 @@ class Bars:
         self._bars.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Show `progress`; a stage seen for the first time gets its bar, the one before it ends."""
-        if progress.stage not in self._tasks:
-            for task in self._tasks.values():
-                self._bars.stop_task(task)
-            title = TITLES.get(progress.stage, progress.stage)
-            self._tasks[progress.stage] = self._bars.add_task(title, total=progress.total, message="")
+        """Show `progress`, from any thread.
+
+        A stage seen for the first time gets its bar, the one before it ends.
+        """
+        with self._lock:
+            if progress.stage not in self._tasks:
+                for task in self._tasks.values():
+                    self._bars.stop_task(task)
+                title = TITLES.get(progress.stage, progress.stage)
+                self._tasks[progress.stage] = self._bars.add_task(title, total=progress.total, message="")
         self._bars.update(
             self._tasks[progress.stage],
             completed=progress.done,
