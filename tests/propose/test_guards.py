@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mipro.example import Example
-from mipro.propose import Corpus, Guard, LeakCheck
+from mipro.propose import Corpus, Guard, LeakCheck, _leaks
 from mipro.propose._guards import clean, similar
 
 ORIGINAL = "Answer the question. Never mention prices."
@@ -225,6 +225,25 @@ def test_a_capital_makes_a_name_where_no_sentence_begins(text, refused):
     row = Example(q="You may ask Tom hill now. The cat sat on it.", a="b").with_inputs("q")
     guard = _guard([row, *QA])
     assert guard.judge(f"Read with care whatever the user has sent you today. {text}", []).refused == refused
+
+
+@pytest.mark.parametrize("text", ["Say blue of a carpet at a window.", "Say blue of the ocean in a colour."])
+def test_a_plain_word_of_two_examples_means_either(text):
+    """However they spell it; one of them was left out, another one in each process."""
+    data = [
+        Example(question="which carpet suits the window", answer="blue").with_inputs("question"),
+        Example(question="name the colour of the ocean", answer="blue.").with_inputs("question"),
+        *(Example(question=f"thing {n}", answer=f"kind{n}").with_inputs("question") for n in "abcdef"),
+    ]
+    assert LeakCheck(Corpus(data)).find(text) == "blue"
+
+
+def test_an_example_that_there_was_no_room_for_is_not_another_text(monkeypatch):
+    """Its place was taken for one of the texts that stand after the examples."""
+    monkeypatch.setattr(_leaks, "_MAX_CHARS", 0)
+    data = [Example(question=f"thing {n}", answer=f"kind{n}").with_inputs("question") for n in "abcdef"]
+    corpus = Corpus(data, others=["carpet near window"])
+    assert LeakCheck(corpus).find("Say kindb of one carpet by one window.") == ""
 
 
 def test_a_common_word_is_no_leak():

@@ -70,6 +70,7 @@ class Corpus:
             left -= len(self.rows[-1])
             if left < 0:
                 break
+        self._num_examples = len(self.rows)
         self.rows.extend(map(phrase, others))
         self.all = "|".join(self.rows)
         """All of it."""
@@ -92,6 +93,10 @@ class Corpus:
             known = self._threes[near] == threes
             places = [i for i in places if known[i : i + length - _RUN + 1].all()]
         return [i for i in places if f" {' '.join(words[i : i + length])} " in self.all]
+
+    def text_of(self, place: int) -> str:
+        """Return the text of an example as in `rows`, "" of one that there was no room for."""
+        return self.rows[place] if place < self._num_examples else ""
 
     def with_text(self, words: str) -> Iterator[str]:
         """Yield the examples that have these words, written as a phrase."""
@@ -139,22 +144,25 @@ class LeakCheck:
         self._boilerplate = max(2, math.ceil(_BOILERPLATE_SHARE * len(corpus.rows) + 1))
         answers = {text: row for text, row in corpus.answers.items() if phrase(text) not in self._public}
         single = {answer for answer in answers if len(words_of(answer)) == 1}
-        self._phrases = {phrase(answer) for answer in answers if len(words_of(answer)) > 1}
-        self._names = {answer for answer in single if _is_name(answer)}
-        self._words = {
-            words_of(answer)[0]: answers[answer] for answer in single - self._names if _is_word(answer)
-        }
+        names = {answer for answer in single if _is_name(answer)}
+        self._phrases = sorted({phrase(answer) for answer in answers if len(words_of(answer)) > 1})
+        self._names = sorted(names)
+        # "blue" and "blue." are one word, the answer to two examples.
+        self._words: dict[str, list[int]] = {}
+        for answer, row in answers.items():
+            if answer in single and answer not in names and _is_word(answer):
+                self._words.setdefault(words_of(answer)[0], []).append(row)
 
     def find(self, text: str) -> str:
         """Return what `text` repeats of the examples, their answers included, or ""."""
         if copied := self.find_copied(text):
             return copied
         spaced = phrase(text)
-        for answer in sorted(self._phrases):
+        for answer in self._phrases:
             if answer in spaced:
                 return answer.strip()
         written = set(written_words(text))
-        if named := next((name for name in sorted(self._names) if name in written), ""):
+        if named := next((name for name in self._names if name in written), ""):
             return named
         return self._word_told(text)
 
@@ -162,17 +170,16 @@ class LeakCheck:
         """Return the answer of one plain word that `text` gives away, or ""."""
         words = dict.fromkeys(words_of(text))
         quoted = {phrase(quote) for quote in _quotes(text)}
-        for answer in words.keys() & self._words.keys():
-            row = self._words[answer]
-            told = (self._corpus.rows[row : row + 1] or [""])[0]
-            beside = [
-                phrase(word)
-                for word in words
-                if word != answer and len(word) >= _SHORTEST_COMPANION and phrase(word) in told
-            ]
-            if phrase(answer) in quoted or sum(map(self._is_telling, beside)) >= _COMPANIONS:
+        for answer in filter(self._words.__contains__, words):
+            others = [phrase(word) for word in words if word != answer and len(word) >= _SHORTEST_COMPANION]
+            if phrase(answer) in quoted or any(self._means(row, others) for row in self._words[answer]):
                 return answer
         return ""
+
+    def _means(self, row: int, others: list[str]) -> bool:
+        """Whether words beside an answer show that its example is meant."""
+        told = self._corpus.text_of(row)
+        return sum(self._is_telling(other) for other in others if other in told) >= _COMPANIONS
 
     def find_copied(self, text: str) -> str:
         """Return what `text` copies from the examples word for word, or ""."""
