@@ -46,6 +46,8 @@ class Orders:
     temperature: float
     """Of the proposals."""
     max_tokens: int
+    labeled_demos: int
+    """Most labelled demos in a prompt, MIPROv2 only."""
 
 
 def run(orders: Orders) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def _miprov2(lib: Any, orders: Orders, program: Any, metric: Metric, train: list
     optimizer = lib.MIPROv2(
         metric=metric,
         auto=orders.auto,
+        max_labeled_demos=orders.labeled_demos,
         init_temperature=orders.temperature,
         num_threads=orders.threads,
         seed=orders.seed,

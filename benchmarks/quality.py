@@ -92,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="qwen2.5-coder-0.5b-instruct")
     parser.add_argument("--tasks", nargs="+", default=["intent_recognition"], choices=list(TASKS))
-    parser.add_argument("--runs", nargs="+", default=RUNS, choices=(*RUNS, *PEERS), help="besides dspy")
+    parser.add_argument("--runs", nargs="*", default=RUNS, choices=(*RUNS, *PEERS), help="besides dspy")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1, help="how many, each with a split of its own")
     parser.add_argument("--auto", default="light", choices=["light", "medium", "heavy"])
@@ -103,6 +103,9 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=4, help="calls in flight")
     parser.add_argument("--max-tokens", type=int, default=300)
     parser.add_argument("--temperature", type=float, default=0.7, help="of the proposals")
+    parser.add_argument(
+        "--labeled-demos", type=int, default=4, help="most in a prompt, MIPROv2 only; DSPy's is 4"
+    )
     parser.add_argument("--out", type=Path, default=Path("quality.jsonl"))
     args = parser.parse_args()
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
@@ -125,6 +128,7 @@ def main() -> None:
             "threads": args.parallel,
             "temperature": args.temperature,
             "max_tokens": args.max_tokens,
+            "labeled_demos": args.labeled_demos,
         }
         rows.append(measure(orders))
         with args.out.open("a") as file:
