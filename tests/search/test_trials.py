@@ -112,3 +112,13 @@ def test_halving_goes_on_with_the_better_half():
     assert depths[0] == depths[1] > depths[2] == depths[3] > depths[4] == depths[7]
     assert met[search.recommend().candidate] == depths[0]
     assert search.recommend().candidate[0] == 3
+
+
+@pytest.mark.parametrize(("num_examples", "budget", "fewest"), [(1, 40, 8), (3, 72, 8), (100, 65, 4)])
+def test_halving_starts_as_many_candidates_as_the_budget_has_room_for(num_examples, budget, fewest):
+    """Few examples need no block of eight, and of a small budget little is left over."""
+    search = create(
+        "halving", Space({"0.instruction": 4, "0.demos": 6}), num_examples=num_examples, budget=budget
+    )
+    decisions = run(search, noisy_scorer())
+    assert len({job.candidate for jobs in decisions for job in jobs}) >= fewest

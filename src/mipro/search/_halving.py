@@ -31,7 +31,7 @@ class HalvingSearch(Search):
         space: What to choose from.
         book: The rules' keeper.
         seed: Seed of the random choice of candidates.
-        min_block: Least number of examples a starting candidate gets.
+        min_block: Least number of examples a starting candidate gets; all, where there are fewer.
 
     References:
         Karnin, Koren & Somekh, 2013, "Almost Optimal Exploration in Multi-Armed Bandits";
@@ -42,7 +42,7 @@ class HalvingSearch(Search):
         self._space = space
         self._book = book
         self._rng = Random(seed)  # noqa: S311 - no cryptography
-        self._min_block = min_block
+        self._min_block = min(min_block, book.num_examples)
         self._survivors: list[Candidate] = []
         self._queue: list[tuple[Candidate, int]] = []
         self._rounds = 0
@@ -109,25 +109,23 @@ class HalvingSearch(Search):
         count = self._bracket_size()
         fresh = draw_distinct(self._space, count - 1, self._rng, avoid=seen | {keep})
         self._survivors = [keep, *fresh]
-        self._rounds = max(1, math.ceil(math.log2(len(self._survivors))))
+        self._rounds = _rounds(len(self._survivors))
         self._round_budget = self._book.left // self._rounds
         self._plan()
         return True
 
     def _bracket_size(self) -> int:
-        count = self._space.size
-        for _ in range(20):
-            rounds = max(1, math.ceil(math.log2(max(2, count))))
-            fitting = min(self._space.size, max(2, self._book.left // (rounds * self._min_block)))
-            if fitting >= count:
-                break
-            count = fitting
-        return count
+        most = min(self._space.size, self._book.left // self._min_block)
+        return next((n for n in range(most, 2, -1) if n * _rounds(n) * self._min_block <= self._book.left), 2)
 
     def _plan(self) -> None:
         met = min(self._book.num_examples - len(self._book.free(c)) for c in self._survivors)
         depth = min(self._book.num_examples, met + max(1, self._round_budget // len(self._survivors)))
         self._queue = [(candidate, depth) for candidate in self._survivors]
+
+
+def _rounds(count: int) -> int:
+    return max(1, math.ceil(math.log2(count)))
 
 
 def _rank(table: Table, candidate: Candidate) -> tuple[bool, float]:
