@@ -102,3 +102,12 @@ def test_opposites_are_looked_for_among_the_most_measured():
     assert not has_opposites(book_of(told).table)
     few = dict(list(told.items())[-2:] + list(told.items())[:10])
     assert has_opposites(book_of(few).table)
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 1.0, 2.0**20])
+def test_opposites_are_the_same_in_any_unit(unit):
+    """Scores of a millionth or of a million, as they come, are as opposite as those of 0 and 1."""
+    right = np.arange(16) % 2 * unit
+    assert has_opposites(book_of({(2, 3): right.tolist(), (1, 1): (unit - right).tolist()}).table)
+    levels = {(0, choice): [choice * unit / 7] * 16 for choice in range(5)}
+    assert not has_opposites(book_of(levels).table)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Group: TypeAlias = tuple[npt.NDArray[np.bool_], Ints]
     """Examples that the same candidates have met: which those are, `[n]`, and the examples' places."""
 
+ROUNDING = 1e-12
+"""Standard deviation of scores, as a share of their mean, up to which they are all the same."""
 MAX_GROUPS = 48
 """Most groups of examples; there are more only where scores are missing here and there."""
 
@@ -74,6 +76,12 @@ class Evidence:
     """Divides the centred scores, in the metric's unit."""
 
 
+def spread_of(scores: Floats) -> float:
+    """Return the standard deviation of some known scores; 0 where they are all the same but for rounding."""
+    spread = float(scores.std())
+    return spread if spread > ROUNDING * abs(float(scores.mean())) else 0.0
+
+
 def condense(design: Design, candidates: Ints, values: Floats) -> Evidence:
     """Condense a table.
 
@@ -90,7 +98,7 @@ def condense(design: Design, candidates: Ints, values: Floats) -> Evidence:
     known, values = known[:, met], values[:, met]
     flat = values[known]
     center = float(flat.mean())
-    scale = float(flat.std()) or 1.0
+    scale = spread_of(flat) or abs(center) or 1.0
     scores = np.where(known, (values - center) / scale, 0.0)
     ids = tuple(term.ids(candidates) for term in design.terms)
     return Evidence(

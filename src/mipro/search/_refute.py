@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mipro.search._evidence import spread_of
+
 if TYPE_CHECKING:
     from mipro.search._book import Table
     from mipro.search._space import Candidate
@@ -20,7 +22,8 @@ OPPOSITE, OPPOSITE_LEAST, OPPOSITE_AMONG = -0.8, 16, 96
 """Correlation of two candidates' scores below which they are opposites, the fewest examples that both must
 have met for that, and how many candidates, the most measured, are compared."""
 CONSTANT = 1e-9
-"""Sum of squares about the mean up to which scores are all the same, but for rounding."""
+"""Sum of squares about the mean, in units of the variance of all scores, up to which a candidate's scores are
+all the same, but for rounding."""
 
 
 def is_refuted(table: Table, original: Candidate) -> bool:
@@ -45,9 +48,9 @@ def is_refuted(table: Table, original: Candidate) -> bool:
 def _surprises(table: Table) -> dict[Candidate, float]:
     """How far the mean of each candidate is above that of all scores, in standard errors."""
     known = table.values[~np.isnan(table.values)]
-    if not known.size:
+    if not known.size or not (spread := spread_of(known)):
         return {}
-    errors = max(float(known.std()), 1e-12) / np.sqrt(np.maximum(table.counts, 1.0))
+    errors = spread / np.sqrt(np.maximum(table.counts, 1.0))
     z = (table.sums / np.maximum(table.counts, 1.0) - known.mean()) / errors
     return dict(zip(table.rows, np.where(table.counts > 0, z, 0.0).tolist(), strict=True))
 
@@ -57,9 +60,9 @@ def has_opposites(table: Table) -> bool:
     most = np.argsort(-table.counts, kind="stable")[:OPPOSITE_AMONG]
     values = table.values[most[table.counts[most] >= OPPOSITE_LEAST]]
     known = ~np.isnan(values)
-    if not known.any():
+    if not known.any() or not (spread := spread_of(values[known])):
         return False
-    scores, known = np.where(known, values - values[known].mean(), 0.0), known.astype(float)
+    scores, known = np.where(known, (values - values[known].mean()) / spread, 0.0), known.astype(float)
     # Over the examples that both candidates of a pair have met; `sums[i, j]` is that of the scores of `i`.
     both = np.maximum(known @ known.T, 1.0)
     sums = scores @ known.T
