@@ -145,3 +145,40 @@ def test_scores_from_0_to_1_are_expected_to_stay_there(name):
 
     assert found(1.0).interval[1] == 1.0
     assert found(3.0).interval[1] > 3.0
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "halving"])
+def test_few_equal_scores_are_no_certainty(name):
+    """Two examples that all go right, or go wrong with the original alone, prove nothing of unseen ones."""
+
+    def found(scorer):
+        search = create(name, Space({"0.instruction": 3}), num_examples=2, budget=20, seed=0)
+        run(search, scorer)
+        return search.recommend()
+
+    perfect = found(lambda _candidate, _example: 1.0)
+    assert perfect.interval[0] < 0.5 < perfect.mean == perfect.interval[1]
+    better = found(lambda candidate, _example: float(candidate != (0,)))
+    assert 0.5 < better.p_better < 0.95
+    assert better.interval[0] < 0.5
+
+
+def test_rounding_is_no_difference():
+    """Sums of the same numbers in another order, 0.3 and 0.30000000000000004, speak for no candidate."""
+    search = create("bayes", Space({"0.instruction": 3, "0.demos": 4}), num_examples=40, budget=400, seed=0)
+    run(search, lambda candidate, _example: 0.1 + 0.2 if candidate[0] == 1 else 0.3)
+    found = search.recommend()
+    assert found.candidate == (0, 0)
+    assert found.interval[0] < 0.29
+    assert found.interval[1] > 0.31
+
+
+@pytest.mark.parametrize("name", ["bayes", "tpe", "random", "halving"])
+def test_nothing_is_said_of_an_original_without_a_score(name):
+    """Where all scores of the original are missing the change is neither better nor worse than it."""
+    scorer = noisy_scorer()
+    search = create(name, Space({"0.instruction": 3, "0.demos": 4}), num_examples=40, budget=400, seed=0)
+    run(search, lambda candidate, example: scorer(candidate, example) if any(candidate) else None)
+    found = search.recommend()
+    assert any(found.candidate)
+    assert found.p_better == 0.5

@@ -493,7 +493,10 @@ def _recommend(
     ]
     # Where nothing matters, nothing is better.
     p_better = matters * sum(map(normal_cdf, gaps)) / len(gaps) if best != base else 0.0
-    if means[:, best].mean() - means[:, base].mean() < least_gain or p_better < least_p:
+    if not is_original.any():
+        # All its scores are missing: nothing speaks for it, and nothing can be said of the difference.
+        p_better, which = 0.5, 0
+    elif means[:, best].mean() - means[:, base].mean() < least_gain or p_better < least_p:
         best, p_better, which = base, 0.0, 1
     else:
         which = 0

@@ -47,7 +47,8 @@ def describe(table: Table, candidate: Candidate) -> Recommendation:
     """Recommend a candidate with the normal interval of its mean and a paired comparison.
 
     No correction for having picked the best of many (winner's curse) is made: these are the numbers that
-    the baselines' authors would report.
+    the baselines' authors would report. But few scores that are all the same are no certainty: to those that
+    an interval or a probability is made of, two of the lowest and two of the highest possible are added.
 
     Args:
         table: Known scores.
@@ -56,29 +57,36 @@ def describe(table: Table, candidate: Candidate) -> Recommendation:
     Returns:
         The mean over known scores, its 95 % normal interval, and the probability, from the paired
         differences on the examples both have met, that it beats the program as it came.
+
+    References:
+        Agresti & Coull, 1998, "Approximate Is Better than 'Exact' for Interval Estimation of Binomial
+        Proportions".
     """
     scores = table.known(candidate)
     original = (0,) * len(candidate)
-    mean, error = _mean_and_error(scores)
+    mean = mean_known(scores)
     if math.isnan(mean):
         return Recommendation(candidate, math.nan, (-math.inf, math.inf), 0.0)
-    interval = (mean - Z95 * error, mean + Z95 * error)
+    center, error = _center_and_error(scores, *_bounds(table))
+    interval = (min(mean, center - Z95 * error), max(mean, center + Z95 * error))
     if candidate == original:
         return on_scale(Recommendation(candidate, mean, interval, 0.0), table)
-    gain, gain_error = _mean_and_error(scores - table.known(original))
-    if math.isnan(gain):
-        p_better = 0.5
-    elif gain_error == 0.0 or math.isinf(gain_error):
-        p_better = 0.5 if gain == 0.0 or math.isinf(gain_error) else float(gain > 0.0)
-    else:
-        p_better = normal_cdf(gain / gain_error)
+    gains = scores - table.known(original)
+    most = float(np.nanmax(np.abs(gains))) if not np.isnan(gains).all() else 0.0
+    gain, gain_error = _center_and_error(gains, -most, most)
+    p_better = normal_cdf(gain / gain_error) if gain_error else 0.5
     return on_scale(Recommendation(candidate, mean, interval, p_better), table)
 
 
-def _mean_and_error(scores: Floats) -> tuple[float, float]:
+def _bounds(table: Table) -> tuple[float, float]:
+    """Return the lowest and the highest score known, or 0 and 1 where one between them is all there is."""
+    low, high = float(np.nanmin(table.values)), float(np.nanmax(table.values))
+    return (0.0, 1.0) if low == high and 0.0 <= low <= 1.0 else (low, high)
+
+
+def _center_and_error(scores: Floats, low: float, high: float) -> tuple[float, float]:
     known = scores[~np.isnan(scores)]
-    if known.size == 0:
-        return math.nan, math.inf
-    if known.size == 1:
-        return float(known[0]), math.inf
-    return float(known.mean()), float(known.std(ddof=1) / math.sqrt(known.size))
+    if known.size < 2:  # noqa: PLR2004 - one alone tells nothing of the others
+        return 0.0, math.inf
+    padded = np.concatenate([known, [low, low, high, high]])
+    return float(padded.mean()), float(padded.std() / math.sqrt(padded.size))
