@@ -40,8 +40,9 @@ def test_senseless_growth_is_refused():
     space = Space({"a": 1})
     with pytest.raises(UserError, match="name"):
         space.add("b")
-    with pytest.raises(UserError, match="count"):
-        space.add("a", 0)
+    for count in (0, 1.5, "2", True):
+        with pytest.raises(UserError, match="count"):
+            space.add("a", count)
 
 
 def test_callers_mapping_is_left_alone():

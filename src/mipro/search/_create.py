@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import reprlib
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -105,11 +106,11 @@ def create(
         space: What to choose from; it may grow while the search runs.
         num_examples: Size of the validation set, at least 1.
         budget: Most evaluations (candidate x example cells) to spend, at least 1.
-        seed: Seed of all that is drawn.
+        seed: Seed of all that is drawn, at least 0.
         lookahead: How many decisions may wait for their scores at a time, at least 1.
         order: Examples in the order the caller wants them met, such as one stratified by label; a
-            permutation of `range(num_examples)`. Minibatches of "tpe" and "random" are drawn at random
-            from it all the same, as published.
+            permutation of `range(num_examples)`; as they are numbered where left out. Minibatches of "tpe"
+            and "random" are drawn at random from it all the same, as published.
         **options: For "tpe" and "random": `num_trials`, `minibatch`, `minibatch_size`,
             `minibatch_full_eval_steps`. For "halving": `min_block`. For "bayes": `block_size`, `patience`.
 
@@ -132,10 +133,10 @@ def create(
     _check_int("num_examples", num_examples)
     _check_int("budget", budget)
     _check_int("lookahead", lookahead)
-    if order is not None and sorted(order) != list(range(num_examples)):
+    _check_int("seed", seed, least=0)
+    if order is not None and not _is_permutation(order, num_examples):
         raise UserError(
-            f"`order` must be a permutation of range({num_examples}), but got {len(order)} entries that are "
-            "none."
+            f"`order` must be a permutation of range({num_examples}), but got {reprlib.repr(order)}."
         )
     book = Book(num_examples=num_examples, budget=budget, lookahead=lookahead, order=order)
     maker = _MAKERS[name]
@@ -146,9 +147,16 @@ def create(
     return maker(space, book, seed=seed, **options)
 
 
-def _check_int(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise UserError(f"`{name}` must be an int of at least 1, but got {value!r}.")
+def _check_int(name: str, value: int, *, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise UserError(f"`{name}` must be an int of at least {least}, but got {value!r}.")
+
+
+def _is_permutation(order: Sequence[int], count: int) -> bool:
+    try:
+        return sorted(order) == list(range(count))
+    except TypeError:
+        return False
 
 
 def _trials(

@@ -84,8 +84,8 @@ class Space:
         """
         if name not in self._choices:
             raise UserError(f"`name` must be one of {list(self._choices)}, but got {name!r}.")
-        if count < 1:
-            raise UserError(f"`count` must be at least 1, but got {count!r}.")
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+            raise UserError(f"`count` must be an int of at least 1, but got {count!r}.")
         first = self._choices[name]
         self._choices[name] = first + count
         return first
