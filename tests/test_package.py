@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import mipro
-from mipro import errors
+from mipro import _names, errors
 
 HEAVY = (
     "numpy",
@@ -51,6 +51,37 @@ def test_all_is_sorted_and_complete():
     assert set(mipro.__all__) == lazy | {"configure", "context", "settings"}
     groups = [(not name.isupper(), not name[0].isupper(), name) for name in mipro.__all__]
     assert groups == sorted(groups)
+
+
+def test_a_type_checker_has_the_names_that_there_are():
+    """Those that load on first use, under what they are elsewhere: one left out would be told as misspelt."""
+    tree = ast.parse(Path(mipro.__file__).read_text(encoding="utf-8"))
+    [block] = [node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
+    seen = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    del seen["ResponseCache"]  # what `cache` is
+    assert seen.keys() | {"BootstrapRS", "cache"} == {
+        *mipro._ROOM_OF,
+        *mipro._MODULES,
+        *mipro._PATHS,
+        *_names.ALIASES,
+        "cache",
+    }
+    for name, path in seen.items():
+        room, _, known_as = path.rpartition(".")
+        assert getattr(mipro, name) is getattr(importlib.import_module(room), known_as)
+
+
+def test_every_room_is_there_after_import():
+    """`mipro.propose` is not told as missing until something else has loaded it."""
+    rooms = [found.name for found in pkgutil.iter_modules(mipro.__path__) if not found.name.startswith("_")]
+    code = f"import mipro\nfor room in {rooms}: getattr(mipro, room)"
+    assert "cli" in rooms
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", mipro.__all__)

@@ -17,12 +17,39 @@ from mipro._version import __version__ as __version__
 from mipro.context import configure, context, settings
 
 if TYPE_CHECKING:
-    from mipro import datasets, evaluate, runs, search, teleprompt
+    from mipro import (
+        adapters as adapters,
+        callback as callback,
+        cli as cli,
+        clients as clients,
+        datasets,
+        dsp as dsp,
+        errors as errors,
+        evaluate,
+        example as example,
+        experimental as experimental,
+        fetch as fetch,
+        lm as lm,
+        modules as modules,
+        optimize as optimize,
+        predict as predict,
+        primitives as primitives,
+        propose as propose,
+        runs,
+        search,
+        signature as signature,
+        signatures as signatures,
+        teleprompt,
+        testing as testing,
+        utils as utils,
+    )
     from mipro.adapters import (
         Adapter,
         Audio,
         ChatAdapter,
+        Citations as Citations,
         Code,
+        Document as Document,
         File,
         History,
         Image,
@@ -33,10 +60,30 @@ if TYPE_CHECKING:
         Type,
         XMLAdapter,
     )
-    from mipro.errors import AdapterParseError, MiproError
+    from mipro.errors import (
+        AdapterParseError,
+        ContextWindowExceededError as ContextWindowExceededError,
+        DSPyError as DSPyError,
+        LMAuthError as LMAuthError,
+        LMBillingError as LMBillingError,
+        LMConfigurationError as LMConfigurationError,
+        LMError as LMError,
+        LMInvalidRequestError as LMInvalidRequestError,
+        LMNotConfiguredError as LMNotConfiguredError,
+        LMProviderError as LMProviderError,
+        LMRateLimitError as LMRateLimitError,
+        LMServerError as LMServerError,
+        LMTimeoutError as LMTimeoutError,
+        LMTransportError as LMTransportError,
+        LMUnexpectedError as LMUnexpectedError,
+        LMUnsupportedFeatureError as LMUnsupportedFeatureError,
+        LMUnsupportedModelError as LMUnsupportedModelError,
+        MiproError,
+        is_retryable_lm_error as is_retryable_lm_error,
+    )
     from mipro.evaluate import Evaluate, ScoreWithFeedback
-    from mipro.example import Example, Prediction
-    from mipro.lm import LM, BaseLM, configure_cache, inspect_history, track_usage
+    from mipro.example import Completions as Completions, Example, Prediction
+    from mipro.lm import LM, BaseLM, ResponseCache, configure_cache, inspect_history, track_usage
     from mipro.modules import (
         BestOfN,
         ChainOfThought,
@@ -57,8 +104,21 @@ if TYPE_CHECKING:
         LabeledFewShot,
         MIPROv2,
     )
+    from mipro.primitives import BaseModule as BaseModule
     from mipro.runs import Budget
-    from mipro.signature import InputField, OutputField, Signature
+    from mipro.signature import (
+        InputField,
+        OutputField,
+        Signature,
+        SignatureMeta as SignatureMeta,
+        ensure_signature as ensure_signature,
+        infer_prefix as infer_prefix,
+        make_signature as make_signature,
+    )
+
+    BootstrapRS = BootstrapFewShotWithRandomSearch
+    cache: ResponseCache
+    """Where answers are kept, as `configure_cache` has said."""
 
 _ROOMS = {
     "adapters": (
@@ -99,8 +159,28 @@ _ROOMS = {
     "signature": ("InputField", "OutputField", "Signature"),
 }
 _MODULES = ("datasets", "evaluate", "runs", "search", "teleprompt")
-# Under these paths programs for DSPy import what mipro has elsewhere.
-_PATHS = ("adapters", "clients", "dsp", "experimental", "predict", "primitives", "signatures", "utils")
+# The other rooms, and the paths under which programs for DSPy import what mipro has elsewhere.
+_PATHS = (
+    "adapters",
+    "callback",
+    "cli",
+    "clients",
+    "dsp",
+    "errors",
+    "example",
+    "experimental",
+    "fetch",
+    "lm",
+    "modules",
+    "optimize",
+    "predict",
+    "primitives",
+    "propose",
+    "signature",
+    "signatures",
+    "testing",
+    "utils",
+)
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
@@ -159,7 +239,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     if name == "cache":  # never kept here: `configure_cache` puts another in its place
         return importlib.import_module("mipro.lm").response_cache()
     if name in _ROOM_OF:
@@ -174,6 +254,10 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"mipro.{room}"), known_as)
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # a type checker has the names above and no others, so that it tells of misspelt ones
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

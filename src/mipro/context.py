@@ -172,7 +172,7 @@ class Settings:
     load = save
 
 
-settings = Settings()
+settings: Settings = Settings()
 
 
 def configure(**values: Any) -> None:

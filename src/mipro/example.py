@@ -263,8 +263,6 @@ class Prediction(Example):
             f"Prediction(\n    {fields},\n    completions=Completions(...)\n) ({others} completions omitted)"
         )
 
-    __hash__ = Example.__hash__
-
     def __float__(self) -> float:
         if "score" not in self._store:
             raise UserError(

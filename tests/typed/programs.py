@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from typing_extensions import assert_type
+
 import mipro
 from mipro.datasets import DataLoader, from_csv, split
 from mipro.evaluate import SemanticF1, answer_exact_match
@@ -87,6 +89,12 @@ mipro.MIPROv2(metric=SemanticF1(), search="tpe", callbacks=[lambda progress: see
 optimizer = mipro.MIPROv2(with_trace, run_dir=Path("runs/a"), budget=mipro.Budget(lm_calls=500), keep=["x"])
 best = optimizer.compile(Plain(), trainset=trainset, valset=valset, requires_permission_to_run=False)
 best.save("best.json")
+assert_type(best, Plain)
+assert_type(best.sort.signature.instructions, str)
+assert_type(best.optimization.interval, tuple[float, float])
+assert_type(mipro.LabeledFewShot(k=2).compile(Plain(), trainset=trainset), Plain)
+assert_type(mipro.BootstrapFewShot(metric=with_trace).compile(Plain(), trainset=trainset), Plain)
+assert_type(mipro.BootstrapRS(metric=with_trace).compile(Plain(), trainset=trainset), Plain)
 assert best.score < best.optimization.interval[1] * 100
 assert optimizer.estimate(Plain(), trainset=trainset).calls.low > 0
 with mipro.runs.open(Path("runs/a")) as run:
@@ -94,3 +102,26 @@ with mipro.runs.open(Path("runs/a")) as run:
 with mipro.context(lm=mipro.LM("local/smollm2-135m-instruct"), adapter=mipro.JSONAdapter()):
     answer = mipro.Predict("ticket -> queue", n=3)(ticket="It is late")
     assert (answer.queue, answer["queue"]) != mipro.majority(answer)
+short = mipro.Signature("ticket -> queue", "Name the queue.")
+assert (
+    short.instructions != mipro.Predict(short.append("why", mipro.OutputField(), str)).signature.instructions
+)
+assert list(short.output_fields) == list(mipro.ChainOfThought(short).predictors[0].signature.output_fields)
+assert_type(Plain().predictors()[0].demos, list[Any])
+found = mipro.Evaluate(devset=valset, metric=with_trace)(best)
+assert_type(found.score, float)
+for example, _, _ in found.results:
+    assert_type(example, mipro.Example)
+try:
+    mipro.propose.value_tokens(mipro.cache)
+except mipro.LMRateLimitError as error:
+    assert_type(error.retry_after_s, float | None)
+
+# Mistakes are told: an `ignore` that nothing needs is an error itself.
+mipro.Predct("ticket -> queue")  # type: ignore[attr-defined]
+mipro.Predict(short, 3).restart()  # type: ignore[arg-type, attr-defined]
+best.optimisation.cost()  # type: ignore[attr-defined]
+mipro.MIPROv2(with_trace, num_thread=2)  # type: ignore[call-arg]
+mipro.Evaluate(devset=valset, metric=lambda example: True)  # type: ignore[arg-type]
+optimizer.compile(Plain, trainset=trainset)  # type: ignore[type-var]
+optimizer.compile(Plain(), trainset=["It is late"])  # type: ignore[list-item]

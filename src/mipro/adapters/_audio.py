@@ -7,7 +7,7 @@ import importlib
 import io
 import mimetypes
 import pathlib
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlparse
 
 import pydantic
@@ -40,7 +40,7 @@ class Audio(Type):
     audio_format: str
     """Its format, for example "wav" or "mp3"."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, source: Any = None, /, **data: Any) -> None:
         if source is not None:

@@ -75,9 +75,9 @@ class Adapter:
         native_response_types: Sequence[type] | None = None,
         parallel_tool_calls: bool | None = None,
     ) -> None:
-        self.callbacks = list(callbacks or ())
+        self.callbacks: list[Any] = list(callbacks or ())
         self.use_native_function_calling = use_native_function_calling
-        self.native_response_types = list(native_response_types or (Reasoning,))
+        self.native_response_types: list[type] = list(native_response_types or (Reasoning,))
         self.parallel_tool_calls = parallel_tool_calls
         self._heads = HeadCache()
 

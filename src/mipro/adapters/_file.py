@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 import pathlib
-from typing import Any
+from typing import Any, ClassVar
 
 import pydantic
 
@@ -37,7 +37,7 @@ class File(Type):
     """Id of a file that the server has already."""
     filename: str | None = None
 
-    model_config = pydantic.ConfigDict(
+    model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
         frozen=True, str_strip_whitespace=True, validate_assignment=True, extra="forbid"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pydantic
 
@@ -21,7 +21,7 @@ class History(pydantic.BaseModel):
     messages: list[dict[str, Any]]
     """The turns, oldest first."""
 
-    model_config = pydantic.ConfigDict(
+    model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
         frozen=True, str_strip_whitespace=True, validate_assignment=True, extra="forbid"
     )
 

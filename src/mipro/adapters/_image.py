@@ -6,7 +6,7 @@ import base64
 import io
 import mimetypes
 import pathlib
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlparse
 
 import pydantic
@@ -44,7 +44,7 @@ class Image(Type):
     url: str
     """The address or the data URI."""
 
-    model_config = pydantic.ConfigDict(
+    model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
         frozen=True, str_strip_whitespace=True, validate_assignment=True, extra="forbid"
     )
 

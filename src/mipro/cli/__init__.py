@@ -9,7 +9,7 @@ import typer
 from mipro._version import __version__
 from mipro.errors import MiproError
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="mipro",
     help="MIPROv2, standalone: improves the prompts of language-model programs on your data.",
     no_args_is_help=True,

@@ -47,15 +47,15 @@ class Dataset:
         input_keys: Sequence[str] | None = None,
     ) -> None:
         check_lists(input_keys=input_keys)
-        self.train_seed = train_seed
+        self.train_seed: int = train_seed
         self.train_size = train_size
-        self.dev_seed = eval_seed
+        self.dev_seed: int = eval_seed
         self.dev_size = dev_size
-        self.test_seed = eval_seed
+        self.test_seed: int = eval_seed
         self.test_size = test_size
-        self.input_keys = list(input_keys or ())
+        self.input_keys: list[str] = list(input_keys or ())
         self.do_shuffle = True
-        self.name = type(self).__name__
+        self.name: str = type(self).__name__
         self._drawn: dict[str, list[Example]] = {}
 
     def reset_seeds(

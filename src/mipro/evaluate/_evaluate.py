@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
+    from mipro.evaluate._score import Metric
     from mipro.example import Example
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ class EvaluationResult(Prediction):
         results: One (example, prediction, score) for each example, in order; the score
             as the metric returned it, or None where the model could not be reached.
     """
+
+    if TYPE_CHECKING:
+        score: float
+        results: list[tuple[Example, Any, Any]]
 
     def __init__(
         self,
@@ -52,8 +57,6 @@ class EvaluationResult(Prediction):
 
     def __repr__(self) -> str:
         return f"EvaluationResult(score={self.score}, results=<list of {len(self.results)} results>)"
-
-    __hash__ = Prediction.__hash__
 
 
 class Evaluate:
@@ -88,7 +91,7 @@ class Evaluate:
         self,
         *,
         devset: Sequence[Example],
-        metric: Callable[..., Any] | None = None,
+        metric: Metric | None = None,
         num_threads: int | None = None,
         display_progress: bool = False,
         display_table: bool | int = False,
@@ -117,7 +120,7 @@ class Evaluate:
     def __call__(  # noqa: PLR0913, PLR0917 - DSPy's call form
         self,
         program: Callable[..., Any],
-        metric: Callable[..., Any] | None = None,
+        metric: Metric | None = None,
         devset: Sequence[Example] | None = None,
         num_threads: int | None = None,
         display_progress: bool | None = None,
@@ -245,7 +248,7 @@ class Evaluate:
         return EvaluationResult(score=round(percent, 2), results=results, failures=failures)
 
 
-def _check(devset: Sequence[Example] | None, metric: Callable[..., Any] | None) -> None:
+def _check(devset: Sequence[Example] | None, metric: Metric | None) -> None:
     if not devset:
         raise UserError("devset must contain at least one example, got an empty devset.")
     if not hasattr(devset, "__len__"):

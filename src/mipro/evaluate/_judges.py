@@ -88,7 +88,7 @@ class SemanticF1(Module):
     def __init__(self, threshold: float = 0.66, decompositional: bool = False) -> None:
         super().__init__()
         self.threshold = threshold
-        self.module = ChainOfThought(
+        self.module: ChainOfThought = ChainOfThought(
             DecompositionalSemanticRecallPrecision if decompositional else SemanticRecallPrecision
         )
 
@@ -111,8 +111,8 @@ class CompleteAndGrounded(Module):
     def __init__(self, threshold: float = 0.66) -> None:
         super().__init__()
         self.threshold = threshold
-        self.completeness_module = ChainOfThought(AnswerCompleteness)
-        self.groundedness_module = ChainOfThought(AnswerGroundedness)
+        self.completeness_module: ChainOfThought = ChainOfThought(AnswerCompleteness)
+        self.groundedness_module: ChainOfThought = ChainOfThought(AnswerGroundedness)
 
     def forward(self, example: Any, pred: Any, trace: Any = None) -> Prediction:
         """Return `Prediction(score=...)`: a share, or whether it reaches the threshold under a trace."""

@@ -1,7 +1,7 @@
 """Language models: `LM` by name, `BaseLM` for your own, and what was asked and answered."""
 
 from mipro.lm._base import BaseLM
-from mipro.lm._cache import configure_cache, response_cache
+from mipro.lm._cache import ResponseCache, configure_cache, response_cache
 from mipro.lm._history import inspect_history
 from mipro.lm._lm import LM
 from mipro.lm._loop import io_loop, run, submit
@@ -17,6 +17,7 @@ __all__ = [
     "LMRequest",
     "LMResponse",
     "Prices",
+    "ResponseCache",
     "Usage",
     "UsageTracker",
     "configure_cache",

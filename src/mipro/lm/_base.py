@@ -99,7 +99,7 @@ class BaseLM:
         self.model = model
         self.model_type = model_type
         self.cache = cache
-        self.callbacks = list(callbacks or ())
+        self.callbacks: list[Any] = list(callbacks or ())
         self.num_retries = num_retries
         self.kwargs: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens, **kwargs}
         if self.kwargs.get("rollout_id", ...) is None:

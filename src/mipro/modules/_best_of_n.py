@@ -71,9 +71,11 @@ class BestOfN(Module):
             raise UserError(f"`N` must be at least 1, but got {N!r}.")
         self.module = module
         self.N = N
-        self.reward_fn = functools.partial(reward_fn)  # a program as judge is no part of this one
+        self.reward_fn: functools.partial[float] = functools.partial(
+            reward_fn
+        )  # a program as judge is no part of this one
         self.threshold = threshold
-        self.fail_count = N if fail_count is None else fail_count
+        self.fail_count: int = N if fail_count is None else fail_count
 
     def forward(self, **kwargs: Any) -> Any:
         """Run the attempts."""

@@ -10,7 +10,7 @@ from mipro.signature import OutputField, ensure_signature
 
 if TYPE_CHECKING:
     from mipro.example import Prediction
-    from mipro.signature import Signature
+    from mipro.signature import AnySignature
 
 
 class ChainOfThought(AnsweringModule):
@@ -29,7 +29,7 @@ class ChainOfThought(AnsweringModule):
 
     def __init__(
         self,
-        signature: str | type[Signature],
+        signature: AnySignature,
         rationale_field: Any = None,
         rationale_field_type: Any = str,
         **config: Any,
@@ -37,7 +37,9 @@ class ChainOfThought(AnsweringModule):
         super().__init__()
         field = rationale_field or OutputField(desc="${reasoning}")
         type_ = rationale_field.annotation if rationale_field else rationale_field_type
-        self.predict = Predict(ensure_signature(signature).prepend("reasoning", field, type_), **config)
+        self.predict: Predict = Predict(
+            ensure_signature(signature).prepend("reasoning", field, type_), **config
+        )
 
     def forward(self, **kwargs: Any) -> Prediction:
         """Ask the model."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mipro.example import Completions, Prediction
-    from mipro.signature import Signature
+    from mipro.signature import AnySignature
 
 
 class MultiChainComparison(AnsweringModule):
@@ -34,7 +34,7 @@ class MultiChainComparison(AnsweringModule):
 
     def __init__(
         self,
-        signature: str | type[Signature],
+        signature: AnySignature,
         M: int = 3,  # noqa: N803 - DSPy's name
         temperature: float = 0.7,
         **config: Any,
@@ -47,13 +47,15 @@ class MultiChainComparison(AnsweringModule):
                 "name; choose another."
             )
         self.M = M
-        self.last_key = list(asked.output_fields)[-1]
+        self.last_key: str = list(asked.output_fields)[-1]
         for number in range(1, M + 1):
             asked = asked.append(
                 f"reasoning_attempt_{number}", InputField(desc="an attempt, maybe wrong"), str
             )
         rationale = OutputField(desc="what the attempts get right and wrong, and what follows")
-        self.predict = Predict(asked.prepend("rationale", rationale, str), temperature=temperature, **config)
+        self.predict: Predict = Predict(
+            asked.prepend("rationale", rationale, str), temperature=temperature, **config
+        )
 
     def forward(self, completions: Sequence[Any] | Completions, **kwargs: Any) -> Prediction:
         """Compare.

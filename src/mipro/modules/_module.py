@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from typing_extensions import Self
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mipro.example import Example, Prediction
     from mipro.lm import BaseLM
     from mipro.modules._predict import Predict
+    from mipro.optimize import OptimizationResult
 
 
 __all__ = ["AnsweringModule", "Module", "ModuleMeta", "PredictorList", "set_attribute_by_name"]
@@ -42,21 +43,33 @@ class PredictorList(list["Predict"]):
 class _Predictors:
     """Makes `program.predictors` a list that can be called, unless the program sets its own."""
 
-    def __get__(self, program: Module | None, owner: type | None = None) -> Any:
+    @overload
+    def __get__(self, program: None, owner: type | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, program: Module, owner: type | None = None) -> PredictorList: ...
+
+    def __get__(self, program: Module | None, owner: type | None = None) -> Self | PredictorList:
         if program is None:
             return self
         return PredictorList(predictor for _, predictor in program.named_predictors())
+
+    if TYPE_CHECKING:
+
+        def __set__(self, program: Module, value: Any) -> None: ...
 
 
 class ModuleMeta(type):
     """Gives every module its attributes, also where a subclass forgets `super().__init__()`."""
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        module: Any = cls.__new__(cls, *args, **kwargs)  # type: ignore[arg-type] # cls is a class
-        if isinstance(module, cls):
-            module._set_defaults()  # noqa: SLF001 - in place of an `__init__` that may not be called
-            module.__init__(*args, **kwargs)
-        return module
+    if not TYPE_CHECKING:  # to a type checker `Predict(...)` is what its class says, as without a metaclass
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            module = cls.__new__(cls, *args, **kwargs)
+            if isinstance(module, cls):
+                module._set_defaults()  # noqa: SLF001 - in place of an `__init__` that may not be called
+                module.__init__(*args, **kwargs)
+            return module
 
 
 class Module(metaclass=ModuleMeta):
@@ -84,7 +97,17 @@ class Module(metaclass=ModuleMeta):
     history: list[dict[str, Any]]
     _compiled: bool
 
-    predictors = _Predictors()
+    predictors: _Predictors = _Predictors()
+
+    if TYPE_CHECKING:  # of what an optimizer returns; all but the first may be a program's own
+        optimization: OptimizationResult
+        score: Any
+        trial_logs: Any
+        candidate_programs: Any
+        mb_candidate_programs: Any
+        total_calls: Any
+        prompt_model_total_calls: Any
+        _attached: frozenset[str]
 
     def __init__(self, callbacks: Sequence[Any] | None = None) -> None:
         self._set_defaults()

@@ -54,11 +54,11 @@ class Parallel:
         timeout: float = 120,
         straggler_limit: int = 3,
     ) -> None:
-        self.num_threads = num_threads or settings.num_threads
-        self.max_errors = settings.max_errors if max_errors is None else max_errors
+        self.num_threads: int = num_threads or settings.num_threads
+        self.max_errors: int = settings.max_errors if max_errors is None else max_errors
         self.access_examples = access_examples
         self.return_failed_examples = return_failed_examples
-        self.provide_traceback = (
+        self.provide_traceback: bool = (
             settings.provide_traceback if provide_traceback is None else provide_traceback
         )
         self.disable_progress_bar = disable_progress_bar

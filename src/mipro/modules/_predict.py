@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mipro.adapters import Adapter
     from mipro.lm import BaseLM
     from mipro.modules._trace import Place
-    from mipro.signature import Signature
+    from mipro.signature import AnySignature, Signature
 
 logger = logging.getLogger("mipro.modules")
 
@@ -88,13 +88,13 @@ class Predict(Module, Parameter):
     """
 
     def __init__(
-        self, signature: str | type[Signature], callbacks: Sequence[Any] | None = None, **config: Any
+        self, signature: AnySignature, callbacks: Sequence[Any] | None = None, **config: Any
     ) -> None:
         super().__init__(callbacks)
-        self.signature = ensure_signature(signature)
+        self.signature: type[Signature] = ensure_signature(signature)
         if self.signature is None:
             raise UserError('`signature` must be a signature such as "question -> answer", but got None.')
-        self.config = config
+        self.config: dict[str, Any] = config
         self._warned = _Warned()
         self.reset()
 

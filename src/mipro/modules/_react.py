@@ -29,7 +29,7 @@ from mipro.signature import InputField, OutputField, ensure_signature, make_sign
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from mipro.signature import Signature
+    from mipro.signature import AnySignature, Signature
 
 _log = logging.getLogger("mipro.modules")
 
@@ -72,23 +72,23 @@ class ReAct(AnsweringModule):
 
     def __init__(
         self,
-        signature: str | type[Signature],
+        signature: AnySignature,
         tools: Sequence[Callable[..., Any] | Tool] = (),
         max_iters: int = 20,
     ) -> None:
         super().__init__()
-        self.signature = _checked(ensure_signature(signature))
+        self.signature: type[Signature] = _checked(ensure_signature(signature))
         self.max_iters = max_iters
-        self.tools = _named_tools(tools, self.signature)
+        self.tools: dict[str, Tool] = _named_tools(tools, self.signature)
         acting = make_signature(dict(self.signature.input_fields), _instructions(self.signature, self.tools))
-        self.react = Predict(
+        self.react: Predict = Predict(
             acting.append("trajectory", InputField(), str)
             .append("next_thought", OutputField(), str)
             .append("next_tool_name", OutputField(), Literal[tuple(self.tools)])
             .append("next_tool_args", OutputField(), dict[str, Any])
         )
         answering = make_signature(self.signature.fields, self.signature.instructions)
-        self.extract = ChainOfThought(answering.append("trajectory", InputField(), str))
+        self.extract: ChainOfThought = ChainOfThought(answering.append("trajectory", InputField(), str))
 
     def forward(self, **inputs: Any) -> Prediction:
         """Run the agent; the prediction has its `trajectory` beside the outputs."""

@@ -32,8 +32,8 @@ class Retrieve(Parameter):
     """
 
     def __init__(self, k: int = 3, callbacks: Sequence[Any] | None = None) -> None:
-        self.k = k
-        self.callbacks = list(callbacks or ())
+        self.k: int = k
+        self.callbacks: list[Any] = list(callbacks or ())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
         """Ask the retriever; see `forward`."""

@@ -19,7 +19,7 @@ from mipro.optimize._checks import (
 )
 from mipro.optimize._labeled import LabeledFewShot
 from mipro.optimize._result import detached
-from mipro.optimize._teleprompter import Teleprompter
+from mipro.optimize._teleprompter import Program, Teleprompter
 from mipro.optimize._traces import (
     TeacherRuns,
     TeacherSettings,
@@ -86,7 +86,7 @@ class BootstrapFewShot(Teleprompter):
         check_positive(num_threads=num_threads)
         self.metric = metric
         self.metric_threshold = metric_threshold
-        self.teacher_settings = dict(teacher_settings or {})
+        self.teacher_settings: dict[str, Any] = dict(teacher_settings or {})
         self.max_bootstrapped_demos = max_bootstrapped_demos
         self.max_labeled_demos = max_labeled_demos
         self.max_rounds = max_rounds
@@ -94,8 +94,8 @@ class BootstrapFewShot(Teleprompter):
         self.num_threads = num_threads
 
     def compile(  # type: ignore[override] # DSPy's call form is narrower than the base's
-        self, student: Module, *, teacher: Module | None = None, trainset: Sequence[Example]
-    ) -> Any:
+        self, student: Program, *, teacher: Module | None = None, trainset: Sequence[Example]
+    ) -> Program:
         """Return a copy of `student` with demos; `student` and `teacher` stay as they are.
 
         Args:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mipro.optimize._checks import check_program, check_whole, listed
 from mipro.optimize._result import detached
-from mipro.optimize._teleprompter import Teleprompter
+from mipro.optimize._teleprompter import Program, Teleprompter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mipro.example import Example
-    from mipro.modules import Module
 
 _SEED = 0  # DSPy's; the same data give the same demos there and here
 
@@ -37,8 +36,8 @@ class LabeledFewShot(Teleprompter):
         self.k = k
 
     def compile(  # type: ignore[override] # DSPy's call form is narrower than the base's
-        self, student: Module, *, trainset: Sequence[Example], sample: bool = True
-    ) -> Any:
+        self, student: Program, *, trainset: Sequence[Example], sample: bool = True
+    ) -> Program:
         """Return a copy of `student` with labelled demos; `student` stays as it is.
 
         Args:

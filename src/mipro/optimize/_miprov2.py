@@ -43,7 +43,7 @@ from mipro.optimize._settings import (
 )
 from mipro.optimize._space import CandidateSpace
 from mipro.optimize._stages import collect, measure_on_testset, nothing_found, propose, search
-from mipro.optimize._teleprompter import Teleprompter
+from mipro.optimize._teleprompter import Program, Teleprompter
 from mipro.optimize._traces import check_same_structure
 from mipro.runs import Budget, Run, choose_run_dir, interruptible
 
@@ -168,7 +168,7 @@ class MIPROv2(Teleprompter):
         self.metric = metric
         self.prompt_model = prompt_model
         self.task_model = task_model
-        self.teacher_settings = dict(teacher_settings or {})
+        self.teacher_settings: dict[str, Any] = dict(teacher_settings or {})
         self.max_bootstrapped_demos = max_bootstrapped_demos
         self.max_labeled_demos = max_labeled_demos
         self.auto = auto
@@ -182,22 +182,22 @@ class MIPROv2(Teleprompter):
         self.log_dir = log_dir
         self.metric_threshold = metric_threshold
         self.search = search
-        self.budget = budget or Budget()
-        self.run_dir = run_dir or log_dir
+        self.budget: Budget = budget or Budget()
+        self.run_dir: str | os.PathLike[str] | None = run_dir or log_dir
         self.resume = resume
         self.patience_s = patience_s
-        self.callbacks = tuple(callbacks)
-        self.keep = tuple(keep)
+        self.callbacks: tuple[Callable[[Progress], None], ...] = tuple(callbacks)
+        self.keep: tuple[str, ...] = tuple(keep)
         self.max_instruction_tokens = max_instruction_tokens
         self.max_demo_tokens = max_demo_tokens
         self.max_rounds = max_rounds
         self.propose_rounds = propose_rounds
         self.lookahead = lookahead
-        self.frozen = tuple(frozen)
+        self.frozen: tuple[str, ...] = tuple(frozen)
 
     def compile(  # type: ignore[override] # noqa: PLR0913 - DSPy's call form, narrower than the base's
         self,
-        student: Module,
+        student: Program,
         *,
         trainset: Sequence[Example],
         teacher: Module | None = None,
@@ -217,7 +217,7 @@ class MIPROv2(Teleprompter):
         fewshot_aware_proposer: bool = True,
         requires_permission_to_run: bool | None = None,
         provide_traceback: bool | None = None,
-    ) -> Any:
+    ) -> Program:
         """Return an improved copy of `student`.
 
         Args:
@@ -277,7 +277,8 @@ class MIPROv2(Teleprompter):
         )
         if requires_permission_to_run and not permitted(estimate(job)):
             return student.deepcopy()
-        return self._run(job)
+        best: Program = self._run(job)
+        return best
 
     def estimate(  # noqa: PLR0913 - the arguments of `compile` that the numbers depend on
         self,

@@ -23,11 +23,12 @@ from mipro.optimize._checks import (
 )
 from mipro.optimize._labeled import LabeledFewShot
 from mipro.optimize._result import Programs, detached
-from mipro.optimize._teleprompter import Teleprompter
+from mipro.optimize._teleprompter import Program, Teleprompter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from mipro.evaluate import Metric
     from mipro.example import Example
     from mipro.modules import Module
 
@@ -63,7 +64,7 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
 
     def __init__(  # noqa: PLR0913, PLR0917 - DSPy's call form
         self,
-        metric: Callable[..., Any],
+        metric: Metric,
         teacher_settings: Mapping[str, Any] | None = None,
         max_bootstrapped_demos: int = 4,
         max_labeled_demos: int = 16,
@@ -88,7 +89,7 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         check_not_negative(max_errors=max_errors)
         check_positive(num_threads=num_threads)
         self.metric = metric
-        self.teacher_settings = dict(teacher_settings or {})
+        self.teacher_settings: dict[str, Any] = dict(teacher_settings or {})
         self.max_rounds = max_rounds
         self.num_threads = num_threads
         self.stop_at_score = stop_at_score
@@ -101,14 +102,14 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
 
     def compile(  # type: ignore[override] # DSPy's call form is narrower than the base's
         self,
-        student: Module,
+        student: Program,
         *,
         teacher: Module | None = None,
         trainset: Sequence[Example],
         valset: Sequence[Example] | None = None,
         restrict: Iterable[int] | None = None,
         labeled_sample: bool = True,
-    ) -> Any:
+    ) -> Program:
         """Return the best candidate; `student` and `teacher` stay as they are.
 
         Args:
@@ -155,7 +156,7 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
             if self.stop_at_score is not None and result.score >= self.stop_at_score:
                 break
         candidates.sort(key=lambda candidate: -candidate["score"])
-        best = candidates[0]["program"]
+        best: Program = candidates[0]["program"]
         best.candidate_programs = Programs(candidates)
         best._attached = frozenset({"candidate_programs"})  # noqa: SLF001 - so that a next run may attach its own
         return best

@@ -360,7 +360,7 @@ def resolve_models(
         check_is_lm(name, model)
     own, teachers = own_models("program", program), models_of_teacher(teacher, teacher_settings)
     task = task_model or settings.lm
-    brought = [predictor.lm for predictor in program.predictors()]
+    brought: list[Any] = [predictor.lm for predictor in program.predictors()]
     if task is None and None in brought:
         raise UserError(
             "a language model must be set, but none is; call mipro.configure(lm=mipro.LM(...)) "

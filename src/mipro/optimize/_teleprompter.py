@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mipro.callback import with_callbacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mipro.modules import Module
+
+Program = TypeVar("Program", bound="Module")
+"""What `compile` is given, and returns an improved copy of."""
 
 
 class Teleprompter:

@@ -72,15 +72,17 @@ class Corpus:
                 break
         self._num_examples = len(self.rows)
         self.rows.extend(map(phrase, others))
-        self.all = "|".join(self.rows)
+        self.all: str = "|".join(self.rows)
         """All of it."""
         self._words: dict[str, int] = {}
         numbers = [self._words.setdefault(word, len(self._words)) for word in self.all.split()]
         self._threes = np.unique(self._numbered(numbers))
         answers = _places_of_answers(unlike)
-        self.answers = {text: places[0] for text, places in answers if len(places) == 1}
+        self.answers: dict[str, int] = {text: places[0] for text, places in answers if len(places) == 1}
         """Answers given to one example only, as the data spell them, with the place of the example."""
-        self.labels = "|".join(dict.fromkeys(phrase(text) for text, places in answers if len(places) > 1))
+        self.labels: str = "|".join(
+            dict.fromkeys(phrase(text) for text, places in answers if len(places) > 1)
+        )
         """Answers given to several examples, as phrases."""
 
     def runs(self, words: list[str], length: int) -> list[int]:

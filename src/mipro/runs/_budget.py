@@ -88,10 +88,10 @@ class Account:
     ) -> None:
         self.spent = spent
         self._limits = budget.limits()
-        self.is_limited = bool(self._limits.keys() - {"seconds"})
+        self.is_limited: bool = bool(self._limits.keys() - {"seconds"})
         """Whether calls, tokens or cost are limited."""
-        self.limits_cost = "cost_usd" in self._limits
-        self.limits_usage = bool(self._limits.keys() & {"tokens", "cost_usd"})
+        self.limits_cost: bool = "cost_usd" in self._limits
+        self.limits_usage: bool = bool(self._limits.keys() & {"tokens", "cost_usd"})
         self._reserved = Amounts()
         self._in_flight = 0
         self._waiting: list[asyncio.Future[None]] = []

@@ -111,9 +111,9 @@ class GateCore:
         is_new: bool = False,
     ) -> None:
         self.failures: Counter[str] = Counter()
-        self.paid_calls = 0
-        self.replayed_calls = 0
-        self.uncounted = 0
+        self.paid_calls: int = 0
+        self.replayed_calls: int = 0
+        self.uncounted: int = 0
         """Answers that a budget of tokens or dollars got without a count of tokens."""
         self._store = store
         self._writer = writer

@@ -50,11 +50,11 @@ class Line:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rate = float("inf")
-        self.paused = False
+        self.rate: float = float("inf")
+        self.paused: bool = False
         self.failing_since: float | None = None
-        self.answers = 0
-        self.reached = False
+        self.answers: int = 0
+        self.reached: bool = False
         self._clock = clock
         self._queue = asyncio.Lock()
         self._held_until = 0.0

@@ -38,7 +38,7 @@ class RecordedRun:
 
     def __init__(self, run_dir: str | os.PathLike[str]) -> None:
         run_dir = as_text(run_dir)
-        self.run_dir = shown(run_dir)
+        self.run_dir: str = shown(run_dir)
         self._store = SQLStore(_place_of(run_dir), read_only=True)
 
     def __enter__(self) -> Self:

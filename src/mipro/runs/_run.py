@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mipro.errors import RunStopped
     from mipro.runs._gate import Reason
     from mipro.runs._records import Record, Spent
+    from mipro.runs._store import Store
 
 logger = logging.getLogger("mipro")
 
@@ -76,6 +77,10 @@ class Run:
         UserError: `run_dir` is neither a folder nor a URL.
     """
 
+    store: Store
+    facts: Mapping[str, str]
+    resumed: bool
+
     def __init__(
         self,
         run_dir: str | os.PathLike[str],
@@ -88,8 +93,8 @@ class Run:
     ) -> None:
         run_dir = as_text(run_dir)
         self.store, self._release = open_place(run_dir)
-        self.where = shown(run_dir)
-        self.passed_by = 0
+        self.where: str = shown(run_dir)
+        self.passed_by: int = 0
         self._writer = Writer(self.store)
         try:
             self.facts, self.resumed = self._identify(facts, settled)
@@ -98,12 +103,12 @@ class Run:
             self._close_ledger()
             raise
         self._unknown = past.unknown
-        self.seconds_by_stage = defaultdict(float, past.seconds_by_stage)
+        self.seconds_by_stage: dict[str, float] = defaultdict(float, past.seconds_by_stage)
         self._decisions = self.store.count(DecisionRecord)
         account = Account(budget, past.spent, seconds_before=past.seconds)
         self.event(SESSION_BEGAN, **versions())
         jitter = random.Random(seed)  # noqa: S311 - spreads retries, no secret
-        self.limited = account.is_limited
+        self.limited: bool = account.is_limited
         self._core = GateCore(
             self.store,
             self._writer,

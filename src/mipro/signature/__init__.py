@@ -9,10 +9,11 @@ from mipro.signature._fields import (
     role_of,
 )
 from mipro.signature._meta import SignatureMeta
-from mipro.signature._signature import Signature, ensure_signature, make_signature
+from mipro.signature._signature import AnySignature, Signature, ensure_signature, make_signature
 
 __all__ = [
     "TYPE_IS_UNDEFINED",
+    "AnySignature",
     "InputField",
     "OutputField",
     "Signature",

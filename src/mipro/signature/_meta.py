@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pydantic._internal._model_construction import ModelMetaclass
+
+    from mipro.signature._signature import Signature
 else:
     # pydantic's metaclass has no public name; a type checker needs one to see it.
     ModelMetaclass = type(pydantic.BaseModel)
@@ -31,12 +33,12 @@ class SignatureMeta(ModelMetaclass):
 
     if TYPE_CHECKING:  # what every class of this metaclass has
         model_fields: dict[str, FieldInfo]
-        _make: Callable[..., type[Any]]
+        _make: Callable[..., type[Signature]]
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, *args: Any, **kwargs: Any) -> type[Signature]:
         if cls.__base__ is pydantic.BaseModel:  # `Signature` itself
             return cls._make(*args, **kwargs)
-        return super().__call__(*args, **kwargs)
+        return cast("type[Signature]", super().__call__(*args, **kwargs))  # a filled-in one, of no use
 
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any

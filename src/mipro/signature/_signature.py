@@ -6,7 +6,7 @@ import copy
 import threading
 import warnings
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -40,7 +40,20 @@ class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
         'sentence -> positive'
     """
 
-    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
+    model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
+        arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+    if TYPE_CHECKING:
+        # mypy does not look at a metaclass for what `Signature("question -> answer")` is: to it that is an
+        # instance, which is to have what the class has, and which predictors take (`AnySignature`).
+        instructions: ClassVar[str]
+        input_fields: ClassVar[dict[str, FieldInfo]]
+        output_fields: ClassVar[dict[str, FieldInfo]]
+        fields: ClassVar[dict[str, FieldInfo]]
+        signature: ClassVar[str]
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
     @classmethod
     def _make(cls, *args: Any, **kwargs: Any) -> type[Signature]:
@@ -172,6 +185,10 @@ class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
                 f"a saved signature must have a text as `instructions`, but got {instructions!r}."
             )
         return make_signature(fields, instructions, cls.__name__)
+
+
+AnySignature: TypeAlias = "str | type[Signature] | Signature"
+"""What a predictor is made of: "question -> answer" or a `Signature` class. See `Signature` for the third."""
 
 
 def make_signature(

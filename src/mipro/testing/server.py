@@ -43,14 +43,14 @@ class OpenAIServer:
 
     def __init__(self, answer: Any = "ok", *, process: bool = False, **behaviour: Any) -> None:
         try:
-            self.behaviour = Behaviour(**behaviour)
+            self.behaviour: Behaviour = Behaviour(**behaviour)
         except TypeError as error:
             known = [field.name for field in dataclasses.fields(Behaviour)]
             raise UserError(f"`OpenAIServer` takes {known}, but: {error}.") from error
         self._runner: ThreadRunner | ProcessRunner = (
             ProcessRunner(answer, behaviour) if process else ThreadRunner(answer, self.behaviour)
         )
-        self.url = ""
+        self.url: str = ""
 
     def start(self) -> Self:
         """Start to listen; after `stop` again, on the same port."""
