@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 ALIASES = {
     "BaseModule": ("primitives", "BaseModule"),
     "BootstrapRS": ("optimize", "BootstrapFewShotWithRandomSearch"),
@@ -78,6 +80,17 @@ _ABSENT = {
     ),
 }
 _HINTS = {name: hint for names, hint in _ABSENT.items() for name in names}
+
+
+def of_dspy(value: Any) -> str:
+    """Return what to say of an object, or a class, that is made with DSPy itself; "" for all others.
+
+    Its repr is that of mipro's, so that an error which shows it would seem to refuse what it asks for.
+    """
+    kind = value if isinstance(value, type) else type(value)
+    if not any(base.__module__.partition(".")[0] == "dspy" for base in kind.__mro__):
+        return ""
+    return f"{kind.__name__} of DSPy; make it with mipro, for example by `import mipro as dspy`"
 
 
 def absent(name: str) -> str:

@@ -5,6 +5,7 @@ MiproError
 │   ├── SignatureError            a signature that can't be read
 │   ├── StateError                a saved program or run that does not fit
 │   │   └── RunMismatchError      a run directory of another program, data set, ...
+│   ├── NoModelError              no language model is configured, or what is configured is none
 │   └── ProgramError              the user's program or metric raised too often
 ├── MissingExtraError             an optional dependency is absent; also an ImportError
 ├── AdapterParseError             an answer of an LM that can't be read
@@ -65,6 +66,10 @@ class RunMismatchError(StateError):
     def __init__(self, message: str, *, differences: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.differences = differences
+
+
+class NoModelError(UserError):
+    """A predictor was called where no language model is configured, or something that is none."""
 
 
 class ProgramError(UserError):

@@ -86,6 +86,7 @@ def test_halves_that_round_up_still_fit():
     ("sizes", "message"),
     [
         ((), "at least one part"),
+        (0.5, r"an entry for each part, for example \(0\.5, None\)"),
         ((None, None), "one None"),
         ((8, 3), r"\[8, 3\] = 11 examples of 10"),
         ((1.5,), "at most 1.0"),

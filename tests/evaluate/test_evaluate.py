@@ -20,6 +20,7 @@ from mipro.errors import (
     ContextWindowError,
     LMAuthError,
     LMServerError,
+    NoModelError,
     ProgramError,
     UserError,
 )
@@ -222,6 +223,32 @@ def test_what_is_no_program_is_refused(program):
     """A class that still has to be made one is named; it was called for each example."""
     with pytest.raises(UserError, match="`program` must be a program, such as"):
         Evaluate(devset=numbers(1), metric=right)(program)
+
+
+@pytest.mark.parametrize("lm", [None, "openai/gpt-4o-mini"])
+def test_no_model_is_no_score(lm):
+    """What no example can be answered without is raised at once; a few examples had scored 0."""
+    with context(lm=lm), pytest.raises(NoModelError):
+        Evaluate(devset=numbers(2), metric=right)(Predict("x -> y"))
+
+
+def test_a_metric_that_is_still_a_class_is_refused():
+    """It can be called with two arguments, but what comes back is no score."""
+
+    class Judge:
+        def __call__(self, example, prediction):
+            return 1.0
+
+    with pytest.raises(UserError, match=r"got the class Judge, .* for example Judge\(\)"):
+        Evaluate(devset=numbers(1), metric=Judge)(failing({0: AssertionError("it ran")}))
+
+
+def test_a_misspelt_argument_is_refused(caplog):
+    """It would be without effect; one that is no misspelling is told."""
+    with pytest.raises(UserError, match="no argument `num_thread`; did you mean `num_threads`"):
+        Evaluate(devset=numbers(1), num_thread=2)
+    Evaluate(devset=numbers(1), return_all_scores=True)
+    assert "no argument `return_all_scores`; it is ignored" in caplog.text
 
 
 def test_return_outputs_is_refused():

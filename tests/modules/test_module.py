@@ -236,7 +236,7 @@ def test_callbacks_hear_of_every_call():
         predictor(question="Q")
     assert [event[0] for event in events] == ["start", "end"] * 2
     assert events[0][2:] == ("Predict", {"args": (), "kwargs": {"question": "Q"}})
-    assert (events[1][2:], events[3][2:]) == (("A", "NoneType"), (None, "UserError"))
+    assert (events[1][2:], events[3][2:]) == (("A", "NoneType"), (None, "NoModelError"))
     assert events[0][1] == events[1][1] != events[2][1]
 
 

@@ -11,10 +11,10 @@ from typing_extensions import TypedDict
 
 from mipro.adapters import ChatAdapter, History, JSONAdapter
 from mipro.context import configure, context, settings
-from mipro.errors import AdapterParseError, StateError, UserError
+from mipro.errors import AdapterParseError, NoModelError, StateError, UserError
 from mipro.example import Example
 from mipro.lm import track_usage
-from mipro.modules import Module, Predict
+from mipro.modules import Module, Predict, ReAct
 from mipro.signature import InputField, OutputField, Signature
 from mipro.testing.lms import ScriptedLM
 
@@ -63,8 +63,30 @@ def test_the_model_of_the_call_wins_over_that_of_the_predictor_and_the_setting()
 )
 def test_what_is_no_model_is_refused(lm, message):
     """With what to do instead."""
-    with context(lm=lm), pytest.raises(UserError, match=message):
+    with context(lm=lm), pytest.raises(NoModelError, match=message):
         Predict("question -> answer")(question="Q")
+
+
+@pytest.mark.parametrize("adapter", [JSONAdapter, "json"])
+def test_what_is_no_adapter_is_refused(adapter):
+    """A class or a name; its call would fail in terms of its own arguments."""
+    lm = ScriptedLM([])
+    with context(lm=lm, adapter=adapter), pytest.raises(UserError, match=r"such as `mipro\.JSONAdapter\(\)`"):
+        Predict("question -> answer")(question="Q")
+    assert lm.calls == []
+
+
+def test_what_is_made_with_dspy_is_named_as_such():
+    """Its repr, or the name of its class, would look like what the error asks for."""
+    theirs = type("LM", (), {"__module__": "dspy.clients.lm"})
+    mine = type("Sort", (theirs,), {"__module__": "__main__"})
+    with context(lm=theirs()), pytest.raises(UserError, match=r"got LM of DSPy; .*`import mipro as dspy`"):
+        Predict("question -> answer")(question="Q")
+    with pytest.raises(UserError, match="got Sort of DSPy"):
+        Predict(mine)
+    tool = type("Tool", (theirs,), {"arg_types": {}, "__call__": print})()
+    with pytest.raises(UserError, match="got Tool of DSPy"):
+        ReAct("question -> answer", tools=[tool])
 
 
 def test_positional_arguments_are_refused():

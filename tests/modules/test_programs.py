@@ -12,6 +12,7 @@ from mipro.errors import (
     ContextWindowError,
     LMRateLimitError,
     LMRequestError,
+    NoModelError,
     ProgramError,
     RunStopped,
     UserError,
@@ -244,6 +245,12 @@ def test_the_end_of_a_run_is_not_counted_but_raised():
 
     with pytest.raises(RunStopped):
         Parallel(num_threads=2, max_errors=100)([(over, {})])
+
+
+def test_no_model_ends_it():
+    """At once, since no call can do better, where results without one answer would come back."""
+    with context(lm=None), pytest.raises(NoModelError, match="No LM is loaded"):
+        Predict("x -> y").batch([Example(x=1).with_inputs("x")])
 
 
 def test_pairs_nest():

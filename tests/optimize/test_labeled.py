@@ -54,6 +54,8 @@ def test_what_is_no_program_and_no_data_is_refused():
         LabeledFewShot().compile("question -> answer", trainset=TRAIN)
     with pytest.raises(UserError, match="`trainset` must be a list"):
         LabeledFewShot().compile(mipro.Predict("question -> answer"), trainset=None)
+    with pytest.raises(UserError, match=r"must be a `mipro\.Example`, but got 'q'"):
+        LabeledFewShot().compile(mipro.Predict("question -> answer"), trainset=["q", "r"])
 
 
 @pytest.mark.parametrize("k", [-1, 2.0, None, True])

@@ -16,6 +16,7 @@ import pytest
 
 import mipro
 from mipro.errors import LMAuthError, ProgramError, RunMismatchError, RunStopped, UserError
+from mipro.evaluate import SemanticF1
 from mipro.lm import Usage
 from mipro.runs import Spent
 from mipro.search import create
@@ -526,7 +527,13 @@ class TestRefusals:
             ({"metric_threshold": float("nan")}, "`metric_threshold` must be a number"),
             ({"metric": lambda example, prediction, trace: 1}, "can't be called with two arguments"),
             ({"program": mipro.Predict}, "`student` must be a program, .* make one of this class first"),
-            ({"program": "fruit -> colour"}, "`student` must be a program, a `mipro.Module`"),
+            ({"program": "fruit -> colour"}, r"`student` must be a program, .* such as Predict\(signature\)"),
+            ({"program": mipro.Signature("a -> b")}, r"(?s)`student` must .* such as Predict\(signature\)"),
+            ({"program": type("Predict", (), {"__module__": "dspy.x"})()}, "got Predict of DSPy"),
+            ({"task_model": mipro.LM}, r"pass mipro\.LM\('openai/gpt-4o-mini'\)"),
+            ({"metric": SemanticF1}, r"got the class SemanticF1, .* for example SemanticF1\(\)"),
+            ({"trainset": [{"fruit": "cherry"}]}, r"use `mipro\.Example\(row\)\.with_inputs"),
+            ({"trainset": ["cherry"]}, r"use `mipro\.Example\(name=value"),
             ({"teacher": mipro.Predict}, "`teacher` must be a program"),
             ({"teacher_settings": [1]}, "`teacher_settings` must be a dict of settings"),
             ({"valset": 40}, "`valset` must be a list of examples, but got 40"),
@@ -590,6 +597,14 @@ class TestRefusals:
         """Without any language model the message says how to set one."""
         with pytest.raises(UserError, match=r"mipro\.configure\(lm="):
             optimize()
+
+    def test_predictors_of_dspy(self, optimize, fruit_lm):
+        """They are none of the program's, though they look like them."""
+        program = mipro.Module()
+        program.paint = type("Predict", (), {"__module__": "dspy.predict"})()
+        with pytest.raises(UserError, match="but Module holds Predict of DSPy"):
+            optimize(program)
+        assert fruit_lm.calls == []
 
     def test_its_own_optimization(self, optimize, fruit_lm):
         """The result needs its place."""

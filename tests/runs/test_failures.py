@@ -385,6 +385,7 @@ def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):
     with OpenAIServer(answer) as server, pytest.raises(ProgramError, match="no such thing") as caught:
         optimize(server, metric=broken, max_errors=3)
     assert "'a': '5'" in str(caught.value)
+    assert "It raised KeyError: 'no such thing'." in str(caught.value).splitlines()[0]
     with mipro.runs.open(str(tmp_path / "run")) as run:
         assert run.failures()["metric"] >= 3
         assert next(run.evaluations())

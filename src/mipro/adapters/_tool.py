@@ -10,6 +10,7 @@ from typing import Any, Literal, get_type_hints
 import pydantic
 import pydantic_core
 
+from mipro._names import of_dspy
 from mipro.adapters._tool_from import langchain_arguments, mcp_arguments
 from mipro.adapters._type import Type
 from mipro.adapters._values import sort_sets, type_adapter
@@ -62,8 +63,8 @@ class Tool(Type):
         arg_types: dict[str, Any] | None = None,
         arg_desc: dict[str, str] | None = None,
     ) -> None:
-        if not callable(func):
-            raise UserError(f"a tool must be a function or a Tool, but got {func!r}.")
+        if not callable(func) or (of_dspy(func) and hasattr(func, "arg_types")):
+            raise UserError(f"a tool must be a function or a Tool, but got {of_dspy(func) or repr(func)}.")
         given = {"name": name, "desc": desc, "args": args, "arg_types": arg_types, "arg_desc": arg_desc}
         super().__init__(**{"func": func, **given})
         self._read_function()

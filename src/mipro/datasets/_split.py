@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,7 +13,7 @@ from mipro.errors import UserError
 from mipro.example import Example
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,10 @@ def split(
         >>> [len(part) for part in split(rows, (4, 0.3, None), stratify="y")]
         [4, 3, 3]
     """
+    if not isinstance(sizes, (Mapping, Sequence)) or isinstance(sizes, str):
+        raise UserError(
+            f"`sizes` must have an entry for each part, for example (0.5, None), but got {sizes!r}."
+        )
     wanted = list(sizes.values()) if isinstance(sizes, Mapping) else list(sizes)
     counts = _counts(wanted, len(examples))
     rng = Random(seed) if rng is None else rng  # noqa: S311 - no secret

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import logging
 from collections import Counter
 from numbers import Real
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     from mipro.example import Example
 
 logger = logging.getLogger(__name__)
+
+_ARGUMENTS = (
+    "devset",
+    "metric",
+    "num_threads",
+    "display_progress",
+    "display_table",
+    "max_errors",
+    "provide_traceback",
+    "failure_score",
+    "save_as_csv",
+    "save_as_json",
+)
 
 
 class EvaluationResult(Prediction):
@@ -81,10 +95,10 @@ class Evaluate:
         failure_score: Score of an example that failed.
         save_as_csv: File to write the results to.
         save_as_json: File to write the results to.
-        kwargs: Accepted for programs written for DSPy.
+        kwargs: Ignored with a warning, as of programs written for older versions of DSPy.
 
     Raises:
-        UserError: An argument that is no more, such as `return_outputs`.
+        UserError: An argument that is no more, such as `return_outputs`, or a misspelt one.
     """
 
     def __init__(  # noqa: PLR0913 - DSPy's call form
@@ -106,6 +120,10 @@ class Evaluate:
             raise UserError(
                 "`return_outputs` is no longer supported: `EvaluationResult.results` always has the outputs."
             )
+        for name in kwargs:
+            if near := difflib.get_close_matches(name, _ARGUMENTS, n=1, cutoff=0.8):
+                raise UserError(f"`Evaluate` has no argument `{name}`; did you mean `{near[0]}`?")
+            logger.warning("`Evaluate` has no argument `%s`; it is ignored.", name)
         self.devset = devset
         self.metric = metric
         self.num_threads = num_threads

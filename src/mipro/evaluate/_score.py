@@ -49,6 +49,11 @@ def check_metric(metric: Any) -> None:
     """
     if not callable(metric):
         raise UserError(f"`metric` must be a function of (example, prediction), but got {metric!r}.")
+    if isinstance(metric, type) and any("__call__" in vars(kind) for kind in metric.__mro__):
+        raise UserError(
+            f"`metric` must be a function of (example, prediction), but got the class {metric.__name__}, "
+            f"whose objects are such functions; pass one, for example {metric.__name__}()."
+        )
     if not takes(metric, 2):
         taken = ", ".join(inspect.signature(metric, follow_wrapped=False).parameters)
         raise UserError(

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mipro._terminal import error_console
-from mipro.errors import LMAuthError, LMError, LMNotFoundError, ProgramError
+from mipro.errors import LMAuthError, LMError, LMNotFoundError, NoModelError, ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +51,8 @@ class Guard:
         with self._lock:
             self._count += 1
             count = self._count
+        if isinstance(outcome.error, NoModelError):
+            raise outcome.error
         if isinstance(outcome.error, LMError):
             if count >= self._max_errors or isinstance(outcome.error, (LMAuthError, LMNotFoundError)):
                 raise outcome.error
@@ -58,7 +60,8 @@ class Guard:
             raise ProgramError(
                 f"the evaluation was stopped: program and metric must raise on fewer than {self._max_errors} "
                 f"examples (`max_errors`), but raised on {count}; the last was the {outcome.failure}: "
-                f"{type(outcome.error).__name__}: {outcome.error}. Repair it, or pass a larger `max_errors`.",
+                f"{type(outcome.error).__name__}: {str(outcome.error).rstrip('.')}. Repair it, or "
+                "pass a larger `max_errors`.",
                 count=count,
             ) from outcome.error
 

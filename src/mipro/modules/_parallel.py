@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro._terminal import error_console, is_watched
 from mipro.context import context, settings
-from mipro.errors import ProgramError, RunStopped, UserError
+from mipro.errors import NoModelError, ProgramError, RunStopped, UserError
 from mipro.example import Example
 from mipro.modules._trace import place_in_trace
 
@@ -83,6 +83,7 @@ class Parallel:
 
         Raises:
             ProgramError: `max_errors` calls failed.
+            NoModelError: No model is configured, so that no call can succeed.
             RunStopped: The run that the calls belong to has ended.
         """
         with place_in_trace() as place:
@@ -187,7 +188,7 @@ class _Run:
         if error is None:
             self.done[index] = future.result()
             return
-        if isinstance(error, RunStopped) or not isinstance(error, Exception):
+        if isinstance(error, (RunStopped, NoModelError)) or not isinstance(error, Exception):
             raise error
         self.errors[index] = error
         shown = error if self.parallel.provide_traceback else None

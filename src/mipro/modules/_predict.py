@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
+from mipro._names import of_dspy
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
-from mipro.errors import StateError, UserError
+from mipro.errors import NoModelError, StateError, UserError
 from mipro.example import Example, Prediction
 from mipro.modules._inputs import input_faults
 from mipro.modules._module import Module
@@ -109,8 +110,9 @@ class Predict(Module, Parameter):
         """Ask the model.
 
         Raises:
-            UserError: A positional argument was given, no model is configured, or, under
-                `configure(strict=True)`, the inputs do not fit the signature.
+            UserError: A positional argument was given, no model is configured (`NoModelError`), what is
+                configured as `adapter` is none, or, under `configure(strict=True)`, the inputs do not fit
+                the signature.
             AdapterParseError: The answer does not hold the output fields.
             LMError: The call failed.
         """
@@ -161,7 +163,7 @@ class Predict(Module, Parameter):
         self._report(dict(input_faults(signature, kwargs)))
         return _Call(
             lm=lm,
-            adapter=settings.adapter or _DEFAULT_ADAPTER,
+            adapter=_checked_adapter(settings.adapter),
             signature=signature,
             demos=given.get("demos", self.demos),
             config=config,
@@ -264,17 +266,30 @@ _OPTIONS = ("signature", "demos", "config", "lm", "_trace")
 
 def _checked_lm(lm: Any) -> BaseLM:
     if lm is None:
-        raise UserError(
+        raise NoModelError(
             "No LM is loaded. Configure one, for example "
             "`mipro.configure(lm=mipro.LM('openai/gpt-4o-mini'))`, or pass `lm=`."
         )
     if isinstance(lm, str):
-        raise UserError(f"LM must be an instance of `BaseLM`, not a string; pass `mipro.LM({lm!r})`.")
+        raise NoModelError(f"LM must be an instance of `BaseLM`, not a string; pass `mipro.LM({lm!r})`.")
     from mipro.lm import BaseLM  # noqa: PLC0415 - heavy, and a caller with a model has it loaded
 
     if not isinstance(lm, BaseLM):
-        raise UserError(f"LM must be an instance of `BaseLM`, but got {type(lm).__name__}: {lm!r}.")
+        got = of_dspy(lm) or f"{type(lm).__name__}: {lm!r}"
+        raise NoModelError(f"LM must be an instance of `BaseLM`, but got {got}.")
     return lm
+
+
+def _checked_adapter(adapter: Any) -> Adapter:
+    if adapter is None:
+        return _DEFAULT_ADAPTER
+    if isinstance(adapter, type) or not callable(adapter):
+        raise UserError(
+            f"`adapter` must be an adapter, such as `mipro.JSONAdapter()`, but got {adapter!r}; "
+            "make one and pass it to `mipro.configure(adapter=...)`."
+        )
+    made: Adapter = adapter
+    return made
 
 
 def _listed(state: Mapping[str, Any], name: str) -> list[Any]:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+from mipro._names import of_dspy
 from mipro.errors import UserError
 from mipro.lm import BaseLM
 from mipro.modules import Module, Predict
 from mipro.optimize._traces import check_same_structure
+from mipro.signature import SignatureMeta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +29,14 @@ def check_program(name: str, program: Any) -> None:
         program: What was given.
     """
     if not isinstance(program, Module):
+        todo = ""
+        if isinstance(program, (str, SignatureMeta)):
+            todo = "; make a program of the signature first, such as Predict(signature)"
+        elif isinstance(program, type):
+            todo = "; make one of this class first"
         raise UserError(
-            f"`{name}` must be a program, a `mipro.Module` such as Predict(...), but got {program!r}"
-            + ("; make one of this class first." if isinstance(program, type) else ".")
+            f"`{name}` must be a program, a `mipro.Module` such as Predict(...), but got "
+            f"{of_dspy(program) or repr(program) + todo}."
         )
 
 
@@ -65,7 +72,7 @@ def check_examples(**sets: Sequence[Example]) -> None:
             if keys is None:
                 raise UserError(
                     f"every example of `{name}` must be a `mipro.Example` that names its inputs, but example "
-                    f"{index} does not: {example!r}; use `example.with_inputs(...)`."
+                    f"{index} does not: {example!r}; use {_made_of(example)}."
                 )
             missing = sorted(key for key in keys if key not in example)
             if missing:
@@ -75,6 +82,16 @@ def check_examples(**sets: Sequence[Example]) -> None:
                     f"names {missing} and has the fields {list(example)}; "
                     + (f"pass {near[0]!r} to `with_inputs`." if near else "give it fields.")
                 )
+
+
+def _made_of(example: Any) -> str:
+    if hasattr(example, "with_inputs"):
+        return "`example.with_inputs(...)`"
+    if isinstance(example, Mapping):
+        return (
+            "`mipro.Example(row).with_inputs(...)`, or `mipro.datasets.from_records(rows, input_keys=[...])`"
+        )
+    return "`mipro.Example(name=value, ...).with_inputs(...)`"
 
 
 def check_positive(**values: Any) -> None:
@@ -120,7 +137,9 @@ def check_is_lm(name: str, model: Any) -> None:
         model: What was given.
     """
     if model is not None and not isinstance(model, BaseLM):
-        raise UserError(f"`{name}` must be a `mipro.LM`, but got {model!r}; pass mipro.LM({model!r}).")
+        name_of_one = model if isinstance(model, str) else "openai/gpt-4o-mini"
+        todo = f"; pass mipro.LM({name_of_one!r})" if isinstance(model, (str, type)) else ""
+        raise UserError(f"`{name}` must be a `mipro.LM`, but got {of_dspy(model) or repr(model) + todo}.")
 
 
 def own_models(name: str, program: Module) -> list[BaseLM]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from mipro.errors import UserError
 from mipro.optimize._checks import check_program, check_whole, listed
 from mipro.optimize._result import detached
 from mipro.optimize._teleprompter import Program, Teleprompter
@@ -46,10 +47,15 @@ class LabeledFewShot(Teleprompter):
             sample: Whether to draw the demos; else the first `k` are taken.
 
         Raises:
-            UserError: `student` is no program, or `trainset` no list.
+            UserError: `student` is no program, or `trainset` no list of examples.
         """
         check_program("student", student)
         rows = listed("trainset", trainset)
+        if wrong := [row for row in rows if not hasattr(row, "keys")]:
+            raise UserError(
+                f"every example of `trainset` must be a `mipro.Example`, but got {wrong[0]!r}; "
+                "use `mipro.Example(name=value, ...)`."
+            )
         compiled = detached(student.reset_copy())
         size = min(self.k, len(rows))
         rng = random.Random(_SEED)  # noqa: S311 - not for secrets

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from mipro._names import of_dspy
 from mipro._terminal import is_watched
 from mipro.context import context, settings, watching
 from mipro.errors import BudgetExhausted, UserError
@@ -368,9 +369,11 @@ class MIPROv2(Teleprompter):
         check_program("student", student)
         predictors = len(student.predictors())
         if not predictors:
+            others = next(filter(None, map(of_dspy, vars(student).values())), "")
             raise UserError(
                 "the program must hold at least one predictor (`Predict`, `ChainOfThought`, ...), but "
-                f"{type(student).__name__} holds none; assign them to attributes in `__init__`."
+                f"{type(student).__name__} holds "
+                + (f"{others}." if others else "none; assign them to attributes in `__init__`.")
             )
         if teacher is not None:
             check_program("teacher", teacher)

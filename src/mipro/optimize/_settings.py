@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mipro._canonical import distinct
 from mipro.context import settings
-from mipro.errors import UserError
+from mipro.errors import NoModelError, UserError
 from mipro.evaluate._score import takes
 from mipro.lm import Usage
 from mipro.optimize._checks import (
@@ -352,7 +352,7 @@ def resolve_models(
     The task model is None where every predictor brings its own.
 
     Raises:
-        UserError: A model is missing, is not an LM, or has no known price where the budget
+        UserError: A model is missing (`NoModelError`), is not an LM, or has no known price where the budget
             limits the cost.
         LMAuthError: A model's key is missing.
     """
@@ -362,7 +362,7 @@ def resolve_models(
     task = task_model or settings.lm
     brought: list[Any] = [predictor.lm for predictor in program.predictors()]
     if task is None and None in brought:
-        raise UserError(
+        raise NoModelError(
             "a language model must be set, but none is; call mipro.configure(lm=mipro.LM(...)) "
             "or pass `task_model`."
         )

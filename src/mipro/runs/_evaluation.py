@@ -258,9 +258,9 @@ class Evaluator:
             raise ProgramError(
                 f"program and metric must raise on fewer than {self._max_errors} examples (`max_errors`), "
                 f"but raised on {raised}; the last was the {outcome.failure} on example "
-                f"{index} of the {self._split}set: "
-                f"{dict(self._dataset[index])!r}. Mend it, or raise `max_errors`; what was measured is kept "
-                f"in {self._run.where}.\n{outcome.traceback}",
+                f"{index} of the {self._split}set: {dict(self._dataset[index])!r}. It raised "
+                f"{type(outcome.error).__name__}: {str(outcome.error).rstrip('.')}. Mend it, or raise "
+                f"`max_errors`; what was measured is kept in {self._run.where}.\n{outcome.traceback}",
                 count=raised,
             ) from outcome.error
 

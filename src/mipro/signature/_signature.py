@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import pydantic
 from pydantic.fields import FieldInfo
 
+from mipro._names import of_dspy
 from mipro.errors import SignatureError, StateError
 from mipro.signature._fields import ROLE, TYPE_IS_UNDEFINED, InputField, OutputField, extra_of
 from mipro.signature._meta import SignatureMeta
@@ -238,8 +239,8 @@ def ensure_signature(signature: Any, instructions: str | None = None) -> Any:
         return make_signature(signature, instructions)
     if not isinstance(signature, SignatureMeta):
         raise SignatureError(
-            f'a signature must be a string such as "question -> answer" or a Signature class, '
-            f"but got {signature!r}."
+            'a signature must be a string such as "question -> answer" or a Signature class, '
+            f"but got {of_dspy(signature) or repr(signature)}."
         )
     if instructions is not None:
         raise SignatureError(
