@@ -166,6 +166,7 @@ class Evaluate:
         Raises:
             UserError: There are no examples, no metric, no program, or no inputs set, another argument
                 makes no sense, or a file to write can't be written.
+            NoModelError: No model is configured, or what is configured is none.
             ProgramError: Program or metric raised on `max_errors` examples.
             LMError: The model refused for good, or failed on `max_errors` examples.
             RunStopped: The run that calls pass through ended.
