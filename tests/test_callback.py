@@ -177,6 +177,19 @@ def test_a_callback_may_call_its_base():
     assert careful.ended == ["A"]
 
 
+def test_a_callback_without_a_list_is_refused():
+    """It was told as a fault of Python's `*`; None is none."""
+    lm = ScriptedLM([{"answer": "A"}])
+    with (
+        context(lm=lm, callbacks=BaseCallback()),
+        pytest.raises(UserError, match=r"as in \[MyCallback\(\)\]"),
+    ):
+        Predict("question -> answer")(question="Q")
+    assert lm.calls == []
+    with context(lm=lm, callbacks=None):
+        assert Predict("question -> answer")(question="Q").answer == "A"
+
+
 def test_a_faulty_callback_ends_nothing(caplog):
     """What a callback raises is logged, and the call goes on."""
 

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mipro.context import settings
+from mipro.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -104,8 +105,18 @@ def notified(
 
 
 def callbacks_of(instance: Any) -> tuple[Any, ...]:
-    """Return the callbacks that are told of calls of `instance`: those configured and its own."""
-    return (*settings.callbacks, *(getattr(instance, "callbacks", None) or ()))
+    """Return the callbacks that are told of calls of `instance`: those configured and its own.
+
+    Raises:
+        UserError: They are no list.
+    """
+    given = (settings.callbacks or (), getattr(instance, "callbacks", None) or ())
+    for callbacks in given:
+        if not isinstance(callbacks, (list, tuple)):
+            raise UserError(
+                f"`callbacks` must be a list of objects, as in [MyCallback()], but got {callbacks!r}."
+            )
+    return (*given[0], *given[1])
 
 
 @contextlib.contextmanager
