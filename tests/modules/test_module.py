@@ -4,6 +4,7 @@ import asyncio
 import copy
 import datetime as dt
 import enum
+import inspect
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from mipro.errors import StateError, UserError
 from mipro.example import Example, Prediction
 from mipro.lm import LM
 from mipro.modules import ChainOfThought, Module, Parameter, Predict, ReAct
+from mipro.signature import Signature
 from mipro.testing.lms import ScriptedLM
 
 
@@ -522,3 +524,16 @@ def test_predictors_under_the_name_of_the_history_are_found():
     program = Module()
     program.history = [Predict("question -> answer")]
     assert [name for name, _ in program.named_predictors()] == ["history[0]"]
+
+
+def test_help_shows_the_arguments_of_a_class():
+    """Those of its `__init__`, in `help` and in notebooks; a signature's are those that make one."""
+
+    class Mine(Module):
+        def __init__(self, hops: int = 2):
+            super().__init__()
+
+    assert str(inspect.signature(Mine)) == "(hops: int = 2)"
+    assert list(inspect.signature(Predict).parameters) == ["signature", "callbacks", "config"]
+    assert list(inspect.signature(Signature).parameters)[:2] == ["signature", "instructions"]
+    assert list(inspect.signature(Mine()).parameters) == ["args", "kwargs"]

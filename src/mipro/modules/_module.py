@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, overload
 
 from typing_extensions import Self
@@ -70,6 +71,12 @@ class ModuleMeta(type):
                 module._set_defaults()  # noqa: SLF001 - in place of an `__init__` that may not be called
                 module.__init__(*args, **kwargs)
             return module
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What `help` and notebooks show: the arguments of a class's `__init__`, not of `__call__` above."""
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc] # a function, whatever class it is of
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 class Module(metaclass=ModuleMeta):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import threading
 import warnings
 from types import NoneType
@@ -225,6 +226,10 @@ def make_signature(
             f"a signature must be a string, a dict of fields or a Signature class, but got {signature!r}."
         )
     return _create(signature_name, fields, instructions or None)
+
+
+# What `help` and notebooks show: `Signature(...)` makes a class, as `make_signature` does.
+Signature.__signature__ = inspect.signature(make_signature)
 
 
 def ensure_signature(signature: Any, instructions: str | None = None) -> Any:
