@@ -391,6 +391,22 @@ def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):
         assert next(run.evaluations())
 
 
+def test_metric_that_raises_too_seldom_to_stop_a_run_is_told(optimize, caplog):
+    """At its first fault and in the warnings: the score looks like that of a bad program."""
+
+    def broken(example, prediction, trace=None):
+        if trace is None and example.a == "5":
+            raise KeyError("no such thing")
+        return right(example, prediction)
+
+    with OpenAIServer(answer) as server:
+        best, _ = optimize(server, metric=broken, max_errors=10_000)
+    story = best.optimization
+    told = [text for text in caplog.messages if "It raised KeyError: 'no such thing'" in text]
+    assert len(told) == 1
+    assert f"program or metric raised on {story.failures['metric']} evaluations" in " ".join(story.warnings)
+
+
 def test_metric_that_raises_in_stage_1_is_reported(optimize):
     """So is a metric that can't judge the teacher's runs: example, count and line."""
 

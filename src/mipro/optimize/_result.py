@@ -40,6 +40,10 @@ ATTACHED = (
 """Attributes that dspy.MIPROv2's users read, beside `optimization`; the first without `track_stats` too."""
 
 
+RAISED = (
+    "program or metric raised on {} evaluations, which count as failures; `mipro.runs.open(run_dir)` has "
+    "what was raised on each."
+)
 UNTESTED = "the budget ended before the testset was measured, so that `test` is None."
 
 
@@ -176,13 +180,15 @@ def tell_story(
     proposals, demo_sets = space.proposals, space.demo_sets
     best = found.recommendation
     untested = (UNTESTED,) if job.plan.testset and test is None else ()
+    raised = sum(run.failures.get(kind, 0) for kind in ("program", "metric"))
+    broken = (RAISED.format(raised),) if raised else ()
     return OptimizationResult(
         candidate=best.candidate,
         estimate=best.mean if math.isfinite(best.mean) else None,
         interval=best.interval,
         p_better=best.p_better,
         stop_reason=found.stop_reason,
-        warnings=(*job.warnings, *demo_sets.notes, *proposals.notes, *untested, *run.notes),
+        warnings=(*job.warnings, *demo_sets.notes, *proposals.notes, *broken, *untested, *run.notes),
         trials=found.trials,
         instructions=proposals.instructions,
         instruction_origins=proposals.origins,

@@ -254,13 +254,17 @@ class Evaluator:
         with self._lock:
             self._raised += 1
             raised = self._raised
+        what = (
+            f"{outcome.failure} on example {index} of the {self._split}set: {dict(self._dataset[index])!r}. "
+            f"It raised {type(outcome.error).__name__}: {str(outcome.error).rstrip('.')}."
+        )
+        if raised == 1:  # those that follow are mostly of the same kind
+            logger.warning("what raises counts as a failure: the %s", what)
         if raised >= max(1, self._max_errors):
             raise ProgramError(
                 f"program and metric must raise on fewer than {self._max_errors} examples (`max_errors`), "
-                f"but raised on {raised}; the last was the {outcome.failure} on example "
-                f"{index} of the {self._split}set: {dict(self._dataset[index])!r}. It raised "
-                f"{type(outcome.error).__name__}: {str(outcome.error).rstrip('.')}. Mend it, or raise "
-                f"`max_errors`; what was measured is kept in {self._run.where}.\n{outcome.traceback}",
+                f"but raised on {raised}; the last was the {what} Mend it, or raise `max_errors`; what was "
+                f"measured is kept in {self._run.where}.\n{outcome.traceback}",
                 count=raised,
             ) from outcome.error
 
