@@ -1,6 +1,9 @@
 """ChainOfThought, ReAct, Parallel, asyncify, majority."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -300,6 +303,33 @@ def test_a_sync_program_can_be_awaited():
             return await asyncio.gather(*(asyncify(predictor)(question=str(n)) for n in range(8)))
 
     assert [prediction.answer for prediction in asyncio.run(main())] == ["T"] * 8
+
+
+def test_awaited_programs_may_await_others():
+    """Those have threads of their own: with the only one taken by who waits for them, all would wait."""
+
+    def outer(x):
+        return asyncio.run(asyncio.wait_for(asyncify(str)(x), 10))
+
+    with context(async_max_workers=1):
+        assert asyncio.run(asyncify(outer)(1)) == "1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_threads_of_its_own():
+    """Those of the parent are gone, as in a server that has warmed up before it forks its workers."""
+    body = """
+import asyncio, os, warnings
+from mipro import asyncify
+warnings.simplefilter("ignore")
+assert asyncio.run(asyncify(str)(1)) == "1"
+child = os.fork()
+if child == 0:
+    os._exit(0 if asyncio.run(asyncio.wait_for(asyncify(str)(2), 10)) == "2" else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    ended = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 class OnlyAsync(Module):

@@ -8,10 +8,7 @@ import copy as copying
 import functools
 import json
 import logging
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +24,7 @@ from mipro.lm._outputs import lm_response, openai_response, outputs_of, usage_di
 from mipro.lm._own_calls import note_call, watched
 from mipro.lm._retry import delay_s
 from mipro.lm._secrets import public
+from mipro.lm._threads import in_thread
 from mipro.lm._types import LMRequest
 
 if TYPE_CHECKING:
@@ -217,7 +215,7 @@ class BaseLM:
     ) -> Any:
         """Return an OpenAI-like response; runs `forward` in a thread unless implemented."""
         call = functools.partial(self.forward, prompt=prompt, messages=messages, **kwargs)
-        return await _in_thread(call)
+        return await in_thread(call, workers=_BLOCKING_CALLS)
 
     def request(
         self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
@@ -252,7 +250,8 @@ class BaseLM:
         with self._failing_as_ours(request) as read:
             if type(self).forward is BaseLM.forward:
                 return read(await self.aforward(messages=messages, **params))
-            return read(await _in_thread(functools.partial(self.forward, messages=messages, **params)))
+            call = functools.partial(self.forward, messages=messages, **params)
+            return read(await in_thread(call, workers=_BLOCKING_CALLS))
 
     @contextlib.contextmanager
     def _failing_as_ours(self, request: LMRequest) -> Iterator[Callable[[Any], LMResponse]]:
@@ -435,27 +434,3 @@ def _schema_format(model: type) -> dict[str, Any]:
     is_strict = make_strict(strict)
     named = {"name": model.__name__, "strict": is_strict, "schema": strict if is_strict else schema()}
     return {"type": "json_schema", "json_schema": named}
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-_pools_pid = 0
-_depth: ContextVar[int] = ContextVar("mipro_forward_depth", default=0)
-"""How many models' `forward` a call is made inside of."""
-
-
-async def _in_thread(call: Callable[[], Any]) -> Any:
-    """Run a user's blocking `forward` in a thread, under the settings of the caller.
-
-    It may ask other models. Those have threads of their own: were the last one taken by those who wait
-    for them, all would wait for ever.
-    """
-    global _pools_pid  # noqa: PLW0603 - the one place that owns it
-    if _pools_pid != os.getpid():
-        _pools.clear()
-        _pools_pid = os.getpid()
-    depth = _depth.get()
-    if depth not in _pools:
-        _pools.setdefault(depth, ThreadPoolExecutor(_BLOCKING_CALLS, thread_name_prefix="mipro-forward"))
-    inside = copy_context()
-    inside.run(_depth.set, depth + 1)
-    return await asyncio.get_running_loop().run_in_executor(_pools[depth], inside.run, call)

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import settings
+from mipro.lm._threads import in_thread
 from mipro.modules._module import Module
 from mipro.modules._trace import own_trace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_pools: dict[int, ThreadPoolExecutor] = {}
-_lock = threading.Lock()
-
 
 def asyncify(program: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
     """Return an async function that runs `program` in a thread, under the caller's settings.
 
-    At most `settings.async_max_workers` run at a time.
+    At most `settings.async_max_workers` run at a time; those that run inside of others are counted apart.
 
     Args:
         program: A module or any function.
@@ -37,17 +34,10 @@ def asyncify(program: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         with own_trace():
-            run = functools.partial(copy_context().run, program, *args, **kwargs)
-            return await asyncio.get_running_loop().run_in_executor(_pool(settings.async_max_workers), run)
+            run = functools.partial(program, *args, **kwargs)
+            return await in_thread(run, workers=settings.async_max_workers)
 
     return call
-
-
-def _pool(workers: int) -> ThreadPoolExecutor:
-    with _lock:
-        if workers not in _pools:
-            _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="mipro-asyncify")
-        return _pools[workers]
 
 
 def syncify(program: Module, in_place: bool = True) -> Module:
