@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 import pydantic
 import pytest
 from pydantic.fields import FieldInfo
+from typing_extensions import TypeAliasType
 
 import mipro
-from mipro.adapters import ChatAdapter, JSONAdapter, as_plain
+from mipro.adapters import ChatAdapter, JSONAdapter, as_plain, is_optional
 from mipro.adapters._values import type_name, value_text
 from mipro.errors import SignatureError
 from mipro.propose._text import show_value
@@ -141,3 +142,23 @@ def test_members_in_a_literal_are_shown_by_their_values():
     assert "exactly one of: red; x" in ChatAdapter().format_field_structure(signature)
     for text in ("red", "RED", "Colour.RED"):
         assert ChatAdapter().parse(signature, f"[[ ## out ## ]]\n{text}") == {"out": Colour.RED}
+
+
+@pytest.mark.parametrize(
+    ("meant", "text", "value"),
+    [
+        (Colour, "RED", Colour.RED),
+        (Literal["yes", "no"], "Yes", "yes"),
+        (str, "[1]", "[1]"),
+        (float | None, "", None),
+    ],
+)
+def test_an_alias_is_shown_and_read_as_what_it_stands_for(meant, text, value):
+    """By its own name in the list of fields; the values that are possible stand in the layout."""
+    signature = Signature({"question": InputField(), "out": (TypeAliasType("Named", meant), OutputField())})
+    plain = Signature({"question": InputField(), "out": (meant, OutputField())})
+    adapter = ChatAdapter()
+    assert adapter.format_field_structure(signature) == adapter.format_field_structure(plain)
+    assert "`out` (Named)" in adapter.format_field_description(signature)
+    assert adapter.parse(signature, f"[[ ## out ## ]]\n{text}") == {"out": value}
+    assert is_optional(signature.fields["out"].annotation) == is_optional(meant)

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, NewType
+from typing import Annotated, Generic, NewType, TypeVar
 
 import pydantic
 import pytest
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from mipro.adapters import ChatAdapter, History, JSONAdapter
 from mipro.context import configure, context, settings
@@ -19,12 +19,21 @@ from mipro.signature import InputField, OutputField, Signature
 from mipro.testing.lms import ScriptedLM
 
 UserId = NewType("UserId", int)
+_T = TypeVar("_T")
+Pair = TypeAliasType("Pair", tuple[_T, _T], type_params=(_T,))
+Same = TypeAliasType("Same", _T, type_params=(_T,))
 
 
 class Point(TypedDict):
     """A dict of a known form."""
 
     x: int
+
+
+class Kept(TypedDict, Generic[_T]):
+    """The same for any type."""
+
+    kept: _T
 
 
 def echo(messages, **kwargs):
@@ -223,6 +232,9 @@ def test_passages_may_stand_for_a_text_and_anything_where_no_type_is_declared():
         (list[UserId], [1]),
         (Point, {"x": 1}),
         (list[Point], [{"x": 1}]),
+        (Kept[int], {"kept": 1}),
+        (Pair[int], (1, 2)),
+        (list[Pair[Same[str]]], [("a", "b")]),
     ],
 )
 def test_a_whole_number_is_a_number_and_what_can_not_be_looked_into_fits(annotation, value):
@@ -232,6 +244,14 @@ def test_a_whole_number_is_a_number_and_what_can_not_be_looked_into_fits(annotat
     with context(lm=lm, strict=True):
         Predict(signature)(given=value)
     assert len(lm.calls) == 1
+
+
+@pytest.mark.parametrize(("annotation", "value"), [(Pair[int], (1, "b")), (Pair[Same[str]], ("a", 2))])
+def test_what_an_alias_stands_for_is_looked_into(annotation, value):
+    """With its arguments in place."""
+    signature = Signature({"given": (annotation, InputField()), "answer": OutputField()})
+    with context(lm=ScriptedLM(echo), strict=True), pytest.raises(UserError, match="given"):
+        Predict(signature)(given=value)
 
 
 def test_calls_are_traced_where_there_is_a_trace():

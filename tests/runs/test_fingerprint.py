@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import threading
-from typing import Any, NewType
+import typing
+from typing import Any, Literal, NewType
 
 import numpy as np
 import pydantic
 import pytest
+from typing_extensions import TypeAliasType
 
 import mipro
 from mipro.runs import digest, of_function, of_model, of_program, state_of
@@ -224,6 +226,24 @@ class TestNotebook:
         parts = of_program(mipro.Predict(signature))
         assert "types of self" in parts
         assert "types of self" not in of_program(mipro.Predict("q: list[int] -> a: float | None"))
+
+    @pytest.mark.parametrize("kind", [TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType)])
+    def test_an_alias_that_stands_for_something_else(self, kind):
+        """Its name tells nothing of what the model is shown."""
+        found = []
+        for values in (Literal["yes", "no"], Literal["yes", "no", "maybe"]):
+            field = (list[kind("Label", values)], mipro.OutputField())
+            found.append(of_program(mipro.Predict(mipro.Signature({"q": mipro.InputField(), "a": field}))))
+        assert {name for name in found[0] if found[0][name] != found[1][name]} == {"types of self"}
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="needs the `type` statement")
+    def test_an_alias_that_holds_itself(self):
+        """As JSON does; the classes in it were looked for without an end."""
+        scope = {"AtLeast": AtLeast, "__name__": __name__}
+        exec("type Tree = list[Tree] | AtLeast", scope)
+        field = (scope["Tree"], mipro.OutputField())
+        parts = of_program(mipro.Predict(mipro.Signature({"q": mipro.InputField(), "a": field})))
+        assert "types of self" in parts
 
 
 class Holding(pydantic.BaseModel):

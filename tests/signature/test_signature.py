@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import typing
 from typing import ClassVar, NewType
 
 import pydantic
@@ -13,6 +14,8 @@ from mipro.signature import InputField, OutputField, Signature, ensure_signature
 
 UserId = NewType("UserId", int)
 Numbers = TypeAliasType("Numbers", list[int])
+# What a `type` statement makes: up to Python 3.13 of another class than the one for older Pythons.
+Texts = getattr(typing, "TypeAliasType", TypeAliasType)("Texts", list[str])
 
 
 class Ask(Signature):
@@ -94,10 +97,12 @@ def test_a_name_for_a_type_is_a_type():
     class Named(Signature):
         user: UserId = InputField()
         numbers: Numbers = OutputField()
+        texts: Texts = OutputField()
 
     changed = Named.prepend("why", OutputField())
     assert changed.fields["user"].annotation is UserId
     assert changed.fields["numbers"].annotation is Numbers
+    assert changed.fields["texts"].annotation is Texts
     assert Signature("q -> user: UserId").fields["user"].annotation is UserId
 
 

@@ -15,6 +15,7 @@ from mipro.adapters._code import Code
 from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._type import Type
 from mipro.adapters._values import is_optional, is_subclass, is_union, type_adapter
+from mipro.signature import unaliased
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +43,7 @@ def read_value(value: Any, annotation: Any) -> Any:
     Raises:
         ValueError: It can't be read as that type.
     """
+    annotation = unaliased(annotation)
     if annotation is Reasoning and isinstance(value, str):
         return Reasoning(value)
     if annotation is str:

@@ -19,7 +19,7 @@ from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._type import Type
 from mipro.adapters._wording import WORDING
 from mipro.errors import SignatureError
-from mipro.signature import extra_of, role_of
+from mipro.signature import extra_of, role_of, unaliased
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,6 +133,7 @@ def _quoted(text: str) -> str:
 
 def is_optional(annotation: Any) -> bool:
     """Return whether `annotation` allows None."""
+    annotation = unaliased(annotation)
     if annotation is None or annotation is type(None):
         return True
     if get_origin(annotation) is Annotated:
@@ -196,6 +197,7 @@ def placeholder(name: str, field: FieldInfo) -> str:
 
 
 def _type_note(annotation: Any) -> str:
+    annotation = unaliased(annotation)
     if annotation in (str, Reasoning) or is_subclass(annotation, Code):
         return ""
     if annotation is bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from mipro.adapters import is_optional, type_name
 from mipro.context import settings
-from mipro.signature import TYPE_IS_UNDEFINED, extra_of
+from mipro.signature import TYPE_IS_UNDEFINED, extra_of, unaliased
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,12 +51,13 @@ def fits(value: Any, annotation: Any) -> bool:
 
     Several texts may be given where one is declared: passages.
     """
-    if annotation is str and isinstance(value, list):
+    if unaliased(annotation) is str and isinstance(value, list):
         return all(isinstance(item, str) for item in value)
     return _is(value, annotation)
 
 
 def _is(value: Any, annotation: Any) -> bool:
+    annotation = unaliased(annotation)
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _is(value, args[0])
@@ -66,7 +67,7 @@ def _is(value: Any, annotation: Any) -> bool:
         return any(_is(value, part) for part in args)
     if origin is Literal:
         return value in args
-    return isinstance(origin, type) and isinstance(value, origin) and _holds(value, origin, args)
+    return _is_instance(value, origin) and _holds(value, origin, args)
 
 
 def _is_instance(value: Any, annotation: Any) -> bool:

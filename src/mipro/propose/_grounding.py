@@ -20,6 +20,7 @@ from mipro.propose._signatures import (
     MergeObservations,
 )
 from mipro.propose._text import clip, show_example, show_examples
+from mipro.signature import unaliased
 
 if TYPE_CHECKING:
     import random
@@ -197,6 +198,7 @@ def _facts(predictor: Any, trainset: Sequence[Example]) -> tuple[FieldFacts, ...
 
 def _says_its_values(annotation: Any) -> bool:
     """Whether the adapter tells the possible values anyway: bool, enum, Literal, or None beside these."""
+    annotation = unaliased(annotation)
     if is_optional(annotation):
         others = [part for part in typing.get_args(annotation) if part is not type(None)]
         return bool(others) and all(map(_says_its_values, others))

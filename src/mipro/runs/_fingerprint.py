@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
@@ -26,6 +26,7 @@ from mipro.lm import BaseLM
 from mipro.lm._secrets import is_secret_name
 from mipro.modules import Module, Parameter, Predict
 from mipro.runs._memory import changed_by, changed_when_called, source_of
+from mipro.signature import unaliased
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -118,17 +119,23 @@ class _Schema(GenerateJsonSchema):
         """Say nothing."""
 
 
-def _classes_in(annotation: Any) -> Iterator[type]:
-    """Yield the classes that a type is made of."""
+def _classes_in(annotation: Any, above: tuple[Any, ...] = ()) -> Iterator[type]:
+    """Yield the classes that a type is made of, and the aliases: they are named in it, not told."""
+    if annotation in above:
+        return  # an alias that holds itself
     # Of an alias, of a `NewType`, or of a member in a `Literal` that which it stands for.
-    meant = getattr(annotation, "__value__", getattr(annotation, "__supertype__", None))
-    inside = get_args(annotation) or ([] if meant is None else [meant])
+    meant = getattr(annotation, "__supertype__", unaliased(annotation))
+    if meant is not annotation:
+        yield get_origin(annotation) or annotation
+        inside: Iterable[Any] = [meant]
+    else:
+        inside = get_args(annotation)
     if isinstance(annotation, Enum):
         yield type(annotation)
     elif isinstance(annotation, type) and not inside:
         yield annotation
     for part in inside:
-        yield from _classes_in(part)
+        yield from _classes_in(part, (*above, annotation))
 
 
 def _schema_of(annotation: Any) -> Any:

@@ -10,6 +10,7 @@ from mipro.signature._fields import (
 )
 from mipro.signature._meta import SignatureMeta
 from mipro.signature._signature import AnySignature, Signature, ensure_signature, make_signature
+from mipro.signature._types import unaliased
 
 __all__ = [
     "TYPE_IS_UNDEFINED",
@@ -23,4 +24,5 @@ __all__ = [
     "infer_prefix",
     "make_signature",
     "role_of",
+    "unaliased",
 ]

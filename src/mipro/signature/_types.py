@@ -41,6 +41,9 @@ _STANDARD: dict[str, Any] = {
 # Modules whose names may stand before a dot without having been imported by the caller.
 _STANDARD_MODULES = frozenset({"typing", "datetime", "decimal", "pathlib", "uuid", "enum", "collections"})
 
+# What `type Name = ...` makes, and its like for older Pythons, which is another class up to Python 3.13.
+_ALIASES = (TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType))
+
 _MAX_FRAMES = 100
 _OWN_PACKAGE = __name__.partition(".")[0]
 
@@ -84,10 +87,33 @@ def read_type(text: str, custom_types: Mapping[str, Any] | None = None) -> Any:
 
 def is_type(value: Any) -> bool:
     """Return whether `value` can annotate a field."""
-    named = (typing.TypeVar, typing.NewType, TypeAliasType)
+    named = (typing.TypeVar, typing.NewType, *_ALIASES)
     if isinstance(value, (type, types.GenericAlias, types.UnionType, *named)) or value is None:
         return True
     return typing.get_origin(value) is not None or isinstance(value, type(Any)) or value is Any
+
+
+def unaliased(annotation: Any) -> Any:
+    """Return what an alias stands for, its arguments in place; any other type as it is.
+
+    Aliases inside of the type stay: they may hold themselves.
+    """
+    origin = typing.get_origin(annotation)
+    alias = annotation if origin is None else origin
+    if not isinstance(alias, _ALIASES):
+        return annotation
+    try:
+        meant = alias.__value__
+    except NameError:
+        meant = ""
+    if isinstance(meant, str):  # or a name in it is not known yet: left to pydantic, as outside of an alias
+        return annotation
+    given = dict(zip(alias.__type_params__, typing.get_args(annotation), strict=False))
+    if meant in alias.__type_params__:
+        meant = given.get(meant, Any)
+    elif wanted := getattr(meant, "__parameters__", ()):
+        meant = meant[tuple(given.get(parameter, Any) for parameter in wanted)]
+    return unaliased(meant)
 
 
 class _Reader:
