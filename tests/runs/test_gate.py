@@ -24,6 +24,7 @@ from mipro.lm import Completion, LMRequest, LMResponse, Usage
 from mipro.runs import Budget, CallRecord, FailureRecord, SQLStore
 from mipro.runs._budget import Account, Amounts
 from mipro.runs._gate import GateCore
+from mipro.runs._stage_gate import StageGate
 from mipro.runs._writer import Writer
 
 
@@ -330,6 +331,23 @@ def test_abort_ends_the_wait_for_calls_in_flight(with_gate):
             await caller
 
     with_gate(scenario)
+
+
+def test_each_who_is_told_of_the_end_raises_an_error_of_their_own(with_gate):
+    """In threads of their own: the traceback of one for all was as long as those of all together."""
+
+    async def scenario(core):
+        core.stop(RunInterrupted("Ctrl-C", run_dir="there"))
+        gates = [StageGate(core, "search", subject="", patient=False) for _ in range(2)]
+        told = await asyncio.gather(
+            *(gate.call(CountingModel(), question("a")) for gate in gates), return_exceptions=True
+        )
+        assert [(type(error), str(error), error.run_dir) for error in told] == [
+            (RunInterrupted, "Ctrl-C", "there")
+        ] * 2
+        return len({id(error) for error in (*told, core.stopped)})
+
+    assert with_gate(scenario) == 3
 
 
 @pytest.mark.parametrize(

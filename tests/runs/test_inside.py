@@ -100,7 +100,6 @@ def test_call_inside_is_counted_once(open_run, limits):
 def test_calls_inside_do_not_wait_for_the_threads_of_those_around(open_run, monkeypatch):
     """However many calls around take all the threads that there are for them."""
     monkeypatch.setattr(_base, "_BLOCKING_CALLS", 1)
-    monkeypatch.setattr(_base, "_pools", {})
     assert ask(open_run(), Vote(Vote(echo(), name="inner vote"))) == "q"
 
 

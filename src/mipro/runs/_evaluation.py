@@ -29,6 +29,7 @@ from mipro.evaluate._threads import SIGNAL_CHECK_S
 from mipro.example import Example
 from mipro.runs._fingerprint import of_candidate
 from mipro.runs._records import EvaluationRecord
+from mipro.runs._stage_gate import copy_of
 from mipro.runs._store import storable
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class Evaluator:
 
     def _measure(self, program: Module, candidate: str, stage: str, index: int) -> EvaluationRecord:
         if self._run.stopped is not None:
-            raise self._run.stopped
+            raise copy_of(self._run.stopped)
         gate = self._run.gate(stage, subject=f"{self._split} {index}")
         with context(gate=gate):
             outcome = run_example(
@@ -218,11 +219,11 @@ class Evaluator:
 
     def _refuse_to_go_on(self, outcome: Outcome, gate: StageGate) -> None:
         if isinstance(gate.failure, (RunStopped, UserError)):
-            raise gate.failure
+            raise copy_of(gate.failure)
         if isinstance(outcome.error, (RunStopped, LMAuthError, LMNotFoundError)):
             raise outcome.error
         if isinstance(outcome.error, LMError) and self._run.stopped is not None:
-            raise self._run.stopped
+            raise copy_of(self._run.stopped)
 
     def _record(self, outcome: Outcome, candidate: str, index: int) -> EvaluationRecord:
         prediction, unkept = _kept(outcome.prediction)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, TypeVar
 
 from mipro.errors import LMError, LMTransientError, RunStopped, StateError, UserError
 
@@ -10,6 +11,19 @@ if TYPE_CHECKING:
     from mipro.lm import BaseLM, LMRequest, LMResponse
     from mipro.runs._call import Send
     from mipro.runs._gate import GateCore, Reason
+
+E = TypeVar("E", bound=BaseException)
+
+
+def copy_of(error: E) -> E:
+    """Return a copy of what ended a run, for one of those who are told.
+
+    They raise it in threads of their own. Were it the same for all, each would write its way to the same
+    traceback, which came to thousands of lines.
+    """
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 class StageGate:
@@ -43,4 +57,6 @@ class StageGate:
             ends_the_run = isinstance(error, (RunStopped, StateError)) or error is self._core.stopped
             if ends_the_run or isinstance(error, LMTransientError):
                 self.failure = error
+            if ends_the_run:
+                raise copy_of(error)  # noqa: B904 - has the cause of the one that it is a copy of
             raise
