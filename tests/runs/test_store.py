@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateTable
 
 from mipro.errors import StateError
 from mipro.runs import CallRecord, DecisionRecord, SQLStore
-from mipro.runs._store import _facts, _tables
+from mipro.runs._tables import FACTS, TABLES
 from mipro.testing.stores import StoreContract, call
 
 
@@ -122,7 +122,7 @@ def test_kept_records_survive_kill_9(tmp_path):
 
 def test_tables_of_other_databases_hold_all_that_is_kept():
     """MySQL had an index on a text of any length, cut answers at 64 KiB, and times at seven digits."""
-    made = "".join(str(CreateTable(table).compile(dialect=mysql.dialect())) for table in _tables.values())
+    made = "".join(str(CreateTable(table).compile(dialect=mysql.dialect())) for table in TABLES.values())
     assert "DOUBLE" in made
     assert "FLOAT" not in made
     assert "split VARCHAR(64)" in made
@@ -133,7 +133,7 @@ def test_answer_that_is_known_is_dropped_and_never_cut(monkeypatch):
     """MySQL's INSERT IGNORE drops what is known, but also cuts what is too long."""
     store = SQLStore("sqlite://")
     monkeypatch.setattr(store._engine.dialect, "name", "mysql")
-    for table, key in ((_tables[CallRecord], "`key` = calls.`key`"), (_facts, "name = run.name")):
+    for table, key in ((TABLES[CallRecord], "`key` = calls.`key`"), (FACTS, "name = run.name")):
         statement = str(store._insert_new(table).compile(dialect=mysql.dialect()))
         assert "IGNORE" not in statement
         assert statement.endswith(f"ON DUPLICATE KEY UPDATE {key}")

@@ -28,8 +28,9 @@ from mipro.runs._records import (
     Spent,
 )
 from mipro.runs._run import Run, versions
+from mipro.runs._sql import SQLStore
 from mipro.runs._stage_gate import StageGate
-from mipro.runs._store import SQLStore, Store
+from mipro.runs._store import Store
 
 __all__ = [
     "MADE_OF_CALLS",

@@ -30,7 +30,7 @@ from mipro.example import Example
 from mipro.runs._fingerprint import of_candidate
 from mipro.runs._records import EvaluationRecord
 from mipro.runs._stage_gate import copy_of
-from mipro.runs._store import storable
+from mipro.runs._tables import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

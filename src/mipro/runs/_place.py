@@ -15,7 +15,7 @@ import platformdirs
 import sqlalchemy as sa
 
 from mipro.errors import StateError, UserError
-from mipro.runs._store import SQLStore, parsed
+from mipro.runs._sql import SQLStore, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from mipro.runs._records import (
     FailureRecord,
     Spent,
 )
-from mipro.runs._store import SQLStore, parsed
+from mipro.runs._sql import SQLStore, parsed
 
 if TYPE_CHECKING:
     import os
