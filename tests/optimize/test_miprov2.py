@@ -925,6 +925,14 @@ class TestDataInSeveralSets:
         assert "4 inputs are in both `trainset` and `testset`" in warnings
 
     @pytest.mark.usefixtures("fruit_lm")
+    @pytest.mark.parametrize(("times", "is_said"), [(1, False), (2, True)])
+    def test_a_valset_that_repeats_itself_is_said(self, optimize, fruit, times, is_said):
+        """The same question asked twice is no second piece of evidence, but an interval counts it."""
+        best = optimize(trainset=fruit[:20], valset=fruit[20:40] * times)
+        said = "`valset` has 40 examples, but only 20 different inputs"
+        assert any(said in warning for warning in best.optimization.warnings) is is_said
+
+    @pytest.mark.usefixtures("fruit_lm")
     def test_an_example_is_one_demo_however_often_it_is_there(self, optimize, fruit, monkeypatch):
         """A trainset may repeat examples to give them weight; a prompt that says one twice is only longer."""
         made = []

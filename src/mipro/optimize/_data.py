@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from mipro.example import Example
     from mipro.modules import Module
 
+_LEAST_DIFFERENT = 0.9
+"""Share of a data set's inputs, below which an interval is too narrow to pass over it."""
+
 
 def without_shared(examples: Sequence[Example], *others: Sequence[Example]) -> tuple[Example, ...]:
     """Return the examples whose inputs none of the other data sets has."""
@@ -43,6 +46,19 @@ def check_overlap(**sets: Sequence[Example]) -> tuple[str, ...]:
             )
             warnings.append(f"{shared} inputs are in both `{first}` and `{second}`; {harm}.")
     return tuple(warnings)
+
+
+def check_repeated(**sets: Sequence[Example]) -> tuple[str, ...]:
+    """Return a warning for every data set of which more than a tenth repeats inputs that are there.
+
+    Their scores are no new evidence, while an interval counts them as such.
+    """
+    return tuple(
+        f"`{name}` has {len(examples)} examples, but only {different} different inputs; the interval of its "
+        "score is too narrow."
+        for name, examples in sets.items()
+        if (different := num_inputs(examples)) < _LEAST_DIFFERENT * len(examples)
+    )
 
 
 def check_own_demos(program: Module, **sets: Sequence[Example]) -> tuple[str, ...]:
