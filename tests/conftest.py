@@ -1,5 +1,7 @@
 """What all tests share: nothing is written outside of temporary folders, no network but loopback."""
 
+import gc
+import signal
 import socket
 
 import pytest
@@ -32,3 +34,17 @@ def _only_loopback(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def heeds_interrupts():
+    """Heed Ctrl-C, also where the tests run in the background of a shell, which ignores it.
+
+    Nothing is collected in the meantime: hypothesis looks on as it is, and an interrupt that is raised in
+    there is printed and lost.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()
+    yield
+    gc.enable()
+    signal.signal(signal.SIGINT, before)

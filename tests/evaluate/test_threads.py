@@ -93,15 +93,7 @@ def test_items_under_way_are_waited_for():
     assert finished == [1]
 
 
-@pytest.fixture
-def _heeded():
-    """Heed interrupts, also where the tests run in the background of a shell, which ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_heeded")
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_ctrl_c_in_the_caller_does_not_wait():
     """An interrupt of the waiting thread is raised while an item hangs, and no other begins."""
     release, begun = threading.Event(), []

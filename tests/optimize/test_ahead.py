@@ -83,6 +83,7 @@ def test_models_load_while_the_run_is_prepared(optimize, fruit_lm, monkeypatch):
     assert loaded.wait(10)
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_models_load_where_ctrl_c_raises_nothing(fruit, same_colour, tmp_path):
     """Raised while two threads import, it was lost, and left Python's lock of imports locked for good."""
     met = []
@@ -96,12 +97,8 @@ def test_models_load_where_ctrl_c_raises_nothing(fruit, same_colour, tmp_path):
     def patient(example, prediction, trace=None):
         return loaded.wait(60) and same_colour(example, prediction)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with mipro.context(lm=Loading(lambda _: {"colour": "red"})):
-            mipro.MIPROv2(patient, num_candidates=2, run_dir=tmp_path).compile(
-                mipro.Predict("fruit -> colour"), trainset=fruit[:8], num_trials=1
-            )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with mipro.context(lm=Loading(lambda _: {"colour": "red"})):
+        mipro.MIPROv2(patient, num_candidates=2, run_dir=tmp_path).compile(
+            mipro.Predict("fruit -> colour"), trainset=fruit[:8], num_trials=1
+        )
     assert signal.default_int_handler not in met

@@ -98,23 +98,19 @@ def test_call_that_never_ends_is_left(tmp_path, held, monkeypatch, caplog):
     assert kept(tmp_path) == 0
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_ctrl_c_leaves_what_is_waited_for(tmp_path, held, monkeypatch):
     """The run is released even so."""
     monkeypatch.setattr("mipro.runs._gate.LANDING_S", 0.01)
-    # A worker of the tests may have been started to ignore it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     main = threading.main_thread().ident
     monkeypatch.setattr(
         "mipro.runs._gate.logger.warning", lambda *_: signal.pthread_kill(main, signal.SIGINT)
     )
-    try:
-        run = start(tmp_path)
-        call = ask(run, held)
-        assert held.asked.wait(20)
-        with pytest.raises(KeyboardInterrupt):
-            run.close()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    run = start(tmp_path)
+    call = ask(run, held)
+    assert held.asked.wait(20)
+    with pytest.raises(KeyboardInterrupt):
+        run.close()
     with pytest.raises(RunStopped, match="closed"):
         call.result(20)
     start(tmp_path).close()
