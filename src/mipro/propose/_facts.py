@@ -65,7 +65,11 @@ def observe(trainset: Sequence[Example], field: str, *, takes_none: bool = False
     Returns:
         The closed set of labels, if there is one, and notes on length and form.
     """
-    unlike = distinct(trainset)
+    return facts_of(distinct(trainset), field, takes_none=takes_none)
+
+
+def facts_of(unlike: Sequence[Example], field: str, *, takes_none: bool) -> FieldFacts:
+    """Do as `observe` with examples none of which is equal to another."""
     rows = [row for row in unlike if row.get(field) is not None]
     values = [row[field] for row in rows]
     nones = [str(None) for row in unlike if takes_none and field in row and row[field] is None]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.adapters import is_optional
 from mipro.propose._ask import Asker, Question
-from mipro.propose._facts import FieldFacts, observe
+from mipro.propose._facts import FieldFacts, facts_of
 from mipro.propose._guards import clean, is_refusal
 from mipro.propose._leaks import Corpus, LeakCheck
 from mipro.propose._program import call_form, source, structure
@@ -123,7 +123,7 @@ def ground(
         program_description=description,
         modules=modules if program_aware else ("",) * len(modules),
         roles=tuple(roles.get(p, "") for p in range(len(modules))),
-        facts=tuple(_facts(predictor, trainset) if view_size else () for predictor in predictors),
+        facts=tuple(_facts(predictor, corpus.examples) if view_size else () for predictor in predictors),
         notes=_notes(views, summary, code, description),
     )
 
@@ -186,13 +186,13 @@ def _role_questions(
     ]
 
 
-def _facts(predictor: Any, trainset: Sequence[Example]) -> tuple[FieldFacts, ...]:
+def _facts(predictor: Any, examples: Sequence[Example]) -> tuple[FieldFacts, ...]:
     """Return the facts on the outputs whose type does not say them already."""
     return tuple(
         facts
         for name, field in predictor.signature.output_fields.items()
         if not _says_its_values(field.annotation)
-        if (facts := observe(trainset, name, takes_none=is_optional(field.annotation))).labels or facts.notes
+        if (facts := facts_of(examples, name, takes_none=is_optional(field.annotation))).labels or facts.notes
     )
 
 

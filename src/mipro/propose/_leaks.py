@@ -62,8 +62,9 @@ class Corpus:
         """Words that the data write with a capital where no sentence begins."""
         left = _MAX_CHARS
         # An example that is there several times, to give it weight, is one: else it would seem to be shared.
-        unlike = distinct(trainset)
-        for row in unlike:
+        self.examples: list[Example] = distinct(trainset)
+        """The examples, equal ones once."""
+        for row in self.examples:
             texts = [text for value in row.values() for text in _beginnings(value)]
             self.rows.append("|".join(map(phrase, texts)))
             self.names.update(name for text in texts for name in _names(text))
@@ -77,7 +78,7 @@ class Corpus:
         self._words: dict[str, int] = {}
         numbers = [self._words.setdefault(word, len(self._words)) for word in self.all.split()]
         self._threes = np.unique(self._numbered(numbers))
-        answers = _places_of_answers(unlike)
+        answers = _places_of_answers(self.examples)
         self.answers: dict[str, int] = {text: places[0] for text, places in answers if len(places) == 1}
         """Answers given to one example only, as the data spell them, with the place of the example."""
         self.labels: str = "|".join(
