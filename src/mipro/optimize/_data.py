@@ -29,10 +29,11 @@ def num_inputs(examples: Sequence[Example]) -> int:
     return len(set(map(_inputs, examples)))
 
 
-def check_overlap(**sets: Sequence[Example]) -> tuple[str, ...]:
-    """Return a warning for every two data sets that share inputs.
+def check_inputs(**sets: Sequence[Example]) -> tuple[str, ...]:
+    """Return a warning for every two data sets that share inputs, and for those that repeat their own.
 
-    Shared inputs would make an estimate too good: a demo may give the answer away.
+    Shared inputs would make an estimate too good: a demo may give the answer away. Repeated ones, of more
+    than a tenth of what is measured, are no new evidence, while an interval counts them as such.
     """
     inputs = {name: set(map(_inputs, examples)) for name, examples in sets.items()}
     warnings = []
@@ -45,20 +46,13 @@ def check_overlap(**sets: Sequence[Example]) -> tuple[str, ...]:
                 else "the score that is expected may be too good"
             )
             warnings.append(f"{shared} inputs are in both `{first}` and `{second}`; {harm}.")
+    for name, different in inputs.items():
+        if name != "trainset" and len(different) < _LEAST_DIFFERENT * len(sets[name]):
+            warnings.append(
+                f"`{name}` has {len(sets[name])} examples, but only {len(different)} different inputs; the "
+                "interval of its score is too narrow."
+            )
     return tuple(warnings)
-
-
-def check_repeated(**sets: Sequence[Example]) -> tuple[str, ...]:
-    """Return a warning for every data set of which more than a tenth repeats inputs that are there.
-
-    Their scores are no new evidence, while an interval counts them as such.
-    """
-    return tuple(
-        f"`{name}` has {len(examples)} examples, but only {different} different inputs; the interval of its "
-        "score is too narrow."
-        for name, examples in sets.items()
-        if (different := num_inputs(examples)) < _LEAST_DIFFERENT * len(examples)
-    )
 
 
 def check_own_demos(program: Module, **sets: Sequence[Example]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from mipro.optimize._checks import (
     check_whole,
     listed,
 )
-from mipro.optimize._data import check_overlap, check_own_demos, check_repeated
+from mipro.optimize._data import check_inputs, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
 from mipro.optimize._progress import Bars, Progress, Reporter, permitted
@@ -423,8 +423,7 @@ class MIPROv2(Teleprompter):
             max_errors=_first(self.max_errors, settings.max_errors),
             num_threads=_first(self.num_threads, settings.num_threads),
             warnings=(
-                *check_overlap(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
-                *check_repeated(valset=plan.valset, testset=plan.testset),
+                *check_inputs(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
                 *check_own_demos(student, valset=plan.valset, testset=plan.testset),
                 *check_attached(student, track_stats=self.track_stats),
             ),
