@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import inspect
 import logging
 from collections import Counter
 from numbers import Real
@@ -27,19 +28,6 @@ if TYPE_CHECKING:
     from mipro.example import Example
 
 logger = logging.getLogger(__name__)
-
-_ARGUMENTS = (
-    "devset",
-    "metric",
-    "num_threads",
-    "display_progress",
-    "display_table",
-    "max_errors",
-    "provide_traceback",
-    "failure_score",
-    "save_as_csv",
-    "save_as_json",
-)
 
 
 class EvaluationResult(Prediction):
@@ -120,8 +108,9 @@ class Evaluate:
             raise UserError(
                 "`return_outputs` is no longer supported: `EvaluationResult.results` always has the outputs."
             )
+        known = set(inspect.signature(Evaluate).parameters) - {"kwargs"}
         for name in kwargs:
-            if near := difflib.get_close_matches(name, _ARGUMENTS, n=1, cutoff=0.8):
+            if near := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
                 raise UserError(f"`Evaluate` has no argument `{name}`; did you mean `{near[0]}`?")
             logger.warning("`Evaluate` has no argument `%s`; it is ignored.", name)
         self.devset = devset

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from mipro._names import of_dspy
+from mipro._whole import is_whole
 from mipro.errors import UserError
 from mipro.lm import BaseLM
 from mipro.modules import Module, Predict
@@ -107,7 +108,7 @@ def check_not_negative(**values: Any) -> None:
 def check_whole(least: int, **values: Any) -> None:
     """Refuse what is not a whole number of at least `least`."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        if not is_whole(value, least):
             raise UserError(f"`{name}` must be a whole number of at least {least}, but got {value!r}.")
 
 

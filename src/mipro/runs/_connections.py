@@ -36,9 +36,8 @@ class Connections:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        is_sqlite = engine.dialect.name == "sqlite"
-        self._is_server = not is_sqlite
-        self._keeps = is_sqlite and isinstance(engine.pool, sa.QueuePool)
+        self._is_server = engine.dialect.name != "sqlite"
+        self._keeps = not self._is_server and isinstance(engine.pool, sa.QueuePool)
         self._idle: deque[Any] = deque()
         self._driver_error: type[Exception] = getattr(engine.dialect.dbapi, "Error", sa.exc.DBAPIError)
         self.errors = (sa.exc.SQLAlchemyError, self._driver_error)

@@ -6,9 +6,9 @@ import functools
 import inspect
 import math
 import reprlib
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
+from mipro._whole import is_whole
 from mipro.errors import UserError
 from mipro.search._bayes import BayesSearch
 from mipro.search._book import Book
@@ -148,7 +148,7 @@ def create(
 
 
 def _check_int(name: str, value: int, *, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    if not is_whole(value, least):
         raise UserError(f"`{name}` must be an int of at least {least}, but got {value!r}.")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
 from typing import TYPE_CHECKING, TypeAlias
 
+from mipro._whole import is_whole
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Space:
         if not choices:
             raise UserError("`choices` must name at least one variable, but got an empty mapping.")
         for name, count in choices.items():
-            if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+            if not is_whole(count, 1):
                 raise UserError(
                     f"`choices[{name!r}]` must be an int of at least 1, but got {count!r}; "
                     "leave a variable out that can't be chosen."
@@ -84,7 +84,7 @@ class Space:
         """
         if name not in self._choices:
             raise UserError(f"`name` must be one of {list(self._choices)}, but got {name!r}.")
-        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+        if not is_whole(count, 1):
             raise UserError(f"`count` must be an int of at least 1, but got {count!r}.")
         first = self._choices[name]
         self._choices[name] = first + count
