@@ -18,7 +18,7 @@ from mipro.adapters._values import placeholder, value_text
 from mipro.adapters._wording import WORDING
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping
 
     from mipro.signature import Signature
 
@@ -110,36 +110,61 @@ class XMLAdapter(ChatAdapter):
 
 
 def _elements(text: str, names: Container[str]) -> list[tuple[str, str]]:
-    """Return name and content of the outermost elements; of those inside, where none of these is a field.
-
-    An element ends where all of its name that begin in it have ended ("<code>see <code>x</code></code>"),
-    or at the first end of that name where they don't ("<code>the <code> tag</code>").
-    """
-    tags = list(_tags(text))
-    ends, own_end = _ends(tags)
+    """Return name and content of the outermost elements; of those inside, where none of these is a field."""
+    tags = _Tags(text)
     elements: list[tuple[str, str]] = []
-    waiting = [(0, len(tags))]
+    waiting = [(0, len(tags.found))]
     # An answer may be nested more deeply than functions may be, and no part of it is read twice: a model that
     # repeats a tag without end would stop all threads.
     while waiting:
-        place, behind = waiting.pop()
-        found: list[tuple[int, int]] = []
+        outermost = list(tags.outermost(*waiting.pop()))
+        if any(tags.found[begin]["name"] in names for begin, _ in outermost):
+            pairs = [(tags.found[begin], tags.found[end]) for begin, end in outermost]
+            elements += [(begin["name"], text[begin.end() : end.start()]) for begin, end in pairs]
+        else:
+            waiting += [(begin + 1, end) for begin, end in reversed(outermost)]
+    return elements
+
+
+class _Tags:
+    """The tags of a text, and which of them belong together."""
+
+    def __init__(self, text: str) -> None:
+        self.found = list(_tags(text))
+        begun: defaultdict[str, list[int]] = defaultdict(list)
+        self._ends: defaultdict[str, list[int]] = defaultdict(list)
+        self._own_end: dict[int, int] = {}
+        for place, tag in enumerate(self.found):
+            if not tag["end"]:
+                begun[tag["name"]].append(place)
+                continue
+            self._ends[tag["name"]].append(place)
+            if begun[tag["name"]]:
+                self._own_end[begun[tag["name"]].pop()] = place
+
+    def outermost(self, place: int, behind: int) -> Iterator[tuple[int, int]]:
+        """Yield where the outermost elements begin and end among the tags from `place` to before `behind`."""
         while place < behind:
-            name, end = tags[place]["name"], own_end.get(place, behind)
-            if not tags[place]["end"] and end >= behind:
-                later = bisect_right(ends[name], place)
-                end = ends[name][later] if later < len(ends[name]) else behind
-            if not tags[place]["end"] and end < behind:
-                found.append((place, end))
+            end = self._end_of(place, behind)
+            if end < behind:
+                yield place, end
                 place = end
             place += 1
-        if any(tags[begin]["name"] in names for begin, _ in found):
-            elements += [
-                (tags[begin]["name"], text[tags[begin].end() : tags[end].start()]) for begin, end in found
-            ]
-        else:
-            waiting += [(begin + 1, end) for begin, end in reversed(found)]
-    return elements
+
+    def _end_of(self, place: int, behind: int) -> int:
+        """Return where the element ends that a tag begins, `behind` where it does not or begins none.
+
+        That is where all of its name that begin in it have ended ("<code>see <code>x</code></code>"), or at
+        the first end of that name where they don't ("<code>the <code> tag</code>").
+        """
+        tag = self.found[place]
+        if tag["end"]:
+            return behind
+        if (own := self._own_end.get(place, behind)) < behind:
+            return own
+        ends = self._ends[tag["name"]]
+        later = bisect_right(ends, place)
+        return ends[later] if later < len(ends) else behind
 
 
 def _tags(text: str) -> Iterator[re.Match[str]]:
@@ -151,18 +176,3 @@ def _tags(text: str) -> Iterator[re.Match[str]]:
             yield tag
         elif behind <= last:
             behind = text.index(_CDATA_END, behind) + len(_CDATA_END)
-
-
-def _ends(tags: Sequence[re.Match[str]]) -> tuple[Mapping[str, list[int]], dict[int, int]]:
-    """Return the places of the ends by name, and for each tag that begins an element that of its own end."""
-    begun: defaultdict[str, list[int]] = defaultdict(list)
-    ends: defaultdict[str, list[int]] = defaultdict(list)
-    own_end: dict[int, int] = {}
-    for place, tag in enumerate(tags):
-        if not tag["end"]:
-            begun[tag["name"]].append(place)
-            continue
-        ends[tag["name"]].append(place)
-        if begun[tag["name"]]:
-            own_end[begun[tag["name"]].pop()] = place
-    return ends, own_end
