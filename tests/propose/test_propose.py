@@ -423,20 +423,26 @@ def test_what_was_told_to_write_is_no_instruction_whatever_the_tip():
     assert set(proposals.refusals) == {"echo"}
 
 
-def test_what_a_judge_scores_has_no_expected_answer():
-    """Where the examples have none, nothing is said to be expected."""
-    row = mipro.Example(question="why?").with_inputs("question")
+def _told_of(mistake, program):
+    """Return the prompt of a round's only proposal, where the program has made one mistake."""
     prompter = _Prompter(lambda number, _: {"proposed_instruction": f"other{number} way{number} go{number}"})
     propose_more(
-        mipro.Predict("question -> answer"),
-        [row],
+        program,
+        [mistake.example],
         _propose(_Prompter(), count=2),
         prompt_lm=prompter.lm,
         settings=ProposalSettings(count=3),
         rng=random.Random(1),
-        lessons=Lessons(round=1, mistakes=(Mistake(row, {"answer": "so"}, "too short"),)),
+        lessons=Lessons(round=1, mistakes=(mistake,)),
     )
     [prompt] = prompter.prompts("proposed_instruction")
+    return prompt
+
+
+def test_what_a_judge_scores_has_no_expected_answer():
+    """Where the examples have none, nothing is said to be expected."""
+    row = mipro.Example(question="why?").with_inputs("question")
+    prompt = _told_of(Mistake(row, {"answer": "so"}, "too short"), mipro.Predict("question -> answer"))
     assert "answered: " in prompt
     assert "expected: " not in prompt
 
@@ -445,17 +451,7 @@ def test_what_was_answered_wrong_is_shown_however_long_the_reasoning():
     """Of a mistake the field that the example has too comes first; the rest may be cut off."""
     row = mipro.Example(question="why?", verdict="so").with_inputs("question")
     told = {"reasoning": "think " * 500, "verdict": "elsewhere"}
-    prompter = _Prompter(lambda number, _: {"proposed_instruction": f"other{number} way{number} go{number}"})
-    propose_more(
-        mipro.ChainOfThought("question -> verdict"),
-        [row],
-        _propose(_Prompter(), count=2),
-        prompt_lm=prompter.lm,
-        settings=ProposalSettings(count=3),
-        rng=random.Random(1),
-        lessons=Lessons(round=1, mistakes=(Mistake(row, told, ""),)),
-    )
-    [prompt] = prompter.prompts("proposed_instruction")
+    prompt = _told_of(Mistake(row, told, ""), mipro.ChainOfThought("question -> verdict"))
     assert "elsewhere" in prompt
 
 
