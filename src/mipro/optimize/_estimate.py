@@ -116,9 +116,11 @@ def estimate(job: Job) -> Estimate:
     """
     plan = job.plan
     run = _program_run(job, job.student, job.task_lm)
+    teacher_lm = job.teacher_settings.get("lm") or job.task_lm
     # Not by its truth, which a program may have of its own, as one with a length has.
     teacher = job.student if job.teacher is None else job.teacher
-    teaching = _program_run(job, teacher, job.teacher_settings.get("lm") or job.task_lm)
+    is_student = teacher is job.student and teacher_lm is job.task_lm
+    teaching = run if is_student else _program_run(job, teacher, teacher_lm)
     bootstraps = job.shows_demos if plan.zero_shot else plan.max_bootstrapped_demos > 0
     train = len(plan.demo_pool) * job.max_rounds
     # Candidates that differ in nothing that the program calls ask the same, which is paid once, as

@@ -37,7 +37,7 @@ def token_estimate(text: str) -> int:
     Four ASCII characters count as a token, and so does every other character, which
     is near the truth for English and on the safe side for other scripts.
     """
-    ascii_chars = sum(1 for char in text if char < "\x80")
+    ascii_chars = len(text.encode("ascii", "ignore"))
     return math.ceil(ascii_chars / _CHARS_PER_TOKEN) + len(text) - ascii_chars
 
 

@@ -263,7 +263,7 @@ def _held_by_function(function: FunctionType) -> dict[str, Any]:
     wrapped = getattr(function, "__wrapped__", None)
     if wrapped is not None and not any(value is wrapped for value in held.values()):
         held["wrapped"] = wrapped
-    changed = changed_by(code)
+    changed = changed_by(function)
     return _counting({name: value for name, value in held.items() if name not in changed})
 
 

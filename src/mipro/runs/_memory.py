@@ -27,10 +27,14 @@ def source_of(target: Any) -> str:
     A class of a notebook has no source, but its methods have; a function made by `exec` or at the prompt
     has neither, but what it was compiled to. That is the same for one version of Python.
     """
+    read = target
     if isinstance(target, FunctionType):
-        target = target.__code__  # else the source of a decorator would be that of what it wraps
+        # Without its attributes, since else the source of a decorator would be that of what it wraps. Not its
+        # code alone, of which `inspect` would look for the module in the files of all that are loaded.
+        target = target.__code__
+        read = FunctionType(target, read.__globals__, closure=read.__closure__)
     try:
-        return textwrap.dedent(inspect.getsource(target))
+        return textwrap.dedent(inspect.getsource(read))
     except (OSError, TypeError):
         return "\n".join(_said(target))
 
@@ -75,46 +79,43 @@ def changed_when_called(kind: type, entrances: Iterable[str]) -> frozenset[str]:
         if name in seen or not isinstance(method, FunctionType):
             continue
         seen.add(name)
-        found.update(changed_by(method.__code__))
-        waiting.extend(_called_by(method.__code__))
-    return frozenset(name.removeprefix("self.") for name in found if name.startswith("self."))
+        changed, called = _read(source_of(method))
+        found |= changed
+        waiting.extend(_of_self(called))
+    return frozenset(_of_self(found))
 
 
-@functools.lru_cache(maxsize=256)
-def changed_by(code: CodeType) -> frozenset[str]:
+def changed_by(function: FunctionType) -> frozenset[str]:
     """Return the names that a function assigns to, and those of values that it changes.
 
     "calls" for `nonlocal calls; calls += 1` and `calls.append(1)`, "self.calls" for `self.calls += 1`;
     nothing where there is no source to read.
-
-    Args:
-        code: The function's code, which keeps nothing alive.
     """
-    found = set()
-    for node in _nodes(code):
-        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
-            if not isinstance(node.ctx, ast.Load):
-                found.add(_name(node))
-        elif (
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES
-        ):
-            found.add(_name(node.func.value))
-    return frozenset(found)
+    return _read(source_of(function))[0]
 
 
 @functools.lru_cache(maxsize=256)
-def _called_by(code: CodeType) -> frozenset[str]:
-    """Return the names of the methods of its own object that a method calls, "note" for `self.note()`."""
-    calls = (_name(node.func) for node in _nodes(code) if isinstance(node, ast.Call))
-    return frozenset(name.removeprefix("self.") for name in calls if name.startswith("self."))
-
-
-def _nodes(code: CodeType) -> list[ast.AST]:
-    """Return all nodes of a function's source; none where there is no source to read."""
+def _read(source: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of what a function changes, and of what it calls, "self.note" for `self.note()`."""
     try:
-        return list(ast.walk(ast.parse(source_of(code))))
+        nodes = list(ast.walk(ast.parse(source)))
     except SyntaxError:  # a lambda in the middle of a line
-        return []
+        nodes = []
+    changed, called = set(), set()
+    for node in nodes:
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
+            if not isinstance(node.ctx, ast.Load):
+                changed.add(_name(node))
+        elif isinstance(node, ast.Call):
+            called.add(_name(node.func))
+            if isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES:
+                changed.add(_name(node.func.value))
+    return frozenset(changed), frozenset(called)
+
+
+def _of_self(names: Iterable[str]) -> Iterator[str]:
+    """Yield the names that are said of `self`, without it."""
+    return (name.removeprefix("self.") for name in names if name.startswith("self."))
 
 
 def _name(node: ast.expr) -> str:
