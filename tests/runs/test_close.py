@@ -125,3 +125,18 @@ def test_handler_of_another_language_is_left_alone(tmp_path, monkeypatch):
         monkeypatch.undo()
         assert signal.getsignal(signal.SIGINT) is before
     run.close()
+
+
+def test_handler_of_the_program_for_sigterm_is_left_alone(tmp_path):
+    """It knows what is to be done, and a run must not keep it from being called."""
+    called = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: called.append(number))
+    try:
+        run = start(tmp_path)
+        with interruptible(run):
+            signal.raise_signal(signal.SIGTERM)
+        assert called == [signal.SIGTERM]
+        assert run.stopped is None
+        run.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)

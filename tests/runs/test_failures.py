@@ -465,6 +465,40 @@ def test_ctrl_c_once_finishes_what_is_in_flight(start, tmp_path):
     assert (tmp_path / "run.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process can't be sent a signal")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_ends_the_process_ends_the_run_in_order_first(start, tmp_path, name):
+    """The calls in flight are kept, so that nothing is paid twice; whoever sent the signal sees it obeyed."""
+    with OpenAIServer(answer, latency_s=0.02) as server:
+        assert start(server, "whole").wait(100) == 0
+        whole = server.count
+        server.reset()
+        process = start(server)
+        wait_until(lambda: server.count >= whole // 2)
+        process.send_signal(signal.Signals[name])
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == -signal.Signals[name]
+        assert f"run_dir={str(tmp_path / 'run')!r}" in errors.splitlines()[-1]
+        assert start(server).wait(100) == 0
+        assert server.count == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process can't be sent a signal")
+def test_second_sigterm_ends_the_process_now(start):
+    """Calls that a server leaves hanging are not waited for."""
+    with OpenAIServer(answer, latency_s=0.02) as server:
+        process = start(server)
+        wait_until(lambda: server.answered >= 100)
+        server.pause()
+        wait_until(lambda: server.count >= server.answered + 4)
+        process.send_signal(signal.SIGTERM)
+        assert any("stopping after SIGTERM" in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == -signal.SIGTERM
+        server.resume()
+
+
 def test_ctrl_c_twice_stops_now(start, tmp_path):
     """Calls that a server leaves hanging are not waited for; what was answered before is kept."""
     with OpenAIServer(answer, latency_s=0.02) as server:
