@@ -20,6 +20,9 @@ TASKS = {
     "intent_recognition": ("utterance", "intent"),
     "entailed_polarity": ("question", "answer"),
     "sports_understanding": ("question", "answer"),
+    "metaphor_boolean": ("question", "answer"),
+    "presuppositions_as_nli": ("question", "answer"),
+    "tense": ("question", "answer"),
 }
 """Names of the input and of the output."""
 
