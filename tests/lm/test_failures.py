@@ -41,8 +41,13 @@ CALL = Call("openai/m", "http://host/v1", "OPENAI_API_KEY", ("sk-secret",))
         (407, LMAuthError),
         (408, LMServerError),
         (409, LMServerError),
+        (302, LMNotFoundError),
+        (410, LMNotFoundError),
+        (413, LMRequestError),
         (422, LMRequestError),
         (425, LMServerError),
+        (498, LMServerError),
+        (499, LMServerError),
         (429, LMRateLimitError),
         (500, LMServerError),
         (503, LMServerError),
@@ -64,6 +69,11 @@ def test_status_decides_the_kind(status, kind):
         '{"error": {"message": "This model\'s maximum context length is 8192 tokens."}}',
         '{"error": {"type": "exceed_context_size_error", "message": "request (9 tokens) exceeds"}}',
         '{"error": {"message": "prompt is too long: 210000 tokens > 200000 maximum"}}',
+        '{"error": {"message": "input length and `max_tokens` exceed context limit: 19900 + 8192 > 20000"}}',
+        '{"error": "This model\'s maximum prompt length is 131072 but the request contains 500000 tokens."}',
+        '[{"error": {"message": "The input token count exceeds the maximum number of tokens allowed."}}]',
+        '{"error": "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens"}',
+        '{"error": "`inputs` must have less than 1024 tokens. Given: 5000"}',
     ],
 )
 def test_long_prompts_are_told_apart(body):
@@ -80,6 +90,10 @@ def test_long_prompts_are_told_apart(body):
         (402, "This request requires more credits, or fewer max_tokens.", "no credit left"),
         (429, "insufficient_quota", "no credit left"),
         (429, "Your team has either used all available credits or reached its limit.", "no credit left"),
+        (400, "Budget has been exceeded! Current cost: 26.1, Max budget: 0.25", "no credit left"),
+        (429, "ExceededBudget: End User=x over budget. Spend=0.8, Budget=0.1", "no credit left"),
+        (400, "You have reached your specified API usage limits.", "no credit left"),
+        (429, "exceeded_current_quota_error", "no credit left"),
         (400, "API key not valid. Pass a valid one.", "key is missing or"),
     ],
 )
@@ -88,6 +102,68 @@ def test_accounts_are_no_matter_of_the_request(status, message, advice):
     error = error_from_answer(CALL, status, json.dumps({"error": {"message": message}}), {})
     assert type(error) is LMAuthError
     assert advice in str(error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Model Not Exist",
+        "deepseek/deepseek-coder is not a valid model ID",
+        "/chat/completions: Invalid model name passed in model=gpt-4. Call `/v1/models` to view",
+        "Invalid model: mistral-tiny-9",
+        "invalid model ID",
+    ],
+)
+def test_a_model_that_there_is_not_is_no_matter_of_the_request(message):
+    """A run scored every program 0 and reported success, for a name that was mistyped."""
+    error = error_from_answer(CALL, 400, json.dumps({"error": {"message": message}}), {})
+    assert type(error) is LMNotFoundError
+    assert message in str(error)
+
+
+@pytest.mark.parametrize("status", [413, 429])
+def test_a_request_that_no_waiting_lets_through(status):
+    """OpenAI gives it the status and code of a rate limit; a run waited for ever, in each session anew."""
+    message = "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 30872."
+    body = json.dumps({"error": {"message": message, "type": "tokens", "code": "rate_limit_exceeded"}})
+    error = error_from_answer(CALL, status, body, {"Retry-After": "1"})
+    assert type(error) is ContextWindowError
+    assert "Limit 30000" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"code": "content_filter", "message": "The response was filtered"}}),
+        (403, {"error": {"code": 403, "message": "x", "metadata": {"flagged_input": "..."}}}),
+        (403, {"code": "permission-denied", "error": "Content violates usage guidelines. Team: x"}),
+    ],
+)
+def test_a_filtered_prompt_is_no_matter_of_the_key(status, body):
+    """Of OpenRouter and xAI it has the status of a key without leave: one example ended every run."""
+    error = error_from_answer(CALL, status, json.dumps(body), {})
+    assert type(error) is LMRequestError
+    assert "content filter" in str(error)
+
+
+def test_what_google_says():
+    """Its OpenAI-compatible address lists errors, and has no header for the seconds to wait."""
+    details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}]
+    error = {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED", "details": details}
+    found = error_from_answer(CALL, 429, json.dumps([{"error": error}]), {})
+    assert type(found) is LMRateLimitError
+    assert found.retry_after_s == 34.5
+    assert str(found).endswith(" The server said: quota")
+    assert (
+        error_from_answer(CALL, 429, json.dumps([{"error": error}]), {"Retry-After": "2"}).retry_after_s == 2
+    )
+
+
+def test_a_server_that_has_moved():
+    """The address to pass is told."""
+    error = error_from_answer(CALL, 301, "<html>moved</html>", {"Location": "https://new/v1"})
+    assert type(error) is LMNotFoundError
+    assert str(error).endswith("pass its new address as `api_base=`. The server said: go to https://new/v1")
 
 
 @pytest.mark.parametrize("status", [400, 429])
@@ -208,6 +284,9 @@ def test_what_a_client_says_is_kept_without_the_key():
         ({"code": "insufficient_quota"}, LMAuthError),
         ({"code": "context_length_exceeded"}, ContextWindowError),
         ({"code": "odd"}, LMServerError),
+        ({"code": None, "type": "invalid_request_error"}, LMRequestError),
+        ({"code": "odd", "type": "authentication_error"}, LMAuthError),
+        ({"type": "overloaded_error"}, LMServerError),
         ({"code": "slow_down", "status": 429}, LMRateLimitError),
         ({"code": 7}, LMServerError),
         ("down", LMServerError),

@@ -27,25 +27,50 @@ from mipro.lm._secrets import redact
 if TYPE_CHECKING:
     from mipro.lm._secrets import Secret
 
-# What OpenAI, Anthropic, vLLM, llama.cpp, SGLang and Azure write when a prompt is too long.
+# What OpenAI, Anthropic, xAI, Gemini, vLLM, llama.cpp, SGLang, TGI and Azure write when a prompt is too long.
 _TOO_LONG = re.compile(
-    r"context_length_exceeded|exceed_context_size|context (?:length|window|size)|prompt is too long"
-    r"|too many (?:input )?tokens|maximum number of tokens|input is too long|longer than the maximum model",
+    r"context_length_exceeded|exceed_context_size|context (?:length|window|size|limit)|prompt is too long"
+    r"|too many (?:input )?tokens|maximum number of tokens|input is too long|longer than the maximum model"
+    r"|maximum prompt length|`inputs`[^.]{0,60}must (?:have less than|be <=)",
     re.IGNORECASE,
 )
-# What OpenAI, Anthropic, DeepSeek and xAI write, under 400 or 429, when an account is empty.
+# Of OpenAI under 429 (its code is that of any rate limit) and of Groq under 413, for one request that alone
+# has more tokens than the account may send in a minute: no waiting helps.
+_TOO_LARGE = re.compile(r"request too large|tokens must be reduced", re.IGNORECASE)
+# What OpenAI, Anthropic, DeepSeek, xAI, Moonshot and a LiteLLM proxy write, under 400 or 429, when an account
+# is empty.
 _NO_CREDIT = re.compile(
-    r"insufficient_quota|billing_(?:hard_limit|not_active)|credit balance is too low"
-    r"|insufficient (?:balance|credit)|used all available credits",
+    r"insufficient_quota|exceeded_current_quota|billing_(?:hard_limit|not_active)|credit balance is too low"
+    r"|insufficient (?:balance|credit)|used all available credits|specified (?:api|workspace) usage limits"
+    r"|budget_exceeded|budget has been exceeded|exceeded ?budget",
     re.IGNORECASE,
 )
+# Of DeepSeek, OpenRouter, Mistral, Groq, OpenAI and a LiteLLM proxy under 400.
+_NO_MODEL = re.compile(
+    r"model_not_found|model_decommissioned|invalid_model\b|invalid model(?: name| id|:)|model not exist"
+    r"|not a valid model",
+    re.IGNORECASE,
+)
+# Of Azure and OpenAI under 400, of OpenRouter and xAI under 403.
+_FILTERED = re.compile(
+    r"content_(?:filter|policy_violation)|flagged_input|input was flagged|violates? usage guidelines",
+    re.IGNORECASE,
+)
+_FILTERED_ADVICE = "a content filter refuses the prompt; change its text, or use another model."
+_TOO_LARGE_ADVICE = (
+    "the prompt alone has more tokens than the account may send; use fewer or shorter demos, "
+    "a smaller `max_tokens`, or an account with a higher limit."
+)
+# Google's wait, which stands in the body alone.
+_RETRY_DELAY = re.compile(r'"retryDelay":\s*"(\d{1,9}(?:\.\d{1,9})?)s"')
 # Of Google under 400.
 _BAD_KEY = re.compile(r"API_KEY_INVALID|API key (?:not valid|expired)", re.IGNORECASE)
-_RETRIABLE = frozenset({408, 409, 425})
+_RETRIABLE = frozenset({408, 409, 425, 498, 499})  # 498: Groq's flex tier is full; 499: of gateways
 _BAD_REQUEST, _UNAUTHORIZED, _PAYMENT, _FORBIDDEN, _NOT_FOUND = 400, 401, 402, 403, 404
-_NOT_ALLOWED, _PROXY, _TOO_MANY, _SERVER = 405, 407, 429, 500
+_NOT_ALLOWED, _PROXY, _GONE, _LARGE, _TOO_MANY, _SERVER = 405, 407, 410, 413, 429, 500
 _SHOWN_CHARS = 500
 _STATUSES = range(400, 600)
+_MOVED = range(300, 400)
 # What servers write instead of a status in an error that comes under status 200.
 _STATUS_OF_CODE = {
     "rate_limit_exceeded": 429,
@@ -55,6 +80,11 @@ _STATUS_OF_CODE = {
     "model_not_found": 404,
     "context_length_exceeded": 400,
     "invalid_prompt": 400,
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "rate_limit_error": 429,
 }
 # Base classes that mean that no answer came, by name, so that no client need be installed: of openai,
 # anthropic and litellm; litellm; httpx; aiohttp; botocore; urllib3 (three); http.client (two).
@@ -124,6 +154,8 @@ def error_from_answer(call: Call, status: int, body: str, headers: Mapping[str, 
         body: What the server wrote, JSON or not.
         headers: Headers of the answer.
     """
+    if status in _MOVED and headers.get("Location"):
+        body = f"go to {headers.get('Location')}"
     detail = _detail(body, call.secrets)
     said = f" The server said: {detail}" if detail else ""
     kind, advice = _classify(call, status, body)
@@ -131,7 +163,7 @@ def error_from_answer(call: Call, status: int, body: str, headers: Mapping[str, 
         f"The model `{call.model}` at {call.url} answered {status}: {advice}{said}",
         model=call.model,
         status=status,
-        retry_after_s=retry_after_s(headers),
+        retry_after_s=_wait_s(body, headers),
     )
 
 
@@ -163,7 +195,7 @@ def error_from_no_completion(call: Call, body: str, headers: Mapping[str, str]) 
         f"run again later, or check the server. The server said: {_detail(body, call.secrets)}",
         model=call.model,
         status=200,
-        retry_after_s=retry_after_s(headers),
+        retry_after_s=_wait_s(body, headers),
     )
 
 
@@ -215,11 +247,19 @@ async def key_from(secret: Secret, model: str) -> str:
         ) from error
 
 
+def _wait_s(body: str, headers: Mapping[str, str]) -> float | None:
+    asked_s = retry_after_s(headers)
+    found = _RETRY_DELAY.search(body) if asked_s is None else None
+    return float(found[1]) if found else asked_s
+
+
 def _parsed(body: str) -> Any:
     try:
-        return json.loads(body)
+        data = json.loads(body)
     except (ValueError, RecursionError):
         return None
+    # Google's OpenAI-compatible address puts an error into a list.
+    return data[0] if isinstance(data, list) and len(data) == 1 else data
 
 
 def _error_in(data: Any) -> Any:
@@ -268,21 +308,29 @@ def _headers_of(error: Exception) -> Mapping[str, str]:
 def _classify(call: Call, status: int, body: str) -> tuple[type[LMError], str]:
     where_key = (f"set {call.key_variable} or " if call.key_variable else "") + "pass `api_key=`"
     no_credit = (LMAuthError, "the account has no credit left; add credit or use another key.")
+    moved = (LMNotFoundError, "the server has moved; pass its new address as `api_base=`.")
     known: dict[int, tuple[type[LMError], str]] = {
+        **dict.fromkeys(_MOVED, moved),
         _PAYMENT: no_credit,
         _UNAUTHORIZED: (LMAuthError, f"the API key is missing or wrong; {where_key}."),
         _FORBIDDEN: (LMAuthError, f"the API key may not use this model; {where_key} of an account that may."),
         _NOT_FOUND: (LMNotFoundError, "there is no such model or path; check the name and `api_base=`."),
+        _GONE: (LMNotFoundError, "the model is no longer offered; choose another one."),
         _NOT_ALLOWED: (LMNotFoundError, "nothing answers requests there; check `api_base=`."),
         _PROXY: (LMAuthError, "the proxy asks for a user and a password; put them in its address."),
         _TOO_MANY: (LMRateLimitError, "too many requests; lower `num_threads`, or wait and run again."),
     }
-    if status in {_BAD_REQUEST, _TOO_MANY} and _NO_CREDIT.search(body):
-        return no_credit
-    if status == _BAD_REQUEST and _BAD_KEY.search(body):
-        return known[_UNAUTHORIZED]
-    if status in known:
-        return known[status]
+    told: tuple[tuple[set[int], re.Pattern[str], tuple[type[LMError], str]], ...] = (
+        ({_BAD_REQUEST, _TOO_MANY}, _NO_CREDIT, no_credit),
+        ({_BAD_REQUEST}, _BAD_KEY, known[_UNAUTHORIZED]),
+        ({_BAD_REQUEST}, _NO_MODEL, known[_NOT_FOUND]),
+        ({_BAD_REQUEST, _FORBIDDEN}, _FILTERED, (LMRequestError, _FILTERED_ADVICE)),
+        ({_LARGE, _TOO_MANY}, _TOO_LARGE, (ContextWindowError, _TOO_LARGE_ADVICE)),
+    )
+    by_words = (found for statuses, words, found in told if status in statuses and words.search(body))
+    found = next(by_words, known.get(status))
+    if found is not None:
+        return found
     if status in _RETRIABLE or status >= _SERVER:
         return LMServerError, "the server failed; run again later, or check the server."
     if _TOO_LONG.search(body):
