@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from mipro.errors import UserError
 from mipro.lm import LMRequest, LMResponse, Usage
-from mipro.lm._openai import NoCompletionError, body, encode, is_reasoning_model, response_from, usage_from
+from mipro.lm._openai import (
+    NoCompletionError,
+    body,
+    cost_from,
+    encode,
+    is_reasoning_model,
+    response_from,
+    usage_from,
+)
 from mipro.lm._outputs import lm_response, openai_response, outputs_of
 
 
@@ -22,6 +30,8 @@ from mipro.lm._outputs import lm_response, openai_response, outputs_of
         ("gpt-5", True),
         ("openai/gpt-5-nano", True),
         ("gpt-5.1-codex", True),
+        ("openai/ft:o4-mini-2025-04-16:org::id", True),
+        ("openai/ft:gpt-4o-mini-2024-07-18:org::id", False),
         ("gpt-5-chat-latest", False),
         ("gpt-5.1-chat-latest", False),
         ("gpt-4o", False),
@@ -111,6 +121,74 @@ def test_missing_counts_are_zero():
     assert usage_from({"prompt_tokens": -500, "completion_tokens": 10**30}) == Usage()
 
 
+@pytest.mark.parametrize("count", [[1], {"sum": 1}, "many", float("inf"), float("nan"), 10**400])
+def test_an_answer_is_not_lost_for_a_count_that_is_none(count):
+    """The answer was paid for; it was thrown away, and asked for and paid again without end."""
+    data = {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": count}}
+    response = response_from(data)
+    assert (response.completions[0].text, response.usage) == ("a", Usage())
+
+
+def test_counts_may_be_texts():
+    """Some proxies write numbers as texts, and whole numbers with a point."""
+    assert usage_from({"prompt_tokens": "12", "completion_tokens": "3.0"}) == Usage(12, 3)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        # xAI
+        (
+            {
+                "prompt_tokens": 32,
+                "completion_tokens": 9,
+                "total_tokens": 135,
+                "completion_tokens_details": {"reasoning_tokens": 94},
+            },
+            Usage(32, 103, 0, 94),
+        ),
+        # Gemini
+        ({"prompt_tokens": 6, "completion_tokens": 10, "total_tokens": 523}, Usage(6, 517)),
+        ({"prompt_tokens": 6, "completion_tokens": None, "total_tokens": 523}, Usage(6, 517)),
+        # A total that is none, or less than its parts, is not believed.
+        ({"prompt_tokens": 6, "completion_tokens": 10, "total_tokens": 0}, Usage(6, 10)),
+        ({"completion_tokens": 10, "total_tokens": 523}, Usage(0, 10)),
+    ],
+)
+def test_hidden_reasoning_that_only_the_total_counts(usage, expected):
+    """It is paid as output; budgets and costs were a tenth of what was spent."""
+    assert usage_from(usage) == expected
+
+
+@pytest.mark.parametrize("name", ["cached_tokens", "prompt_cache_hit_tokens"])
+def test_cached_tokens_beside_the_counts(name):
+    """Moonshot, Together and DeepSeek have them there; the details go first."""
+    assert usage_from({"prompt_tokens": 9, name: 4}) == Usage(9, 0, 4)
+    assert usage_from({"prompt_tokens": 9, name: 4, "prompt_tokens_details": {"cached_tokens": 5}}) == Usage(
+        9, 0, 5
+    )
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"cost": 0.25}, 0.25),
+        ({"cost": 0}, 0.0),
+        ({"cost": 0.25, "cost_details": {"upstream_inference_cost": 0.25}}, 0.25),
+        ({"cost": 0.95, "cost_details": {"upstream_inference_cost": 19}}, 19.95),
+        ({"cost": 0.25, "cost_details": {"upstream_inference_cost": None}}, 0.25),
+        ({"cost": {"total_cost": 0.25}}, None),
+        ({"cost": float("nan")}, None),
+        ({"cost": -1}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_cost_that_a_server_tells(usage, expected):
+    """OpenRouter's; under a provider's key of the user's own it is the fee alone."""
+    assert cost_from(usage) == expected
+
+
 def test_outputs_are_dicts_when_one_holds_more():
     """Either all outputs are texts or all are dicts."""
     choices = [{"message": {"content": "a"}}, {"message": {"content": "b"}, "logprobs": {"content": []}}]
@@ -181,9 +259,6 @@ def test_answers_without_a_completion_are_told_apart(data):
         {"choices": [{"message": {"content": {"text": "a"}}}]},
         {"choices": [{"message": {"content": "a", "tool_calls": 3}}]},
         {"choices": [{"message": {"content": "a", "tool_calls": [3]}}]},
-        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": [1]}},
-        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": "many"}},
-        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": float("inf")}},
         {"output": 3},
         {"output": [{"type": "message", "content": 5}]},
     ],

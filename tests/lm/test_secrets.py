@@ -316,19 +316,19 @@ def test_key_is_hidden_before_the_text_is_cut(serve):
     )
 
 
+def _answer_once(listening, status):
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+
+
 def test_password_of_a_proxy_is_hidden(serve, monkeypatch):
     """A proxy that refuses is named without its login, in the error and in its causes."""
     # Proxies are read with the first call only.
     LM("openai/m", api_base=serve("ok").url, cache=False)("hi")
     with socket.create_server(("127.0.0.1", 0)) as proxy:
-
-        def refuse():
-            connection, _ = proxy.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
-
-        thread = threading.Thread(target=refuse, daemon=True)
+        thread = threading.Thread(target=_answer_once, args=(proxy, b"403 No"), daemon=True)
         thread.start()
         monkeypatch.setattr(
             "mipro.lm._wire._proxies", {"https": f"http://user:{KEY}@127.0.0.1:{proxy.getsockname()[1]}"}
@@ -338,6 +338,23 @@ def test_password_of_a_proxy_is_hidden(serve, monkeypatch):
         text = failure(lm, LMConnectionError)
         thread.join(10)
     assert "http://127.0.0.1" in text
+    assert KEY not in text
+
+
+def test_proxy_that_asks_for_a_login(serve, monkeypatch):
+    """No waiting helps, so it is an error of the kind that ends a run at once."""
+    LM("openai/m", api_base=serve("ok").url, cache=False)("hi")
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        thread = threading.Thread(target=_answer_once, args=(proxy, b"407 No"), daemon=True)
+        thread.start()
+        monkeypatch.setattr(
+            "mipro.lm._wire._proxies", {"https": f"http://user:{KEY}@127.0.0.1:{proxy.getsockname()[1]}"}
+        )
+        monkeypatch.setattr("urllib.request.proxy_bypass", lambda _: False)
+        lm = LM("openai/m", api_base="https://example.invalid/v1", api_key="k", cache=False, num_retries=0)
+        text = failure(lm, LMAuthError)
+        thread.join(10)
+    assert "the proxy asks for a user and a password" in text
     assert KEY not in text
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mipro.errors import LMAuthError, LMConnectionError, UserError
 from mipro.lm import _openai as openai
@@ -107,10 +107,12 @@ class HTTPBackend:
         """Post `request` and read the answer; see `Backend.send`."""
         self.check()
         key = await key_from(self.api_key, self.model) or self.provider.key_from_environment()
+        key = key.strip()  # one that was read from a file ends in a line feed
         base, login = split_login(self.base_url)
         login = self.login.reveal() or login
-        url = base + openai.PATHS[request.params.get("model_type", "chat")]
-        own = {name: await key_from(value, self.model) for name, value in self.headers.items()}
+        base, mark, query = base.partition("?")
+        url = base.rstrip("/") + openai.PATHS[request.params.get("model_type", "chat")] + mark + query
+        own = {name: (await key_from(value, self.model)).strip() for name, value in self.headers.items()}
         call = Call(
             self.model,
             public_url(url),
@@ -123,6 +125,13 @@ class HTTPBackend:
         elif login:
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
         headers.update(own)
+        for name, value in headers.items():
+            if not value.isprintable():
+                raise LMAuthError(
+                    f"The header {name!r} to `{self.model}` must be one line of characters that can be seen, "
+                    "but it is not; look for a line feed or an odd blank in the key or header that you pass.",
+                    model=self.model,
+                )
         data = openai.encode(openai.body(request, self.name), self.model)
         start_s = time.perf_counter()
         try:
@@ -136,14 +145,20 @@ class HTTPBackend:
         return self._read(call, reply, time.perf_counter() - start_s)
 
     def _read(self, call: Call, reply: _wire.Reply, latency_s: float) -> LMResponse:
-        text = reply.body.decode("utf-8", "replace")
+        text = reply.body.decode("utf-8-sig", "replace")  # a byte order mark is no JSON
         if reply.status not in _OK:
             raise error_from_answer(call, reply.status, text, reply.headers)
         try:
-            response = openai.response_from(json.loads(text), latency_s=latency_s)
+            data = json.loads(text)
+            response = openai.response_from(data, latency_s=latency_s)
         except (ValueError, RecursionError) as error:
             raise error_from_no_completion(call, text, reply.headers) from error
-        usage = response.usage
+        return replace(response, cost_usd=self._cost_usd(data, response.usage))
+
+    def _cost_usd(self, data: dict[str, Any], usage: Usage) -> float | None:
+        told = openai.cost_from(data.get("usage")) if self.provider.tells_cost and not self.prices else None
+        if told is not None:
+            return told
         cost_usd = self.price_usd(usage if usage.total_tokens else Usage(1, 1))
         # Without a count of tokens nobody knows the price, unless the model is free.
-        return replace(response, cost_usd=cost_usd if usage.total_tokens or not cost_usd else None)
+        return cost_usd if usage.total_tokens or not cost_usd else None

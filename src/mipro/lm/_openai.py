@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _OURS = frozenset({"rollout_id", "model_type", "extra_body"})
 PATHS = {"chat": "/chat/completions", "text": "/completions", "responses": "/responses"}
 
-# o1, o3, o4-mini, gpt-5, gpt-5.1-codex, ...; the gpt-5 "-chat" models sample as others do.
-_REASONING = re.compile(r"o[1-9](?:-.*)?|gpt-[5-9](?:\.\d+)*(?:-(?!chat).*)?", re.IGNORECASE)
+# o1, o3, o4-mini, gpt-5, gpt-5.1-codex, ft:o4-mini-..., ...; the gpt-5 "-chat" models sample as others do.
+_REASONING = re.compile(r"(?:ft:)?(?:o[1-9](?:-.*)?|gpt-[5-9](?:\.\d+)*(?:-(?!chat).*)?)", re.IGNORECASE)
 
 _MOST_TOKENS = 2**53
 
@@ -127,31 +127,39 @@ def _completions(data: Any) -> tuple[Completion, ...]:
 
 
 def usage_from(usage: Any) -> Usage:
-    """Read OpenAI's `usage`, of either API; what is not there, or can't be a count, is 0: not known.
-
-    Raises:
-        TypeError: A count is no number.
-        OverflowError: A count is infinite.
-    """
+    """Read OpenAI's `usage`, of either API; what is not there, or can't be a count, is 0: not known."""
     if usage is None:
         return Usage()
-    prompt = get(usage, "prompt_tokens", get(usage, "input_tokens"))
-    output = get(usage, "completion_tokens", get(usage, "output_tokens"))
+    prompt = _count(get(usage, "prompt_tokens", get(usage, "input_tokens")))
+    output = _count(get(usage, "completion_tokens", get(usage, "output_tokens")))
     prompt_details = get(usage, "prompt_tokens_details", get(usage, "input_tokens_details"))
     output_details = get(usage, "completion_tokens_details", get(usage, "output_tokens_details"))
+    # Moonshot, Together and DeepSeek have, or had, no details.
+    cached = get(usage, "cached_tokens", get(usage, "prompt_cache_hit_tokens"))
     return Usage(
-        _count(prompt),
-        _count(output),
-        _count(get(prompt_details, "cached_tokens")),
+        prompt,
+        # xAI and Gemini count hidden reasoning, which is paid as output, in the total only.
+        max(output, _count(get(usage, "total_tokens")) - prompt) if prompt else output,
+        _count(get(prompt_details, "cached_tokens", cached)),
         _count(get(output_details, "reasoning_tokens")),
     )
 
 
+def cost_from(usage: Any) -> float | None:
+    """Return what OpenRouter's `usage` says that the call cost, in US dollars; None where it does not."""
+    cost, upstream = get(usage, "cost"), get(get(usage, "cost_details"), "upstream_inference_cost", 0.0)
+    if not all(isinstance(usd, (int, float)) and 0 <= usd < float("inf") for usd in (cost, upstream)):
+        return None
+    # Where the provider is paid under a key of the user's own, `cost` is the fee alone.
+    return float(cost + upstream if upstream > cost else cost)
+
+
 def _count(value: Any) -> int:
+    # An answer that is paid for is not thrown away, and asked for again, for what stands beside it.
     try:
-        count = int(value or 0)
-    except ValueError:
-        raise TypeError("a count of tokens must be a number") from None
+        count = int(float(value or 0))
+    except (TypeError, ValueError, OverflowError):
+        return 0
     # Beyond, databases and floats hold no whole number; below 0, a budget would grow with every call.
     return count if 0 <= count <= _MOST_TOKENS else 0
 

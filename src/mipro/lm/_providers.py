@@ -17,6 +17,8 @@ class Provider:
     """Environment variables that may hold the key, the first that is set counts."""
     base_variables: tuple[str, ...] = ()
     """Environment variables that may hold another address."""
+    tells_cost: bool = False
+    """Whether `usage.cost` of an answer is what it cost in US dollars."""
 
     def base_from_environment(self) -> str:
         """Return the address from the environment, or ""."""
@@ -42,7 +44,11 @@ PROVIDERS = {
         Provider("hosted_vllm", "", ("HOSTED_VLLM_API_KEY",), ("HOSTED_VLLM_API_BASE",)),
         Provider("lm_studio", "http://localhost:1234/v1", ("LM_STUDIO_API_KEY",), ("LM_STUDIO_API_BASE",)),
         Provider(
-            "openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",), ("OPENROUTER_API_BASE",)
+            "openrouter",
+            "https://openrouter.ai/api/v1",
+            ("OPENROUTER_API_KEY",),
+            ("OPENROUTER_API_BASE",),
+            tells_cost=True,
         ),
         Provider("together_ai", "https://api.together.xyz/v1", ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY")),
         Provider("xai", "https://api.x.ai/v1", ("XAI_API_KEY",), ("XAI_API_BASE",)),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import ssl
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from mipro.lm._loop import at_close
 from mipro.lm._secrets import without_logins
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 20.0
 KEEPALIVE_S = 30.0
+MAX_REDIRECTS = 10
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 """Longer than any answer with logprobs, sounds or pictures; a reply without end took all memory."""
 
@@ -44,6 +46,10 @@ class NoReplyError(Exception):
     """The server did not answer; the message says in a few words why."""
 
 
+_SEE_OTHER, _PROXY_LOGIN = 303, 407
+_REDIRECTS = frozenset({_SEE_OTHER, 307, 308})  # 301 and 302 make a GET of a POST, which says nothing
+
+
 def load() -> None:
     """Import the HTTP client, in whatever thread; the first `post` does otherwise."""
     import aiohttp  # noqa: F401, PLC0415 - heavy
@@ -51,6 +57,8 @@ def load() -> None:
 
 async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: float) -> Reply:
     """Post `body` and return the whole answer.
+
+    A redirection is followed on the same server only: the headers hold keys, which are nobody else's.
 
     Args:
         url: Where to.
@@ -65,23 +73,65 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
 
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, timeout_s))
     try:
-        session = _open_session()
-        proxy = _proxy_of(url) if _proxies else None
-        async with session.post(url, data=body, headers=headers, timeout=timeout, proxy=proxy) as answer:
-            return Reply(answer.status, answer.headers, await _whole(answer))
+        return await _exchange(url, body, headers, timeout)
     except asyncio.TimeoutError:
         reason = f"no answer within {timeout_s:g} s"
     except aiohttp.InvalidURL:
         reason = "the address is not a URL"
     except aiohttp.ClientConnectorError as error:
-        reason = f"could not connect ({error.os_error.strerror or error.os_error})"
-        if error.os_error.errno in (errno.EMFILE, errno.ENFILE):  # a few hundred are allowed on some systems
-            reason += "; lower `num_threads`, or raise the limit with `ulimit -n`"
+        to = " to the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+        reason = f"could not connect{to} ({error.os_error.strerror or error.os_error})"
+        reason += _advice_for(error.os_error)
     except (aiohttp.ClientError, OSError) as error:
+        if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == _PROXY_LOGIN:
+            return Reply(error.status, error.headers or {}, b"")
         reason = f"the connection broke ({type(error).__name__}: {error})"
     # Not within the blocks: the client's errors show headers, and the password of a proxy in its URL,
     # and would be shown as the cause of this one.
     raise NoReplyError(without_logins(reason))
+
+
+async def _exchange(
+    url: str, body: bytes, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout
+) -> Reply:
+    session = _open_session()
+    method = "POST"
+    for _ in range(MAX_REDIRECTS):
+        async with session.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            timeout=timeout,
+            proxy=_proxy_of(url) if _proxies else None,
+            allow_redirects=False,
+        ) as answer:
+            target = _target_of(answer, url)
+            if target is None:
+                return Reply(answer.status, answer.headers, await _whole(answer))
+        url = target
+        if answer.status == _SEE_OTHER:
+            method, body = "GET", b""
+    raise NoReplyError("it redirects without end")
+
+
+def _advice_for(error: OSError) -> str:
+    if error.errno in (errno.EMFILE, errno.ENFILE):  # a few hundred are allowed on some systems
+        return "; lower `num_threads`, or raise the limit with `ulimit -n`"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "; set SSL_CERT_FILE to a file with the certificates of your network"
+    return ""
+
+
+def _target_of(answer: aiohttp.ClientResponse, url: str) -> str | None:
+    """Return where to ask next; None where that is another server, or the answer is one."""
+    target = answer.headers.get("Location")
+    if answer.status not in _REDIRECTS or not target:
+        return None
+    target = urljoin(url, target)
+    old, new = urlsplit(url), urlsplit(target)
+    is_upgrade = (old.scheme, new.scheme) == ("http", "https") and old.hostname == new.hostname
+    return target if is_upgrade or old[:2] == new[:2] else None
 
 
 async def _whole(answer: aiohttp.ClientResponse) -> bytes:
@@ -121,6 +171,11 @@ def _proxy_of(url: str) -> str | None:
     proxy = _proxies.get(parts.scheme) or _proxies.get("all")
     if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
+    scheme, mark, _ = proxy.partition("://")
+    if not mark:
+        return f"http://{proxy}"
+    if scheme.lower() not in {"http", "https"}:
+        raise NoReplyError(f"the proxy must be an HTTP proxy, but the environment says {scheme}")
     return proxy
 
 
