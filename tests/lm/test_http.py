@@ -108,33 +108,191 @@ def test_missing_key_is_refused_before_the_call():
         LM("openai/gpt-4o-mini").check()
 
 
-class Created(BaseHTTPRequestHandler):
-    """Answers with a completion under status 201, as some gateways do."""
-
-    def do_POST(self):
-        """Answer one request."""
-        body = json.dumps({"choices": [{"message": {"content": "made"}}]}).encode()
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(201)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        """Say nothing."""
+MADE = json.dumps({"choices": [{"message": {"content": "made"}}]}).encode()
 
 
-def test_any_success_is_one():
-    """A completion under another status of success was taken for a refused request, and scored as such."""
-    with HTTPServer(("127.0.0.1", 0), Created) as server:
+@pytest.fixture
+def raw_server():
+    """Return a function that starts a server which answers as told, and notes what it was asked.
+
+    It takes status, body and headers for each path, or one answer for all; it gives the address without
+    /v1, and a list of method, path and headers.
+    """
+    running = []
+
+    def start(answers):
+        asked = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                asked.append((self.command, self.path, dict(self.headers)))
+                self.rfile.read(int(self.headers["Content-Length"] or 0))
+                answer = answers if isinstance(answers, tuple) else answers[self.path]
+                status, body, headers = answer
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST  # noqa: N815 - the name is the standard library's
+
+            def log_message(self, *_):
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        try:
-            lm = LM("openai/m", api_base=f"http://127.0.0.1:{server.server_port}/v1", cache=False)
-            assert lm("hi") == ["made"]
-        finally:
-            server.shutdown()
-            thread.join()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}", asked
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def plain_lm(url, **kwargs):
+    """Return an LM on `url` without cache and retries."""
+    return LM("openai/m", **{"api_base": f"{url}/v1", "cache": False, "num_retries": 0, **kwargs})
+
+
+def test_any_success_is_one(raw_server):
+    """A completion under another status of success was taken for a refused request, and scored as such."""
+    url, _ = raw_server((201, MADE, {}))
+    assert plain_lm(url)("hi") == ["made"]
+
+
+def test_byte_order_mark_before_an_answer(raw_server):
+    """The answer was taken for none, and paid again and again."""
+    url, _ = raw_server((200, b"\xef\xbb\xbf" + MADE, {}))
+    assert plain_lm(url)("hi") == ["made"]
+
+
+def test_query_of_an_address_stays_behind_the_path(raw_server):
+    """As of Azure's `api-version`: the path was written behind it."""
+    url, asked = raw_server((200, MADE, {}))
+    assert plain_lm(url, api_base=f"{url}/v1/?api-version=2024-10-21")("hi") == ["made"]
+    assert asked[0][1] == "/v1/chat/completions?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize(("status", "method"), [(303, "GET"), (307, "POST"), (308, "POST")])
+def test_redirection_on_the_same_server(raw_server, status, method):
+    """It is followed: some hosts let a long call be waited for elsewhere."""
+    url, asked = raw_server(
+        {"/v1/chat/completions": (status, b"", {"Location": "/wait?call=1"}), "/wait?call=1": (200, MADE, {})}
+    )
+    assert plain_lm(url)("hi") == ["made"]
+    assert asked[1][:2] == (method, "/wait?call=1")
+
+
+@pytest.mark.parametrize("status", [301, 307])
+def test_redirection_to_another_server(raw_server, status):
+    """It gets neither key nor prompt: headers with a key went along."""
+    other, asked = raw_server((200, MADE, {}))
+    url, _ = raw_server((status, b"", {"Location": f"{other}/v1/chat/completions"}))
+    with pytest.raises(LMNotFoundError, match=f"pass its new address.*{other}"):
+        plain_lm(url, headers={"api-key": "azure-secret"})("hi")
+    assert not asked
+
+
+def test_redirection_without_end(raw_server):
+    """It is given up."""
+    url, asked = raw_server((307, b"", {"Location": "/v1/chat/completions"}))
+    with pytest.raises(LMConnectionError, match="redirects without end"):
+        plain_lm(url)("hi")
+    assert len(asked) == _wire.MAX_REDIRECTS
+
+
+def test_key_with_a_line_feed(raw_server, monkeypatch):
+    """One that was read from a file ends in one; the client raised an error that says nothing of a key."""
+    url, asked = raw_server((200, MADE, {}))
+    assert plain_lm(url, api_key="sk-1234\n", headers={"X-A": " b\n"})("hi") == ["made"]
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-5678\r\n")
+    assert plain_lm(url)("hi") == ["made"]
+    assert [headers["Authorization"] for *_, headers in asked] == ["Bearer sk-1234", "Bearer sk-5678"]
+    assert asked[0][2]["X-A"] == "b"
+
+
+@pytest.mark.parametrize("given", [{"api_key": "sk-12\n34"}, {"headers": {"X-Key": "sk-12\u200b34"}}])
+def test_key_that_can_not_be_sent(raw_server, given):
+    """It ends a run before anything is sent, with the header's name and without the key."""
+    url, asked = raw_server((200, MADE, {}))
+    with pytest.raises(LMAuthError, match="one line of characters that can be seen") as raised:
+        plain_lm(url, **given)("hi")
+    assert "sk-12" not in str(raised.value)
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("proxy", "error", "match"),
+    [
+        ("socks5://127.0.0.1:9", LMConnectionError, "must be an HTTP proxy.*socks5;"),
+        ("127.0.0.1:9", LMConnectionError, "could not connect to the proxy"),
+    ],
+)
+def test_proxies_of_the_environment(serve, monkeypatch, proxy, error, match):
+    """What is wrong with a proxy is told of it, and not of the server."""
+    model(serve())("hi")  # proxies are read with the first call only
+    monkeypatch.setattr(_wire, "_proxies", {"http": proxy})
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda _: False)
+    with pytest.raises(error, match=match):
+        plain_lm("http://example.invalid")("hi")
+
+
+def test_proxy_without_a_scheme(raw_server, serve, monkeypatch):
+    """It is an HTTP proxy, as for curl and requests."""
+    model(serve())("hi")
+    url, asked = raw_server((200, MADE, {}))
+    monkeypatch.setattr(_wire, "_proxies", {"http": url.removeprefix("http://")})
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda _: False)
+    assert plain_lm("http://example.invalid")("hi") == ["made"]
+    assert asked[0][1] == "http://example.invalid/v1/chat/completions"
+
+
+def test_cost_that_openrouter_tells(raw_server):
+    """It is what was paid, whatever the lists say; the caller's own prices go before."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 10, "cost": 0.125}
+    url, _ = raw_server((200, json.dumps({**json.loads(MADE), "usage": usage}).encode(), {}))
+    places = {"api_base": f"{url}/v1", "cache": False}
+
+    def cost(name, **kwargs):
+        lm = LM(name, **places, **kwargs)
+        lm("hi")
+        return lm.history[-1]["cost"]
+
+    assert cost("openrouter/unheard/of") == 0.125
+    assert cost("openrouter/unheard/of", prices={"input": 1e5, "output": 1e5}) == 2.0
+    assert cost("openai/unheard-of") is None
+
+
+def test_streams_are_refused(serve):
+    """Every answer was paid, taken for none, and asked for again."""
+    server = serve()
+    for refuse in (lambda: model(server, stream=True), lambda: model(server)("hi", stream=True)):
+        with pytest.raises(UserError, match="`stream` must be False"):
+            refuse()
+    model(server, stream=False)("hi")
+    assert server.count == 1
+    assert "stream" not in server.requests[0].body
+
+
+def test_arguments_for_a_client_are_not_sent(raw_server, caplog):
+    """OpenAI refuses every request with a parameter that it does not know."""
+    url, asked = raw_server((200, MADE, {}))
+    given = {"drop_params": True, "max_retries": 2, "organization": "org-1", "project": "proj-1"}
+    lm = plain_lm(url, **given, extra_headers={"X-A": "1"})
+    lm("hi")
+    assert not lm.request("hi").params
+    assert {
+        k: v for k, v in asked[0][2].items() if k in {"OpenAI-Organization", "OpenAI-Project", "X-A"}
+    } == {
+        "OpenAI-Organization": "org-1",
+        "OpenAI-Project": "proj-1",
+        "X-A": "1",
+    }
+    assert all(f"`{name}` is for litellm" in caplog.text for name in ("drop_params", "max_retries"))
 
 
 def test_missing_address_is_refused():
@@ -584,7 +742,6 @@ def test_a_failure_under_status_200(serve):
         {"choices": []},
         {"choices": [{"message": {"content": 5}}]},
         {"choices": [{"message": {"content": "a", "tool_calls": 3}}]},
-        {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": [1]}},
         {"choices": None, "status": "failed", "error": {"message": "down"}, "output": []},
     ],
 )

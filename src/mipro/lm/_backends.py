@@ -22,6 +22,7 @@ _ALIASES = {
     "base_url": "api_base",
     "api_key": "api_key",
     "timeout": "timeout_s",
+    "request_timeout": "timeout_s",
     "timeout_s": "timeout_s",
     "headers": "headers",
     "extra_headers": "headers",
@@ -43,6 +44,30 @@ _OF_DSPY = frozenset(
         "prompt_cache",
     }
 )
+# litellm's arguments for how it makes a call. Servers that are asked without it would be sent them, and
+# OpenAI's refuses every request with a parameter that it does not know.
+_OF_LITELLM = frozenset(
+    {
+        "additional_drop_params",
+        "allowed_openai_params",
+        "caching",
+        "context_window_fallback_dict",
+        "custom_llm_provider",
+        "drop_params",
+        "fallbacks",
+        "input_cost_per_token",
+        "max_retries",
+        "mock_response",
+        "model_info",
+        "output_cost_per_token",
+        "retry_strategy",
+        "rpm",
+        "ssl_verify",
+        "tpm",
+    }
+)
+# Arguments of OpenAI's client, and litellm's, that are headers on the wire.
+_HEADERS = {"organization": "OpenAI-Organization", "project": "OpenAI-Project"}
 # A small local model that rambles must not hold up a run for minutes.
 LOCAL_MAX_TOKENS = 512
 
@@ -52,20 +77,24 @@ def is_local(model: str) -> bool:
     return _provider_of(model) == LOCAL
 
 
-def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(model: str, kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split arguments into options of the backend and parameters of requests.
 
     Values that may be secrets come out as `Secret`, whatever parameter holds them.
 
     Args:
+        model: Whom they are for.
         kwargs: As the caller gave them; not modified.
 
     Returns:
         Options under one name each, and parameters.
+
+    Raises:
+        UserError: Answers are to be streamed.
     """
     options: dict[str, Any] = {}
     params: dict[str, Any] = {}
-    for name, value in kwargs.items():
+    for name, value in _without_client(model, kwargs).items():
         if name in _OF_DSPY:
             if value and value != "auto":
                 _log.warning("`%s` has no meaning in mipro and is left out.", name)
@@ -86,6 +115,23 @@ def split_options(kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         else:
             params[name] = value
     return options, params
+
+
+def _without_client(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return `kwargs` without what is said to a client rather than to a server."""
+    if kwargs.get("stream"):
+        raise UserError("`stream` must be False, since answers are read whole; leave it out.")
+    rest = {name: value for name, value in kwargs.items() if name != "stream"}
+    if _provider_of(model) not in {LOCAL, *PROVIDERS}:
+        return rest
+    for name in _OF_LITELLM.intersection(rest):
+        if rest.pop(name):
+            _log.warning("`%s` is for litellm, which is not asked for %s; it is left out.", name, model)
+    for name, header in _HEADERS.items():
+        value = rest.pop(name, None)
+        if value:
+            rest["extra_headers"] = {**dict(rest.get("extra_headers") or {}), header: value}
+    return rest
 
 
 def default_params(model: str) -> dict[str, Any]:
