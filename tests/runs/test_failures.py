@@ -12,6 +12,7 @@ import mipro
 from mipro.errors import (
     LMAuthError,
     LMNotFoundError,
+    LMRequestError,
     LMTransientError,
     ProgramError,
     RunInterrupted,
@@ -306,6 +307,27 @@ def test_refused_request_scores_and_is_counted(optimize):
     assert best.optimization.failures["request"] > 2
     assert best.optimization.failures.get("missing") is None
     assert all(score is not None for trial in best.optimization.trials for score in trial.scores)
+
+
+def test_model_that_refuses_everything_ends_the_run(optimize):
+    """Every program was scored 0, and the run complete; once mended, it goes on as if nothing had been."""
+    state = {"mended": False}
+
+    def strict(request):
+        is_task = "a ## ]]" in str(request["messages"][-1]["content"])
+        if is_task and not state["mended"]:
+            return Fault(400, "Unsupported parameter: 'max_tokens'")
+        return answer(request)
+
+    with OpenAIServer(answer) as server:
+        _, expected = optimize(server, "healthy")
+    with OpenAIServer(strict) as server:
+        with pytest.raises(LMRequestError, match="Unsupported parameter"):
+            optimize(server, threads=2)
+        state["mended"] = True
+        best, saved = optimize(server, threads=2)
+    assert saved == expected
+    assert "request" not in best.optimization.failures
 
 
 class Voting(mipro.Module):

@@ -48,6 +48,11 @@ ROUNDS = 4
 they are missing. At 30 % failures and 4 requests for a call, less than one in 10^10 is."""
 
 
+REFUSALS = 10
+"""Refused requests, and nothing else so far, after which it is no program's fault but that of what is asked
+of the model: a parameter that its server does not take. As many errors end an evaluation."""
+
+
 class Measurement:
     """Evaluations under way for one program; `records()` waits for them.
 
@@ -146,6 +151,8 @@ class Evaluator:
         self._failure_score = failure_score
         self._on_done = on_done or (lambda _: None)
         self._raised = 0
+        self._refused: list[EvaluationRecord] | None = []
+        """Refused requests until there was anything else; kept only then, since they may be no scores."""
         self._told: set[str] = set()
         """Fields of predictions that were said to be kept as text."""
         self._met: dict[str, int] = {}
@@ -168,7 +175,8 @@ class Evaluator:
             split: Name of the data set in the ledger.
         """
         other = copy.copy(self)
-        vars(other).update(_dataset=dataset, _split=split, _raised=0, _met={}, _on_done=lambda _: None)
+        vars(other).update(_dataset=dataset, _split=split, _raised=0, _refused=None, _met={})
+        other._on_done = lambda _: None
         return other
 
     def start(self, program: Module, examples: Sequence[int], *, stage: str) -> Measurement:
@@ -181,6 +189,8 @@ class Evaluator:
         """
         candidate = of_candidate(program)
         known = self._known(candidate, examples)
+        if known:
+            self._refused = None  # an earlier session was past that
         for record in known.values():
             self._on_done(record)
         return Measurement(known, examples, partial(self._begin, program, candidate, stage))
@@ -211,7 +221,7 @@ class Evaluator:
             # The program or the metric may have caught it and gone on without the answer.
             outcome = Outcome(None, failure="lm", error=gate.failure)
         record = self._record(outcome, candidate, index)
-        self._run.put(record)
+        self._keep(record, outcome)
         if record.score is not None:
             self._on_done(record)
         self._count(outcome, index)
@@ -224,6 +234,19 @@ class Evaluator:
             raise outcome.error
         if isinstance(outcome.error, LMError) and self._run.stopped is not None:
             raise copy_of(self._run.stopped)
+
+    def _keep(self, record: EvaluationRecord, outcome: Outcome) -> None:
+        with self._lock:
+            held = self._refused
+            if held is None or outcome.failure != "request":
+                self._refused = None
+                for one in [*(held or ()), record]:
+                    self._run.put(one)
+                return
+            held.append(record)
+            is_hopeless = len(held) >= min(REFUSALS, len(self._dataset))
+        if is_hopeless and outcome.error is not None:
+            raise outcome.error
 
     def _record(self, outcome: Outcome, candidate: str, index: int) -> EvaluationRecord:
         prediction, unkept = _kept(outcome.prediction)
