@@ -157,6 +157,17 @@ def test_other_refusals_are_raised():
     assert len(lm.calls) == 1
 
 
+def test_an_answer_that_does_not_fit_is_no_refusal_of_the_format():
+    """Groq's words for it speak of the schema: all later calls went without, depending on which came first."""
+    said = "Generated JSON does not match the expected schema. See 'failed_generation' for more details."
+    lm = SchemaLM([LMRequestError(said, status=400), '{"answer": 5}'])
+    adapter = JSONAdapter()
+    with pytest.raises(LMRequestError, match="failed_generation"):
+        ask(lm, adapter=adapter)
+    assert ask(lm, adapter=adapter) == [{"answer": 5}]
+    assert formats(lm) == ["json_schema", "json_schema"]
+
+
 def test_what_goes_past_the_prompt_is_not_in_the_schema():
     """Native reasoning need not be written; calls alone need no format at all."""
 

@@ -159,6 +159,23 @@ def test_what_google_says():
     )
 
 
+def test_what_the_provider_behind_a_gateway_said():
+    """OpenRouter hides it behind "Provider returned error", which says nothing."""
+    metadata = {"raw": "glm is temporarily rate-limited upstream", "provider_name": "x"}
+    error = {"message": "Provider returned error", "code": 429, "metadata": metadata}
+    said = " The server said: Provider returned error: glm is temporarily rate-limited upstream"
+    assert str(error_from_answer(CALL, 429, json.dumps({"error": error}), {})).endswith(said)
+    assert str(error_from_no_completion(CALL, json.dumps({"error": error}), {})).endswith(said)
+
+
+def test_an_answer_that_was_interrupted():
+    """It is a failure of the server, with the reason, and no matter of the address."""
+    body = json.dumps({"choices": [{"message": {"content": "hal"}, "finish_reason": "network_error"}]})
+    error = error_from_no_completion(CALL, body, {})
+    assert type(error) is LMServerError
+    assert str(error).endswith("The server said: finish_reason: network_error")
+
+
 def test_a_server_that_has_moved():
     """The address to pass is told."""
     error = error_from_answer(CALL, 301, "<html>moved</html>", {"Location": "https://new/v1"})

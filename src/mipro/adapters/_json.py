@@ -83,7 +83,9 @@ class JSONAdapter(ChatAdapter):
             except ContextWindowError:
                 raise
             except LMRequestError as error:
-                if "response_format" not in str(error) and "schema" not in str(error):
+                text = str(error)
+                # Groq's: one answer did not fit its format, which says nothing about the next.
+                if "failed_generation" in text or not ("response_format" in text or "schema" in text):
                     raise
                 self._refused.add((model, response_format["type"]))
         return (yield from Adapter.exchange(self, lm, params, signature, demos, inputs))

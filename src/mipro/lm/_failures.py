@@ -22,6 +22,7 @@ from mipro.errors import (
     LMTransientError,
     MiproError,
 )
+from mipro.lm._openai import INTERRUPTED
 from mipro.lm._secrets import redact
 
 if TYPE_CHECKING:
@@ -263,12 +264,15 @@ def _parsed(body: str) -> Any:
 
 
 def _error_in(data: Any) -> Any:
-    """Return what `data` has under `error`, itself or in a choice."""
+    """Return what `data` has under `error`, itself or in a choice, or why a choice was interrupted."""
     if not isinstance(data, dict):
         return None
     choices = data.get("choices")
-    parts = [data, *(choices if isinstance(choices, list) else ())]
-    return next((part["error"] for part in parts if isinstance(part, dict) and part.get("error")), None)
+    choices = [part for part in choices if isinstance(part, dict)] if isinstance(choices, list) else []
+    reasons = (part.get("finish_reason") for part in choices)
+    told = (part["error"] for part in (data, *choices) if part.get("error"))
+    interrupted = (f"finish_reason: {reason}" for reason in reasons if reason in INTERRUPTED)
+    return next(told, None) or next(interrupted, None)
 
 
 def _status_in(error: Any) -> int | None:
@@ -346,7 +350,11 @@ def _detail(body: str, secrets: tuple[str, ...]) -> str:
     if isinstance(data, dict):
         error = data.get("error", data.get("detail", data.get("message", data)))
         if isinstance(error, dict):
+            metadata = error.get("metadata")
+            raw = metadata.get("raw") if isinstance(metadata, dict) else None
             error = error.get("message", error)
+            if raw:  # OpenRouter says "Provider returned error", and there what the provider said
+                error = f"{error}: {raw}"
         body = error if isinstance(error, str) else json.dumps(error)
     # Before the cut, which might leave the half of a secret that nothing finds.
     text = " ".join(redact(body, secrets).split())

@@ -22,6 +22,9 @@ PATHS = {"chat": "/chat/completions", "text": "/completions", "responses": "/res
 _REASONING = re.compile(r"(?:ft:)?(?:o[1-9](?:-.*)?|gpt-[5-9](?:\.\d+)*(?:-(?!chat).*)?)", re.IGNORECASE)
 
 _MOST_TOKENS = 2**53
+INTERRUPTED = ("error", "network_error", "insufficient_system_resource")
+"""Reasons to finish of OpenRouter, Z.ai and DeepSeek where their servers failed in the middle of an answer:
+what there is of it is none."""
 
 
 class NoCompletionError(ValueError):
@@ -120,8 +123,12 @@ def _completions(data: Any) -> tuple[Completion, ...]:
     completions = tuple(_completion(choice) for choice in choices)
     if not completions:
         raise NoCompletionError("no entry in `choices` of the answer")
-    failed = error or any(get(choice, "error") for choice in choices)
-    if failed and not any(completion.text or completion.tool_calls for completion in completions):
+    if any(
+        get(choice, "error") or completion.finish_reason in INTERRUPTED
+        for choice, completion in zip(choices, completions, strict=True)
+    ):
+        raise NoCompletionError("an error in `choices` of the answer")
+    if error and not any(completion.text or completion.tool_calls for completion in completions):
         raise NoCompletionError("an error, and nothing in `choices` of the answer")
     return completions
 
@@ -298,10 +305,10 @@ def _responses_completion(data: Any) -> Completion:
         elif kind == "function_call":
             function = {"name": get(item, "name"), "arguments": get(item, "arguments")}
             calls.append({"id": get(item, "call_id"), "type": "function", "function": function})
-    incomplete = get(get(data, "incomplete_details"), "reason") == "max_output_tokens"
+    reason = get(get(data, "incomplete_details"), "reason", "stop")
     return Completion(
         text="".join(texts),
         reasoning="".join(reasoning) or None,
         tool_calls=tuple(calls),
-        finish_reason="length" if incomplete else "stop",
+        finish_reason="length" if reason == "max_output_tokens" else reason,
     )

@@ -175,8 +175,8 @@ class Evaluator:
             split: Name of the data set in the ledger.
         """
         other = copy.copy(self)
-        vars(other).update(_dataset=dataset, _split=split, _raised=0, _refused=None, _met={})
-        other._on_done = lambda _: None
+        own: dict[str, Any] = {"_raised": 0, "_refused": None, "_met": {}, "_on_done": lambda _: None}
+        vars(other).update(_dataset=dataset, _split=split, **own)
         return other
 
     def start(self, program: Module, examples: Sequence[int], *, stage: str) -> Measurement:
