@@ -158,7 +158,7 @@ def test_other_refusals_are_raised():
 
 
 def test_an_answer_that_does_not_fit_is_no_refusal_of_the_format():
-    """Groq's words for it speak of the schema: all later calls went without, depending on which came first."""
+    """Groq's words for it speak of the schema: all later calls went without, whichever was the first."""
     said = "Generated JSON does not match the expected schema. See 'failed_generation' for more details."
     lm = SchemaLM([LMRequestError(said, status=400), '{"answer": 5}'])
     adapter = JSONAdapter()

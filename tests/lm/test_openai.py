@@ -263,6 +263,7 @@ def test_answers_without_a_completion_are_told_apart(data):
         {"choices": [{"message": {"content": "a", "tool_calls": 3}}]},
         {"choices": [{"message": {"content": "a", "tool_calls": [3]}}]},
         {"output": 3},
+        {"output": "text"},
         {"output": [{"type": "message", "content": 5}]},
     ],
 )
@@ -278,6 +279,8 @@ def test_wrong_types_are_refused(data):
         ({"error": {"code": 1}, "choices": [{"message": {"content": "a"}}]}, "a"),
         ({"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}, ""),
         ({"choices": [{"message": {"content": ["a", {"text": "b"}]}}]}, "ab"),
+        ({"choices": [{"message": {"content": None, "refusal": "I can't."}}]}, "I can't."),
+        ({"output": [{"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}]}, "No."),
         ({"status": "incomplete", "output": [{"type": "message", "content": [{"text": "a"}]}]}, "a"),
         ({"status": "incomplete", "output": []}, ""),
     ],

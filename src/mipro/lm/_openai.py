@@ -185,10 +185,12 @@ def _completion(choice: Any) -> Completion:
             logprobs=plain(get(choice, "logprobs")),
             finish_reason=get(choice, "finish_reason"),
         )
+    content = _checked("content", get(message, "content", ""), (str, list, tuple))
+    refusal = get(message, "refusal")
     reasoning = get(message, "reasoning_content", get(message, "reasoning"))
     calls = _checked("tool_calls", plain(get(message, "tool_calls", ())), list)
     return Completion(
-        text=_text(_checked("content", get(message, "content", ""), (str, list, tuple))),
+        text=_text(content) or (refusal if isinstance(refusal, str) else ""),
         reasoning=reasoning if isinstance(reasoning, str) and reasoning else None,
         tool_calls=tuple(_checked("tool_calls", call, dict) for call in calls),
         logprobs=plain(get(choice, "logprobs")),
@@ -207,7 +209,10 @@ def _text(content: Any) -> str:
         return ""
     if isinstance(content, str):
         return content
-    return "".join(part if isinstance(part, str) else str(get(part, "text", "")) for part in content)
+    parts = (
+        part if isinstance(part, str) else get(part, "text", get(part, "refusal", "")) for part in content
+    )
+    return "".join(map(str, parts))
 
 
 def plain(value: Any) -> Any:
@@ -289,7 +294,7 @@ def _responses_completion(data: Any) -> Completion:
     texts: list[str] = []
     reasoning: list[str] = []
     calls: list[dict[str, Any]] = []
-    status, items = get(data, "status"), get(data, "output")
+    status, items = get(data, "status"), _checked("output", get(data, "output"), (list, tuple))
     if status in {"failed", "cancelled"}:
         raise NoCompletionError(f"the answer has the status {status!r}")
     # One that was cut off in its reasoning has no items, and the same call would be cut off again.
