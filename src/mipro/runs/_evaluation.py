@@ -29,6 +29,7 @@ from mipro.evaluate._threads import SIGNAL_CHECK_S
 from mipro.example import Example
 from mipro.runs._fingerprint import of_candidate
 from mipro.runs._records import EvaluationRecord
+from mipro.runs._refusals import Refusals
 from mipro.runs._stage_gate import copy_of
 from mipro.runs._tables import storable
 
@@ -46,11 +47,6 @@ logger = logging.getLogger("mipro")
 ROUNDS = 4
 """Times in a row that missing evaluations are tried again in vain before the search is told that
 they are missing. At 30 % failures and 4 requests for a call, less than one in 10^10 is."""
-
-
-REFUSALS = 10
-"""Refused requests, and nothing else so far, after which it is no program's fault but that of what is asked
-of the model: a parameter that its server does not take. As many errors end an evaluation."""
 
 
 class Measurement:
@@ -151,8 +147,7 @@ class Evaluator:
         self._failure_score = failure_score
         self._on_done = on_done or (lambda _: None)
         self._raised = 0
-        self._refused: list[EvaluationRecord] | None = []
-        """Refused requests until there was anything else; kept only then, since they may be no scores."""
+        self._refusals = Refusals(len(dataset))
         self._told: set[str] = set()
         """Fields of predictions that were said to be kept as text."""
         self._met: dict[str, int] = {}
@@ -175,8 +170,7 @@ class Evaluator:
             split: Name of the data set in the ledger.
         """
         other = copy.copy(self)
-        own: dict[str, Any] = {"_raised": 0, "_refused": None, "_met": {}, "_on_done": lambda _: None}
-        vars(other).update(_dataset=dataset, _split=split, **own)
+        vars(other).update(_dataset=dataset, _split=split, _raised=0, _met={}, _on_done=lambda _: None)
         return other
 
     def start(self, program: Module, examples: Sequence[int], *, stage: str) -> Measurement:
@@ -190,7 +184,7 @@ class Evaluator:
         candidate = of_candidate(program)
         known = self._known(candidate, examples)
         if known:
-            self._refused = None  # an earlier session was past that
+            self._refusals.end()  # an earlier session was past that
         for record in known.values():
             self._on_done(record)
         return Measurement(known, examples, partial(self._begin, program, candidate, stage))
@@ -212,16 +206,17 @@ class Evaluator:
         if self._run.stopped is not None:
             raise copy_of(self._run.stopped)
         gate = self._run.gate(stage, subject=f"{self._split} {index}")
-        with context(gate=gate):
-            outcome = run_example(
-                program, self._dataset[index], self._metric, failure_score=self._failure_score
-            )
-        self._refuse_to_go_on(outcome, gate)
-        if isinstance(gate.failure, LMError):
-            # The program or the metric may have caught it and gone on without the answer.
-            outcome = Outcome(None, failure="lm", error=gate.failure)
-        record = self._record(outcome, candidate, index)
-        self._keep(record, outcome)
+        with self._refusals.watched() as number:
+            with context(gate=gate):
+                outcome = run_example(
+                    program, self._dataset[index], self._metric, failure_score=self._failure_score
+                )
+            self._refuse_to_go_on(outcome, gate)
+            if isinstance(gate.failure, LMError):
+                # The program or the metric may have caught it and gone on without the answer.
+                outcome = Outcome(None, failure="lm", error=gate.failure)
+            record = self._record(outcome, candidate, index)
+            self._keep(number, record, outcome)
         if record.score is not None:
             self._on_done(record)
         self._count(outcome, index)
@@ -235,16 +230,11 @@ class Evaluator:
         if isinstance(outcome.error, LMError) and self._run.stopped is not None:
             raise copy_of(self._run.stopped)
 
-    def _keep(self, record: EvaluationRecord, outcome: Outcome) -> None:
-        with self._lock:
-            held = self._refused
-            if held is None or outcome.failure != "request":
-                self._refused = None
-                for one in [*(held or ()), record]:
-                    self._run.put(one)
-                return
-            held.append(record)
-            is_hopeless = len(held) >= min(REFUSALS, len(self._dataset))
+    def _keep(self, number: int, record: EvaluationRecord, outcome: Outcome) -> None:
+        is_refused = outcome.failure == "request"
+        to_keep, is_hopeless = self._refusals.sort(number, record, refused=is_refused)
+        for one in to_keep:
+            self._run.put(one)
         if is_hopeless and outcome.error is not None:
             raise outcome.error
 
