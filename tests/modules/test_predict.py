@@ -291,6 +291,15 @@ def test_a_trace_shows_what_was_asked_and_answered_then(run):
     assert traced.get_metadata() == prediction.get_metadata()
 
 
+def test_a_trace_shows_the_answer_whatever_program_and_metric_make_of_it():
+    """`prediction.answer = prediction.answer.lower()` got into demos, and fields it has not."""
+    with context(lm=ScriptedLM([{"answer": "A"}]), trace=[]):
+        prediction = Predict("question -> answer")(question="Q")
+        prediction.answer = "a"
+        prediction.context = "C"
+        assert settings.trace[0][2].toDict() == {"answer": "A"}
+
+
 def test_values_that_can_be_read_only_once_are_in_every_prompt_and_in_the_trace():
     """A second question showed nothing of a generator, and neither did the demos."""
     lm = ScriptedLM(["??", '{"answer": "A"}'])

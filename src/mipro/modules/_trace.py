@@ -91,13 +91,10 @@ def as_they_are(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_it_is(prediction: Prediction) -> Prediction:
-    """Return a prediction whose values stay as they are now; itself where none can be changed in place."""
-    values = dict(prediction.items(include_dspy=True))
-    kept = as_they_are(values)
-    if all(kept[name] is value for name, value in values.items()):
-        return prediction
+    """Return a copy of a prediction that stays as it is now, whatever program and metric make of theirs."""
     copied = copy.copy(prediction)
-    copied._store = kept  # noqa: SLF001 - with all that is known of the prediction beside its fields
+    # With all that is known of the prediction beside its fields.
+    copied._store = as_they_are(dict(prediction.items(include_dspy=True)))  # noqa: SLF001
     return copied
 
 
