@@ -7,9 +7,11 @@ import csv
 import io
 import json
 import logging
+import math
 import sys
 import types
 
+import numpy as np
 import pydantic
 import pytest
 
@@ -198,9 +200,13 @@ def test_stopped_run_passes_through():
         ({"devset": [Example(x=1)]}, "with_inputs"),
         ({"devset": numbers(2), "num_threads": 0}, "at least 1"),
         ({"devset": numbers(2), "num_threads": "2"}, "`num_threads` must be a whole number"),
-        ({"failure_score": "0"}, "`failure_score` must be a number"),
+        ({"failure_score": "0"}, "`failure_score` must be a finite number"),
+        # Was told when all was paid, and with it the results were lost.
+        ({"failure_score": math.nan}, "`failure_score` must be a finite number"),
         ({"display_table": "all"}, "`display_table` must be True, False or a number of rows"),
+        ({"display_table": -1}, "`display_table` must be True, False or a number of rows"),
         ({"max_errors": "5"}, "`max_errors` must be a whole number"),
+        ({"max_errors": -1}, "`max_errors` must be a whole number"),
         ({"devset": iter(numbers(2))}, "`devset` must be a list of examples"),
         (
             {"devset": [*numbers(1), {"x": 1}]},
@@ -216,6 +222,23 @@ def test_what_makes_no_sense_is_refused(arguments, message):
         Evaluate(**{"metric": right, "devset": numbers(1), **arguments})(
             failing({0: AssertionError("it ran")})
         )
+
+
+def test_numbers_may_be_those_of_numpy(capsys):
+    """As those that a notebook reads from a table."""
+    two = np.int64(2)
+    Evaluate(devset=numbers(3), metric=right, num_threads=two, max_errors=two, display_table=two)(same)
+    assert "1 more rows" in capsys.readouterr().out
+
+
+def test_a_set_that_has_no_truth_is_a_set():
+    """Arrays and tables are neither true nor false, which was raised in place of any word on the examples."""
+
+    class Rows(list):
+        def __bool__(self):
+            raise ValueError("ambiguous")
+
+    assert Evaluate(devset=Rows(numbers(2)), metric=right)(same).score == 100
 
 
 @pytest.mark.parametrize("program", [None, "question -> answer", Predict])

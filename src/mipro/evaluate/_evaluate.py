@@ -6,10 +6,12 @@ import contextlib
 import difflib
 import inspect
 import logging
+import math
 from collections import Counter
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from mipro._whole import is_whole
 from mipro.callback import notified
 from mipro.context import settings
 from mipro.errors import UserError
@@ -199,14 +201,17 @@ class Evaluate:
 
     def _check_settings(self, display_table: Any) -> None:
         """Refuse what would be met only when the calls are paid."""
-        if not isinstance(self.failure_score, Real):
-            raise UserError(f"`failure_score` must be a number, but got {self.failure_score!r}.")
-        if display_table is not None and not isinstance(display_table, int):
+        if not isinstance(self.failure_score, Real) or not math.isfinite(self.failure_score):
+            raise UserError(f"`failure_score` must be a finite number, but got {self.failure_score!r}.")
+        is_switch = display_table is None or isinstance(display_table, bool)
+        if not is_switch and not is_whole(display_table, 0):
             raise UserError(
                 f"`display_table` must be True, False or a number of rows, but got {display_table!r}."
             )
-        if self.max_errors is not None and not isinstance(self.max_errors, int):
-            raise UserError(f"`max_errors` must be a whole number or None, but got {self.max_errors!r}.")
+        if self.max_errors is not None and not is_whole(self.max_errors, 0):
+            raise UserError(
+                f"`max_errors` must be a whole number of at least 0 or None, but got {self.max_errors!r}."
+            )
 
     def _measure(
         self,
@@ -257,10 +262,10 @@ class Evaluate:
 
 
 def _check(devset: Sequence[Example] | None, metric: Metric | None) -> None:
-    if not devset:
-        raise UserError("devset must contain at least one example, got an empty devset.")
-    if not hasattr(devset, "__len__"):
+    if devset is not None and not hasattr(devset, "__len__"):
         raise UserError(f"`devset` must be a list of examples, but got {devset!r}.")
+    if devset is None or not len(devset):  # not by its truth, which an array of examples has not
+        raise UserError("devset must contain at least one example, got an empty devset.")
     check_metric(metric)
     for index, example in enumerate(devset):
         if not hasattr(example, "inputs"):

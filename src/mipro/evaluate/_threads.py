@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mipro._whole import is_whole
 from mipro.errors import UserError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _checked(num_threads: int | None) -> int:
         from mipro.context import settings  # noqa: PLC0415 - read at the call, not at import
 
         num_threads = int(settings.num_threads)
-    if not isinstance(num_threads, int) or num_threads < 1:
+    if not is_whole(num_threads, 1):
         raise UserError(f"`num_threads` must be a whole number of at least 1, but got {num_threads!r}.")
     return num_threads
 
