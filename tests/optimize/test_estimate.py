@@ -185,20 +185,25 @@ def test_equal_inputs_are_asked_about_once(tmp_path, sums):
 
 def test_answers_that_cannot_be_read_are_within_the_range(tmp_path, sums):
     """Each is asked for again as JSON, and the instruction three times in all."""
-
-    def mute(body):
-        return "hm" if "proposed_instruction" in str(body) else answer(body)
-
-    with OpenAIServer(mute) as server:
+    with OpenAIServer(lambda _: "hm") as server:
         lm = mipro.LM("openai/adder", api_base=server.url, api_key="none")
         with mipro.context(lm=lm):
             optimizer = mipro.MIPROv2(right, num_candidates=12, run_dir=str(tmp_path))
             story = optimizer.compile(
                 mipro.Predict("a, b -> sum"), trainset=sums[:9], valset=sums[9:19], num_trials=1
             ).optimization
-    expected = {stage.stage: stage.calls for stage in story.estimated.stages}
-    [spent] = [spent for spent in story.spent if spent.stage == "instructions"]
-    assert spent.calls in expected["instructions"]
+    expected = {stage.stage: stage for stage in story.estimated.stages}
+    assert {spent.stage for spent in story.spent} == {"demos", "instructions", "search"}
+    for spent in story.spent:
+        assert spent.calls in expected[spent.stage].calls
+        assert spent.usage.total_tokens in expected[spent.stage].tokens
+
+
+def test_what_is_asked_for_as_json_is_not_asked_again(sums):
+    """An adapter without a second format makes one call for one answer."""
+    with mipro.context(adapter=mipro.JSONAdapter()):
+        found = planned(sums)
+    assert found["search", "adder"].calls.high == 80
 
 
 def model(name="openai/adder", price=1):
@@ -229,7 +234,7 @@ def planned(sums, program=None, *, lm=None, compile_with=None, **options):
     ("options", "changed"),
     [
         ({}, {}),
-        ({"max_rounds": 3}, {"demos": (1, 30)}),
+        ({"max_rounds": 3}, {"demos": (1, 60)}),
         ({"max_bootstrapped_demos": 0}, {"demos": (0, 0)}),
         ({"compile_with": {"max_bootstrapped_demos": 0}}, {"demos": (0, 0)}),
         ({"max_bootstrapped_demos": 0, "max_labeled_demos": 0}, {}),
@@ -241,10 +246,10 @@ def planned(sums, program=None, *, lm=None, compile_with=None, **options):
             },
             {"demos": (0, 0)},
         ),
-        ({"compile_with": {"minibatch": True, "minibatch_size": 5}}, {"search": (3, 55)}),
+        ({"compile_with": {"minibatch": True, "minibatch_size": 5}}, {"search": (3, 110)}),
         (
             {"compile_with": {"minibatch": True, "minibatch_size": 5, "minibatch_full_eval_steps": 1}},
-            {"search": (5, 95)},
+            {"search": (5, 190)},
         ),
         (
             {"program": TwoSteps(), "frozen": ["think"]},
@@ -254,13 +259,13 @@ def planned(sums, program=None, *, lm=None, compile_with=None, **options):
     ],
 )
 def test_no_more_is_expected_than_can_be_asked(sums, options, changed):
-    """Ten training examples, (1 + 3) x 20 evaluations, a proposal asked for six times, a test of 2 x 5."""
+    """Ten for training, (1 + 3) x 20 evaluations, a test of 2 x 5, each asked twice; a proposal six times."""
     expected = {
-        "demos": (1, 10),
+        "demos": (1, 20),
         "instructions": (3, 30),
-        "search": (4, 80),
-        "rounds": (0, 22),
-        "test": (5, 10),
+        "search": (4, 160),
+        "rounds": (0, 32),
+        "test": (5, 20),
         **changed,
     }
     found = planned(sums, **options)
@@ -272,7 +277,7 @@ def test_a_teacher_is_estimated_before_it_runs(sums):
     teacher = mipro.Predict("a, b -> sum")
     teacher.lm = model("openai/dear", price=100)
     found = planned(sums, compile_with={"teacher": teacher})
-    assert found["demos", "dear"].calls.high == 10
+    assert found["demos", "dear"].calls.high == 20
     assert ("demos", "adder") not in found
 
 

@@ -30,9 +30,12 @@ FIELD_TOKENS = (1, 400)
 TOKENS_OFF = (0.6, 1.7)
 """How far a count from the number of characters may be off: code and other scripts than Latin
 have more tokens a character than the four of English."""
+ASKED_AGAIN = 2
+"""Calls that a predictor which is the whole program may make for one example: an answer that can't be
+read is asked for again as JSON, and of a weak model that may be all of them."""
 LOOPS = 5
-"""Calls that one predictor may make for one example where the program loops, an agent's steps
-for example; one where it does not."""
+"""Calls that one predictor may make for one example where the program may loop, an agent's steps
+for example, or ask again."""
 VIEWS = 3
 """Views of the trainset that the proposer summarizes, at most."""
 PROPOSAL_TRIES = 6
@@ -159,7 +162,11 @@ def _program_run(job: Job, program: Module, default: BaseLM | None) -> list[_Pro
         default: The model of the predictors that have none of their own.
     """
     predictors = program.predictors()
-    loops = 1 if len(predictors) == 1 and program is predictors[0] else LOOPS
+    loops = LOOPS
+    if len(predictors) == 1 and program is predictors[0]:
+        adapter = _adapter()
+        falls_back = isinstance(adapter, ChatAdapter) and adapter.use_json_adapter_fallback
+        loops = ASKED_AGAIN if falls_back else 1
     by_model: dict[str, list[tuple[BaseLM, Range, Range]]] = {}
     for predictor in predictors:
         lm = predictor.lm or default
@@ -195,11 +202,14 @@ def _prompt_tokens(predictor: Any, example: Example) -> tuple[float, float]:
     signature = predictor.signature
     known = {name: example[name] for name in signature.input_fields if name in example}
     unknown = len(signature.input_fields) - len(known)
-    adapter = settings.adapter or ChatAdapter()
     blanks = {name: known.get(name, "") for name in signature.input_fields}
-    messages = adapter.format(signature, demos=[], inputs=blanks)
+    messages = _adapter().format(signature, demos=[], inputs=blanks)
     tokens = float(sum(content_tokens(message["content"]) for message in messages))
     return tokens + unknown * UNKNOWN_INPUT_TOKENS[0], tokens + unknown * UNKNOWN_INPUT_TOKENS[1]
+
+
+def _adapter() -> Any:
+    return settings.adapter or ChatAdapter()
 
 
 def _field_tokens(example: Example, names: Iterable[str]) -> Range:
