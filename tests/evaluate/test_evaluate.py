@@ -476,6 +476,14 @@ def test_files_hold_whatever_a_program_returns(tmp_path, capsys, monkeypatch):
     assert row["stubborn"] == "<Stubborn>"
 
 
+def test_half_a_character_leaves_the_files_readable(tmp_path):
+    """One answer that was cut in an emoji made both files no UTF-8, with all the other answers."""
+    files = {"save_as_csv": tmp_path / "r.csv", "save_as_json": tmp_path / "r.json"}
+    Evaluate(devset=numbers(1), metric=lambda e, p: 1.0, **files)(lambda x: Prediction(answer="é \ud83d"))
+    assert json.loads(files["save_as_json"].read_text("utf-8"))[0]["answer"] == "é \ud83d"
+    assert "é \\ud83d" in files["save_as_csv"].read_text("utf-8")
+
+
 def test_dict_of_any_keys_is_columns(tmp_path, capsys):
     """A program may return a dict; its keys become names, and what lies too deep is text."""
     deep = []

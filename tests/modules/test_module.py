@@ -410,11 +410,22 @@ def test_an_address_under_any_name_is_loaded_only_from_files_that_are_trusted(na
     assert other.get_lm().kwargs[name] == value
 
 
+def test_half_a_character_leaves_a_saved_program_readable(tmp_path):
+    """An emoji that an answer was cut in made the file one that no other reader of JSON takes."""
+    program = Predict("question -> answer")
+    program.demos = [Example(question="q", answer="cut \ud83d")]
+    program.save(tmp_path / "p.json")
+    assert json.loads((tmp_path / "p.json").read_text("utf-8"))["demos"][0]["answer"] == "cut \ud83d"
+    other = Predict("question -> answer")
+    other.load(tmp_path / "p.json")
+    assert other.demos[0]["answer"] == "cut \ud83d"
+
+
 def edited(path, change):
     """Save a program, change its file, and return the path."""
     program = filled()
     program.save(path)
-    document = json.loads(path.read_text("utf-8", "surrogatepass"))
+    document = json.loads(path.read_text("utf-8"))
     change(document)
     path.write_text(json.dumps(document))
     return path

@@ -217,7 +217,7 @@ def _write(file_path: str | os.PathLike[str], text: str) -> None:
     target = Path(file_path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(text.encode("utf-8", "surrogatepass"))
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -46,7 +46,7 @@ def write_state(state: dict[str, Any], path: str | os.PathLike[str], *, signatur
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with beside.open("xb") as file:
-            file.write(text.encode("utf-8", "surrogatepass"))
+            file.write(text.encode("utf-8", "backslashreplace"))
         if target.exists():
             shutil.copymode(target, beside)
         os.replace(beside, target)  # noqa: PTH105 - atomic, and named as what it is
