@@ -1021,3 +1021,58 @@ def test_callback_may_stop_the_run(optimize):
 
     with mipro.context(lm=ScriptedLM(lambda _: {"colour": "red"})), pytest.raises(RunStopped, match="enough"):
         optimize(num_candidates=2, callbacks=[enough])
+
+
+class TestTelling:
+    """What is said of a run to who does not look into its records."""
+
+    def test_a_result_is_a_few_lines_for_people(self, optimize, fruit, fruit_lm):
+        """`print(best.optimization)` showed every score of every trial, megabytes of a heavy run."""
+        best = optimize(trainset=fruit[:20], valset=fruit[10:60], compile_with={"testset": fruit[60:]})
+        story = best.optimization
+        lines = str(story).splitlines()
+        assert [line.split()[0] for line in lines] == [
+            "expected",
+            "testset",
+            "ended",
+            "spent",
+            "run",
+            "warning",
+        ]
+        low, high = story.interval
+        assert f"{story.estimate:.3g} (95 % interval {low:.3g} to {high:.3g})" in lines[0]
+        assert f"{story.p_better:.2f}" in lines[0]
+        assert f"{story.test.before:.3g} before, {story.test.after:.3g} after, 20 examples" in lines[1]
+        assert f"{len(fruit_lm.calls)} calls" in lines[3]
+        assert lines[5].endswith(story.warnings[0])
+        assert "TrialRecord" not in repr(story)
+
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_a_result_without_a_score_says_so(self, optimize):
+        """Where the budget ended before anything was measured."""
+        story = optimize(budget=mipro.Budget(lm_calls=1)).optimization
+        assert str(story).startswith(
+            "expected  not known, since nothing was measured\nended     budget: lm_calls"
+        )
+
+    def test_a_result_says_when_nothing_better_was_found(self, optimize):
+        """The program came back as it was; "better with a probability of 0.00" would be read as worse."""
+        with mipro.context(lm=ScriptedLM(red_or_proposal)):
+            story = optimize(metric=lambda e, p: 0.5).optimization
+        assert str(story).splitlines()[0].endswith("of the program as it came")
+
+    def test_warnings_are_logged_when_they_are_known(self, optimize, fruit, caplog):
+        """Those on the data before the first call, so that a wrong split can be mended; each once."""
+        known = []
+
+        def grey(_messages):
+            known.append(list(caplog.messages))
+            return {"colour": "grey"}
+
+        with mipro.context(lm=ScriptedLM(grey)):
+            warnings = optimize(trainset=fruit[:20], valset=fruit[10:60]).optimization.warnings
+        assert "inputs are in both" in warnings[0]
+        assert warnings[0] in known[0]
+        logged = [record.message for record in caplog.records if record.levelname == "WARNING"]
+        assert logged == [*warnings]
+        assert len(logged) > 1

@@ -449,6 +449,8 @@ class MIPROv2(Teleprompter):
             load_ahead(job)
             stack.enter_context(watching(run.note_passed_by))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run.where)
+            for warning in job.warnings:  # before anything is spent on data that are wrong
+                logger.warning("%s", warning)
             listeners = list(self.callbacks)
             if not listeners and (self.verbose or is_watched()):
                 listeners.append(stack.enter_context(Bars()))
@@ -470,6 +472,10 @@ class MIPROv2(Teleprompter):
         best = space.build(found.recommendation.candidate)
         test = measure_on_testset(job, run, report, best)
         story = tell_story(job, run, found, space=space, test=test)
+        for warning in story.warnings:
+            if warning not in {*job.warnings, *run.notes}:  # told when they were met
+                logger.warning("%s", warning)
+        logger.info("the run has ended:\n%s", replace(story, warnings=()))
         return attach(best, story, track_stats=self.track_stats, build=space.program)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import UserDict, UserList
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import Self
@@ -124,7 +124,7 @@ class OptimizationResult(_Shared):
     """Why the search ended: "complete", "budget: lm_calls", ..."""
     warnings: tuple[str, ...]
     """What the user should know: fallbacks taken, duplicates found, proposals refused."""
-    trials: tuple[TrialRecord, ...]
+    trials: tuple[TrialRecord, ...] = field(repr=False)
     instructions: tuple[tuple[str, ...], ...]
     """Instructions the search chose from, by predictor; the original first."""
     instruction_origins: tuple[tuple[Origin, ...], ...]
@@ -166,6 +166,33 @@ class OptimizationResult(_Shared):
         if any(spent.unpriced_calls for spent in self.spent):
             return None
         return sum(spent.cost_usd for spent in self.spent)
+
+    def __str__(self) -> str:
+        """Return what was found and spent, and what the user should know, a few lines long."""
+        usage, cost = self.usage, self.cost
+        tokens = f"{usage.prompt_tokens:,} prompt and {usage.completion_tokens:,} completion tokens"
+        price = "price not known" if cost is None else f"{cost:.4f} USD"
+        cells = self.trials[-1].evaluations_so_far if self.trials else 0
+        test = self.test
+        lines = {
+            "expected": self._expected(),
+            "testset": test and f"{test.before:.3g} before, {test.after:.3g} after, {test.examples} examples",
+            "ended": f"{self.stop_reason}, after {len(self.trials)} trials with {cells} evaluations",
+            "spent": f"{self.lm_calls:,} calls, {tokens}, {price}",
+            "failures": ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items())),
+            "run": self.run_dir,
+        }
+        told = [*lines.items(), *(("warning", text) for text in self.warnings)]
+        return "\n".join(f"{name:<10}{text}" for name, text in told if text)
+
+    def _expected(self) -> str:
+        if self.estimate is None:
+            return "not known, since nothing was measured"
+        low, high = self.interval
+        score = f"{self.estimate:.3g} (95 % interval {low:.3g} to {high:.3g})"
+        if not any(self.candidate):
+            return f"{score}, of the program as it came"
+        return f"{score}, better than before with a probability of {self.p_better:.2f}"
 
 
 def tell_story(
