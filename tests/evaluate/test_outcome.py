@@ -255,6 +255,17 @@ def test_asynchronous_metric_is_awaited():
     assert run_example(echo, EXAMPLE, async_metric).score == 1.0
 
 
+def test_a_judge_that_is_asynchronous_only_is_awaited():
+    """A module without `forward` may be a metric as it may be a program; it scored 0 on every example."""
+
+    class Judge(Module):
+        async def aforward(self, example, prediction, trace=None):
+            return 0.5 if trace is None else 0.25
+
+    assert run_example(echo, EXAMPLE, Judge()).score == 0.5
+    assert run_example(echo, EXAMPLE, Judge(), trace=[]).score == 0.25
+
+
 def test_asynchronous_program_runs_inside_a_running_loop():
     """In a notebook's loop it works too, under the caller's context variables."""
     variable = ContextVar("variable")

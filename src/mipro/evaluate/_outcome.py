@@ -83,14 +83,14 @@ def run_example(
     # Its own: what a program appends to an input would be in the next trial's question.
     inputs = as_they_are(dict(example.inputs().items()))
     try:
-        prediction = _answer(program, inputs)
+        prediction = _answer(program, **inputs)
     except RunStopped:
         raise
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
         return _failed(error, "program", failure_score)
     try:
-        with_trace = trace is not None and takes(metric, 3)
-        value = _awaited(metric(example, prediction, trace) if with_trace else metric(example, prediction))
+        more = (trace,) if trace is not None and takes(metric, 3) else ()
+        value = _answer(metric, example, prediction, *more)
         score, feedback = score_of(value)
     except RunStopped:
         raise
@@ -112,12 +112,13 @@ def _failed(
     return Outcome(score, prediction, failure=place, error=error, traceback=tracebacks.format_exc())
 
 
-def _answer(program: Callable[..., Any], inputs: dict[str, Any]) -> Any:
-    kind = type(program)
-    acall = getattr(program, "acall", None)
+def _answer(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Return what a program or a metric says, either of which may be a module that is asynchronous only."""
+    kind = type(function)
+    acall = getattr(function, "acall", None)
     if acall is not None and _own(kind, "aforward") and not _own(kind, "forward"):
-        return _awaited(acall(**inputs))
-    return _awaited(program(**inputs))
+        return _awaited(acall(*args, **kwargs))
+    return _awaited(function(*args, **kwargs))
 
 
 def _own(kind: type, name: str) -> bool:
