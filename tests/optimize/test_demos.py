@@ -323,6 +323,24 @@ def test_a_teacher_of_another_structure_is_refused():
         _collect(teacher=_TwoSteps())
 
 
+def test_demos_of_a_teacher_go_to_the_predictor_of_the_same_name():
+    """A teacher may set its predictors in another order than the student."""
+
+    class Both(mipro.Module):
+        def __init__(self, *names):
+            super().__init__()
+            for name in names:
+                setattr(self, name, mipro.Predict("question -> answer"))
+
+        def forward(self, question):
+            self.first(question=f"{question} first")
+            return self.second(question=f"{question} second")
+
+    sets = _collect(Both("first", "second"), teacher=Both("second", "first"), max_labeled=0).sets
+    for name, demos in zip(("first", "second"), sets, strict=True):
+        assert {demo.question.split()[1] for own in demos for demo in own} == {name}
+
+
 def test_a_broken_program_is_an_error_after_max_errors():
     """A program that raises on `max_errors` examples ends the stage with its exception as cause."""
 

@@ -113,7 +113,7 @@ class BootstrapFewShot(Teleprompter):
         if self.max_bootstrapped_demos:
             check_examples(trainset=rows)
         check_teacher(student, teacher, self.teacher_settings)
-        runs = TeacherRuns(self._ready_teacher(student, teacher, rows), rows, self._how())
+        runs = TeacherRuns(student, self._ready_teacher(student, teacher, rows), rows, self._how())
         want = Want(tuple(range(len(rows))), self.max_bootstrapped_demos)
         try:
             [found] = first_successes(runs, [want])

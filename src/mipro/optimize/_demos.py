@@ -127,7 +127,7 @@ def collect_demos(  # noqa: PLR0913 - the settings of a stage, keyword-only
         rng.getrandbits(32),
     )
     ready = _ready_teacher(program, teacher, trainset, limits, rng)
-    runs = TeacherRuns(ready, trainset, how, on_progress=on_progress)
+    runs = TeacherRuns(program, ready, trainset, how, on_progress=on_progress)
     collector = _Collector(program, trainset, runs, limits, rng, frozen)
     return collector.collect(count, grounds=grounds)
 

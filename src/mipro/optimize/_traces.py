@@ -83,6 +83,7 @@ class TeacherRuns:
     """Runs a teacher over training examples, each (example, round) pair at most once.
 
     Args:
+        student: Program of the same structure, in the order of whose predictors demos come.
         teacher: Program to run; not modified. A demo of it that is the example at
             hand is hidden from it.
         trainset: Training examples.
@@ -92,12 +93,15 @@ class TeacherRuns:
 
     def __init__(
         self,
+        student: Module,
         teacher: Module,
         trainset: Sequence[Example],
         how: TeacherSettings,
         *,
         on_progress: OnProgress | None = None,
     ) -> None:
+        # A teacher of another class may have set its predictors in another order.
+        self._names = [name for name, _ in student.named_predictors()]
         self._teacher = teacher
         self._trainset = trainset
         self._how = how
@@ -233,7 +237,8 @@ class TeacherRuns:
         return copied
 
     def _demos(self, teacher: Module, trace: list[Any], index: int) -> tuple[Example | None, ...]:
-        place = {id(predictor): i for i, predictor in enumerate(teacher.predictors())}
+        named = dict(teacher.named_predictors())
+        place = {id(named[name]): i for i, name in enumerate(self._names)}
         calls: list[dict[int, list[Example]]] = [{} for _ in place]
         for predictor, inputs, outputs in trace:
             if id(predictor) in place:
