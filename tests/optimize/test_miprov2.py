@@ -786,6 +786,34 @@ class TestOddRuns:
         best = optimize(Idle())
         assert "Name the colour" in best.used.signature.instructions
 
+    @pytest.mark.usefixtures("fruit_lm")
+    def test_history_that_the_program_makes(self, optimize):
+        """What no example has was counted as an empty text, at the end of the run, which a history is not."""
+
+        class Talk(mipro.Module):
+            def __init__(self):
+                self.name = mipro.Predict(
+                    mipro.Signature("fruit, earlier -> colour").with_updated_fields(
+                        "earlier", type_=mipro.History
+                    )
+                )
+
+            def forward(self, fruit):
+                return self.name(fruit=fruit, earlier=mipro.History(messages=[]))
+
+        assert optimize(Talk()).optimization.stop_reason == "complete"
+
+    def test_what_can_not_be_estimated_is_told_before_the_first_call(self, optimize, fruit_lm):
+        """A result that was paid for is not lost for want of an estimate."""
+
+        class Picky(mipro.ChatAdapter):
+            def format(self, signature, demos, inputs):
+                return [{"role": "user", "content": f"Of {inputs['hints'][0]}"}]
+
+        with mipro.context(adapter=Picky()), pytest.raises(TypeError):
+            optimize(mipro.Predict("fruit, hints -> colour"))
+        assert fruit_lm.calls == []
+
     def test_refused_key_stops_at_once(self, optimize):
         """A wrong key is one clear error after one call."""
         lm = ScriptedLM(lambda messages: LMAuthError("wrong key", model="m", status=401))

@@ -202,7 +202,8 @@ def _prompt_tokens(predictor: Any, example: Example) -> tuple[float, float]:
     signature = predictor.signature
     known = {name: example[name] for name in signature.input_fields if name in example}
     unknown = len(signature.input_fields) - len(known)
-    blanks = {name: known.get(name, "") for name in signature.input_fields}
+    # None is of any type, as a text is not: of a history, say.
+    blanks = {name: known.get(name) for name in signature.input_fields}
     messages = _adapter().format(signature, demos=[], inputs=blanks)
     tokens = float(sum(content_tokens(message["content"]) for message in messages))
     return tokens + unknown * UNKNOWN_INPUT_TOKENS[0], tokens + unknown * UNKNOWN_INPUT_TOKENS[1]

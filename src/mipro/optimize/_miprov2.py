@@ -276,9 +276,10 @@ class MIPROv2(Teleprompter):
                 "view_data_batch_size": view_data_batch_size,
             },
         )
-        if requires_permission_to_run and not permitted(estimate(job)):
+        expected = estimate(job)  # now, so that what it can't count is told before anything is spent
+        if requires_permission_to_run and not permitted(expected):
             return student.deepcopy()
-        best: Program = self._run(job)
+        best: Program = self._run(job, expected)
         return best
 
     def estimate(  # noqa: PLR0913 - the arguments of `compile` that the numbers depend on
@@ -429,7 +430,7 @@ class MIPROv2(Teleprompter):
             ),
         )
 
-    def _run(self, job: Job) -> Any:
+    def _run(self, job: Job, expected: Estimate) -> Any:
         run_dir = choose_run_dir(self.run_dir, name=type(job.student).__name__, resume=self.resume)
         with ExitStack() as stack:
             run = Run(
@@ -456,9 +457,9 @@ class MIPROv2(Teleprompter):
                 listeners.append(stack.enter_context(Bars()))
             if job.task_lm is not None:
                 stack.enter_context(context(lm=job.task_lm))
-            return self._stages(job, run, Reporter(listeners))
+            return self._stages(job, run, Reporter(listeners), expected)
 
-    def _stages(self, job: Job, run: Run, report: Reporter) -> Any:
+    def _stages(self, job: Job, run: Run, report: Reporter, expected: Estimate) -> Any:
         """Trainset, valset -> demos -> instructions -> search -> result."""
         try:
             with begun_ahead(job, run) as ahead:
@@ -471,7 +472,7 @@ class MIPROv2(Teleprompter):
             space = CandidateSpace(job.student, proposals, demo_sets)
         best = space.build(found.recommendation.candidate)
         test = measure_on_testset(job, run, report, best)
-        story = tell_story(job, run, found, space=space, test=test)
+        story = tell_story(job, run, found, space=space, test=test, expected=expected)
         for warning in story.warnings:
             if warning not in {*job.warnings, *run.notes}:  # told when they were met
                 logger.warning("%s", warning)

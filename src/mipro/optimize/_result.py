@@ -11,13 +11,13 @@ from typing_extensions import Self
 
 from mipro.errors import UserError
 from mipro.lm import Usage
-from mipro.optimize._estimate import Estimate, estimate
 from mipro.runs import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mipro.modules import Module
+    from mipro.optimize._estimate import Estimate
     from mipro.optimize._job import Job
     from mipro.optimize._rounds import RoundRecord
     from mipro.optimize._space import CandidateSpace
@@ -202,6 +202,7 @@ def tell_story(
     *,
     space: CandidateSpace,
     test: TestScores | None,
+    expected: Estimate,
 ) -> OptimizationResult:
     """Put together what the stages found and what the run spent."""
     proposals, demo_sets = space.proposals, space.demo_sets
@@ -225,7 +226,7 @@ def tell_story(
         failures=run.failures,
         seconds=dict(run.seconds_by_stage),
         replayed_calls=run.replayed_calls,
-        estimated=estimate(job),
+        estimated=expected,
         run_dir=run.where,
         seed=job.plan.seed,
         versions=versions(),
