@@ -31,6 +31,17 @@ def test_call_form_names_inputs_and_outputs():
     assert call_form(mipro.Predict("context, question -> answer")) == "Predict(context, question) -> answer"
 
 
+class _Derived(_Outer):
+    pass
+
+
+def test_source_has_what_a_class_inherits():
+    """What a program does may be written in its base."""
+    text = source(_Derived(), 1000)
+    assert text.index("class _Derived") < text.index("class _Outer") < text.index("class _Inner")
+    assert "class Module" not in text
+
+
 def test_source_has_the_users_classes_once_outermost_first():
     """Classes in lists and dicts are found; those of this package are left out."""
     text = source(_Outer(), 1000)

@@ -61,8 +61,9 @@ def source(program: Module, max_tokens: int) -> str:
 
     Secrets that are written out in it are hidden: the prompt model is another company's, maybe.
 
-    There is none for a bare predictor, and for classes made in a REPL, by a generator
-    or by a wrapper. Classes of this package say nothing about the task and are left out.
+    What a class inherits stands in its bases, which follow it. There is none for a bare
+    predictor, and for classes made in a REPL, by a generator or by a wrapper. Classes of
+    this package say nothing about the task and are left out.
 
     Args:
         program: The program.
@@ -79,7 +80,7 @@ def source(program: Module, max_tokens: int) -> str:
 
 
 def _classes(program: Module) -> Iterator[type]:
-    """Yield the user's own module classes, outermost first."""
+    """Yield the user's own module classes, outermost first, each before its bases."""
     seen: set[int] = set()
     waiting: deque[Any] = deque([program])
     while waiting:
@@ -91,11 +92,14 @@ def _classes(program: Module) -> Iterator[type]:
             waiting.extend(value)
         elif isinstance(value, dict):
             waiting.extend(value.values())
-        elif _is_module(value):
-            if type(value).__module__.partition(".")[0] != _PACKAGE:
-                yield type(value)
+        elif _is_module(type(value)):
+            yield from (kind for kind in type(value).__mro__ if _is_module(kind) and not _is_ours(kind))
             waiting.extend(getattr(value, "__dict__", {}).values())
 
 
-def _is_module(value: Any) -> bool:
-    return callable(getattr(type(value), "named_predictors", None)) or hasattr(type(value), "forward")
+def _is_module(kind: type) -> bool:
+    return callable(getattr(kind, "named_predictors", None)) or hasattr(kind, "forward")
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == _PACKAGE
