@@ -296,6 +296,15 @@ def test_the_longest_prompt_is_allowed_for(sums):
     assert most["long, with demos"] > 4 * most["long"]
 
 
+def test_a_long_instruction_is_allowed_for(sums):
+    """Each proposal is made from the whole of it, and may be as long."""
+    long = mipro.Predict(mipro.Signature("a, b -> sum", "Add. " + "Be careful. " * 5000))
+    stages = planned(sums), planned(sums, long)
+    for stage in ("instructions", "rounds"):
+        short, longer = (found[stage, "adder"].tokens.high for found in stages)
+        assert longer > short + 20 * 15_000
+
+
 def test_images_are_not_counted_by_their_data(sums):
     """Prompts with an image are estimated as a model counts them, whatever the size of its data."""
     picture = mipro.Image("data:image/png;base64," + "A" * 1_000_000)

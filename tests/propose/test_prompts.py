@@ -81,6 +81,17 @@ def _bare_predictor():
     return prompts
 
 
+def _agent():
+    def look_up(word: str) -> str:
+        """Look a word up."""
+        return word
+
+    lm, prompts = _recorder()
+    program = mipro.ReAct("question -> answer", tools=[look_up])
+    propose_instructions(program, TRAIN, prompt_lm=lm, count=2, rng=random.Random(0))
+    return prompts
+
+
 def _later_round():
     program = mipro.Predict("utterance -> intent")
     before = propose_instructions(
@@ -107,7 +118,7 @@ def _later_round():
 
 
 @pytest.mark.parametrize(
-    "case", [_two_steps, _bare_predictor, _later_round], ids=lambda case: case.__name__[1:]
+    "case", [_two_steps, _bare_predictor, _agent, _later_round], ids=lambda case: case.__name__[1:]
 )
 def test_prompts_are_those_of_the_golden_files(case):
     """Every prompt of the proposer is what the file shows."""

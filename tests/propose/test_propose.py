@@ -528,7 +528,7 @@ def _moody_agent(trained=None):
 
 @pytest.mark.parametrize("stated", ["", "\nThe mood must be one of: calm, glad."])
 def test_an_agent_that_was_optimized_is_proposed_for_as_one_that_was_not(tmp_path, stated):
-    """Its instruction is shown without what stays anyway, and new ones don't pile up on it."""
+    """Its instruction is shown apart from what stays anyway, and new ones don't pile up on it."""
     rules = "You work on this as an agent."
     trained = _propose(_Prompter(), _moody_agent()).instructions[0][1]
     own = trained.partition("\n\n" + rules)[0]
@@ -541,7 +541,7 @@ def test_an_agent_that_was_optimized_is_proposed_for_as_one_that_was_not(tmp_pat
     assert [own in text for text in again] == [True, False, False, False]
     shown = [text for text in prompter.prompts("proposed_instruction") if own + stated in text]
     assert len(shown) == 3
-    assert not any(rules in text for text in shown)
+    assert all(rules not in text.partition("[[ ## fixed_end ## ]]")[0] for text in shown)
 
 
 def test_an_agent_with_a_foreign_instruction_is_told_its_tools():
@@ -551,6 +551,41 @@ def test_an_agent_with_a_foreign_instruction_is_told_its_tools():
     assert proposals.instructions[0][0] == foreign
     assert all("Look a word up" in text for text in proposals.instructions[0][1:])
     assert not any("You are an Agent" in text for text in proposals.instructions[0][1:])
+
+
+def test_a_fixed_end_that_is_repeated_stands_once():
+    """The proposer sees how the agent works and which tools it has, and may write it down once more."""
+
+    def repeat(number, prompt):
+        end = prompt.partition("[[ ## fixed_end ## ]]\n")[2].partition("\n\n[[ ##")[0]
+        return {"proposed_instruction": " ".join(WORDS[4 * number :][:4]) + (f"\n\n{end}" if end else "")}
+
+    proposals = _propose(_Prompter(repeat), _moody_agent())
+    assert [text.count("Look a word up") for text in proposals.instructions[0]] == [1, 1, 1, 1]
+    assert len(proposals.instructions[1]) == 4
+
+
+def test_a_long_instruction_is_shown_whole():
+    """What is not seen of it would be lost in what is proposed."""
+    rules = "\n".join(f"Rule {number}: leave out what number {number} says." for number in range(500))
+    program = mipro.Predict(mipro.Signature("question -> answer", rules))
+    prompter = _Prompter()
+    _propose(prompter, program)
+    assert all(rules in prompt for prompt in prompter.prompts("proposed_instruction"))
+
+
+def test_a_predictor_without_inputs_is_told_what_it_must_write():
+    """The assignment names what there is to get, and no inputs that are not there."""
+
+    class Joke(mipro.Signature):
+        """Tell a joke."""
+
+        joke: str = mipro.OutputField()
+
+    prompter = _Prompter()
+    _propose(prompter, mipro.Predict(Joke))
+    told = "tells a language model how to get `joke`."
+    assert all(told in prompt for prompt in prompter.prompts("proposed_instruction"))
 
 
 def test_parts_to_keep_of_a_fixed_end_are_not_said_twice():
@@ -567,15 +602,17 @@ def test_parts_to_keep_of_a_fixed_end_are_not_said_twice():
 
 
 def test_a_prompt_too_long_for_the_model_is_made_lean():
-    """Where the context is too small the long parts are left out."""
+    """Where the context is too small the long parts are left out, of the instruction too."""
 
     def small(number, prompt):
-        if "shown question" in prompt:
+        if "shown question" in prompt or "Rule 400" in prompt:
             return ContextWindowError("too long")
         return {"proposed_instruction": " ".join(WORDS[4 * number : 4 * number + 4])}
 
     demo = mipro.Example(question="shown question", answer="shown answer")
-    proposals = _propose(_Prompter(small), demos=_Demos((demo,)))
+    rules = "\n".join(f"Rule {number}: leave out what number {number} says." for number in range(500))
+    program = mipro.Predict(mipro.Signature("question -> answer", rules))
+    proposals = _propose(_Prompter(small), program, demos=_Demos((demo,)))
     assert len(proposals.instructions[0]) == 4
 
 

@@ -11,7 +11,7 @@ from mipro.context import settings
 from mipro.lm import Usage
 from mipro.optimize._data import num_inputs, without_shared
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
-from mipro.propose import content_tokens, value_tokens
+from mipro.propose import content_tokens, token_estimate, value_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,9 +41,9 @@ VIEWS = 3
 PROPOSAL_TRIES = 6
 """Answers of the prompt model for one instruction at most: three, each asked for again as JSON."""
 PROPOSAL_TOKENS = (60, 4000)
-"""Prompt tokens of one call of the proposer."""
+"""Prompt tokens of one call of the proposer, beside an instruction that it is shown."""
 PROPOSAL_ANSWER_TOKENS = (5, 800)
-"""Completion tokens of one call of the proposer."""
+"""Completion tokens of one call of the proposer, beside those of an instruction as long as the one shown."""
 LEAST_SHARE = 0.05
 """Part of the search's ceiling after which it may stop already, where one candidate is far ahead."""
 
@@ -244,8 +244,15 @@ def _proposals(job: Job) -> StageEstimate:
     grounding = VIEWS + 1 + 1 + predictors
     calls = Range(wanted, PROPOSAL_TRIES * wanted + 2 * grounding)
     low = Usage(int(calls.low * PROPOSAL_TOKENS[0]), int(calls.low * PROPOSAL_ANSWER_TOKENS[0]))
-    high = Usage(int(calls.high * PROPOSAL_TOKENS[1]), int(calls.high * PROPOSAL_ANSWER_TOKENS[1]))
-    return _stage("instructions", job.prompt_lm, calls, low, high)
+    return _stage("instructions", job.prompt_lm, calls, low, _most_proposed(job, calls.high))
+
+
+def _most_proposed(job: Job, calls: float) -> Usage:
+    """Return the tokens of so many calls of the proposer at most."""
+    texts = [predictor.signature.instructions for predictor in job.student.predictors()]
+    longest = TOKENS_OFF[1] * max(map(token_estimate, texts))
+    asked, answered = (most + longest for most in (PROPOSAL_TOKENS[1], PROPOSAL_ANSWER_TOKENS[1]))
+    return Usage(int(calls * asked), int(calls * answered))
 
 
 def _rounds(job: Job, run: list[_ProgramRun]) -> list[StageEstimate]:
@@ -254,8 +261,7 @@ def _rounds(job: Job, run: list[_ProgramRun]) -> list[StageEstimate]:
     if not rounds:
         return []
     calls = Range(0, rounds * predictors * new_choices(job.plan.num_instructions) * PROPOSAL_TRIES)
-    high = Usage(int(calls.high * PROPOSAL_TOKENS[1]), int(calls.high * PROPOSAL_ANSWER_TOKENS[1]))
-    proposals = _stage(ROUNDS, job.prompt_lm, calls, Usage(), high)
+    proposals = _stage(ROUNDS, job.prompt_lm, calls, Usage(), _most_proposed(job, calls.high))
     probes = _task_stages(ROUNDS, Range(0, rounds * PROBED), run)
     others = [probe for probe in probes if probe.model != proposals.model]
     for probe in probes:

@@ -213,8 +213,10 @@ class Desk:
         p = slot.predictor
         signature = self._predictors[p].signature
         fields = list(signature.fields)
+        own = self._own_part(signature.instructions, p)
         inputs = {
-            "basic_instruction": clip(self._own_part(signature.instructions, p), _INSTRUCTION_TOKENS),
+            # Whole: what is not seen of it would be lost in what is proposed.
+            "basic_instruction": clip(own, _INSTRUCTION_TOKENS) if slot.lean else own,
             "must_contain": "\n".join(self._kept[p]),
             "assignment": assignment(signature.input_fields, signature.output_fields, TIPS[slot.tip]),
         }
@@ -227,6 +229,7 @@ class Desk:
                 "traces": ("task_demos", show_examples(slot.demos, fields, _DEMO_TOKENS)),
             }
             inputs |= {name: text for part, (name, text) in shown.items() if part not in slot.left_out}
+            inputs["fixed_end"] = clip(self._tails[p], _INSTRUCTION_TOKENS)
         return Question(
             ProposeInstruction,
             {name: text for name, text in inputs.items() if text},
@@ -266,7 +269,8 @@ class Desk:
             reason = answer.fault
             slot.lean = slot.lean or reason in {"too long", "refused request"}
         else:
-            verdict = self._guards[slot.predictor].judge(answer.text, heard)
+            proposed = self._own_part(answer.text, slot.predictor)  # the fixed end follows anyway
+            verdict = self._guards[slot.predictor].judge(proposed, heard)
             reason = verdict.refused
             if not reason:
                 slot.text = verdict.text

@@ -63,7 +63,8 @@ class Grounding:
 
     def program_text(self, p: int) -> str:
         """Return all that is known of the program and of predictor `p` in it."""
-        parts = [self.program_description, self.modules[p] if self.program_description else "", self.roles[p]]
+        call = [self.modules[p] if self.program_description else "", self.roles[p]]
+        parts = [self.program_description, ": ".join(part for part in call if part)]
         return " ".join(part for part in parts if part)
 
     def label_sentence(self, p: int) -> str:

@@ -60,6 +60,7 @@ class ProposeInstruction(Signature):
     dataset_description: str = InputField(desc="what the data look like")
     program_description: str = InputField(desc="the program, and what the model does in it")
     basic_instruction: str = InputField(desc="the instruction so far")
+    fixed_end: str = InputField(desc="what the model is told after it in any case; do not repeat it")
     previous_instructions: str = InputField(desc="instructions tried before with their scores, best last")
     failures: str = InputField(desc="what went wrong with the best instruction")
     task_demos: str = InputField(desc="examples of inputs with good outputs")
@@ -72,11 +73,12 @@ def assignment(inputs: Iterable[str], outputs: Iterable[str], tip: str) -> str:
     """Return what the proposer is told to write, the tip at its end.
 
     Args:
-        inputs: Names of the input fields of the predictor.
+        inputs: Names of the input fields of the predictor; it may have none.
         outputs: Names of its output fields.
         tip: A hint on the wording, or "".
     """
-    way = f"from {_listed(inputs)} to {_listed(outputs)}"
+    given = _listed(inputs)
+    way = f"from {given} to {_listed(outputs)}" if given else _listed(outputs)
     return f"Write a better instruction that tells a language model how to get {way}. {tip}".strip()
 
 
