@@ -482,6 +482,13 @@ class TestResume:
         assert not any("testset" in warning for warning in story.warnings)
 
 
+class Listed(mipro.Module):
+    """Keeps its predictors under the name that the library looks them up by."""
+
+    def __init__(self):
+        self.predictors = [mipro.Predict("fruit -> colour")]
+
+
 class TestRefusals:
     """What makes no sense is refused before the first call."""
 
@@ -527,6 +534,7 @@ class TestRefusals:
             ({"metric_threshold": float("nan")}, "`metric_threshold` must be a number"),
             ({"metric": lambda example, prediction, trace: 1}, "can't be called with two arguments"),
             ({"program": mipro.Predict}, "`student` must be a program, .* make one of this class first"),
+            ({"program": Listed()}, "Listed has an attribute of that name; give it another"),
             ({"program": "fruit -> colour"}, r"`student` must be a program, .* such as Predict\(signature\)"),
             ({"program": mipro.Signature("a -> b")}, r"(?s)`student` must .* such as Predict\(signature\)"),
             ({"program": type("Predict", (), {"__module__": "dspy.x"})()}, "got Predict of DSPy"),

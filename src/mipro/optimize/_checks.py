@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def check_program(name: str, program: Any) -> None:
-    """Refuse what is no program.
+    """Refuse what is no program, and one whose predictors can't be asked for.
 
     Args:
         name: How it is called.
@@ -38,6 +38,11 @@ def check_program(name: str, program: Any) -> None:
         raise UserError(
             f"`{name}` must be a program, a `mipro.Module` such as Predict(...), but got "
             f"{of_dspy(program) or repr(program) + todo}."
+        )
+    if not callable(program.predictors):
+        raise UserError(
+            f"the `predictors` of `{name}` must be those that a `mipro.Module` finds, but "
+            f"{type(program).__name__} has an attribute of that name; give it another one."
         )
 
 
