@@ -44,6 +44,8 @@ class Outcome:
     """Where the program or the metric raised, as text."""
     value: Any = None
     """What the metric returned, as it came."""
+    num_calls: int = 0
+    """Entries of the trace that are the program's; those after them are the metric's."""
 
     @property
     def raised(self) -> bool:
@@ -88,6 +90,7 @@ def run_example(
         raise
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
         return _failed(error, "program", failure_score)
+    num_calls = len(trace or ())
     try:
         more = (trace,) if trace is not None and takes(metric, 3) else ()
         value = _answer(metric, example, prediction, *more)
@@ -96,7 +99,7 @@ def run_example(
         raise
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
         return _failed(error, "metric", failure_score, prediction)
-    return Outcome(score, prediction, feedback, value=value)
+    return Outcome(score, prediction, feedback, value=value, num_calls=num_calls)
 
 
 def _failed(

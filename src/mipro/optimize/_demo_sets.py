@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from mipro._canonical import distinct
 from mipro.propose import token_estimate, value_tokens
 from mipro.runs import canonical
 
@@ -56,7 +57,7 @@ class DemoSets:
 
     sets: tuple[tuple[tuple[Any, ...], ...], ...]
     """`sets[p][d]`: the demos of predictor p in set d; set 0 is the program's own, and
-    the only one of a predictor that is frozen."""
+    the only one of a predictor that is frozen, or for which all sets are the same."""
     source: tuple[Kind, ...]
     """How each set came about."""
     grounding: tuple[tuple[Example, ...], ...]
@@ -186,7 +187,7 @@ def _mixed(
         if p not in free:
             demos.append(own[0])
             continue
-        made = [showing.demos[p] for showing in runs if showing.demos[p] is not None]
+        made = distinct(showing.demos[p] for showing in runs if showing.demos[p] is not None)
         room = max(min(limits.max_labeled, len(own[like])) - len(made), 0)
         filling = [showing for showing in others if showing.demos[p] is not None][:room]
         used.update(filling)

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mipro._canonical import distinct
 from mipro.adapters import is_optional
 from mipro.optimize._demo_sets import (
     MAX_REDRAWS,
@@ -163,10 +164,7 @@ class _Collector:
         elif self._trainset:
             drawn += self._draw(count - 1)
         return DemoSets(
-            sets=tuple(
-                tuple(made.demos[p] for made in (drawn[:1] if p in self._frozen else drawn))
-                for p in range(len(self._own))
-            ),
+            sets=tuple(self._choices(p, drawn) for p in range(len(self._own))),
             source=tuple(made.kind for made in drawn),
             showings=tuple(made.showings for made in drawn),
             grounding=self._grounding(),
@@ -174,6 +172,12 @@ class _Collector:
             num_attempts=len(self._runs),
             num_successes=self._runs.num_succeeded,
         )
+
+    def _choices(self, p: int, drawn: Sequence[DemoSet]) -> tuple[tuple[Any, ...], ...]:
+        """Return what a predictor has to choose from: one set where it is frozen or all are the same."""
+        sets = tuple(made.demos[p] for made in drawn)
+        # Equal ones would cost the search what it takes to find out that nothing comes of them.
+        return sets[:1] if p in self._frozen or len(set(identity(sets))) == 1 else sets
 
     def _original(self) -> DemoSet:
         """Return the program's own demos; those at the same place are taken to belong together."""
@@ -234,7 +238,8 @@ class _Collector:
             if p in self._frozen:
                 demos.append(own)
                 continue
-            made: list[Any] = [demo for i in indices if (demo := self._bootstrapped(i, p)) is not None]
+            # Once each: a step that is given the same for several examples may answer the same.
+            made = distinct(demo for i in indices if (demo := self._bootstrapped(i, p)) is not None)
             unused = (i for i in plan.labelled if i not in indices and self._usable[p][i])
             room = max(plan.max_labeled - len(made), 0)
             taken = [i for i, _ in zip(unused, range(room), strict=False)]
@@ -257,13 +262,13 @@ class _Collector:
     def _grounding(self) -> tuple[tuple[Example, ...], ...]:
         successes = self._runs.successes()
         return tuple(
-            tuple(demo for i in successes if (demo := self._bootstrapped(i, p)) is not None)
+            tuple(distinct(demo for i in successes if (demo := self._bootstrapped(i, p)) is not None))
             or tuple(row for row, usable in zip(self._trainset, self._usable[p], strict=True) if usable)
             for p in range(len(self._own))
         )
 
     def _idle(self) -> list[str]:
-        """Return the names of the predictors that no success called, frozen ones aside."""
+        """Return the names of the predictors that answered in no success, frozen ones aside."""
         successes = self._runs.successes()
         return [
             name
@@ -284,10 +289,17 @@ class _Collector:
                 "examples; labelled examples are used alone."
             )
         notes += [
-            f"`{name}` was called on none of the {self._runs.num_succeeded} training examples that the "
-            "teacher succeeded on, so that what is proposed for it may change nothing."
+            f"`{name}` was not called, or gave no answer that could be read, on any of the "
+            f"{self._runs.num_succeeded} training examples that the teacher succeeded on, so that what is "
+            "proposed for it may change nothing."
             for name in self._idle()
         ]
+        if strangers := self._runs.strangers():
+            notes.append(
+                "the program asks predictors that it does not hold, and that are left as they are: "
+                f"{', '.join(strangers)}. Assign them to attributes in `__init__`; where a tool asks them, "
+                "let it be a method, since another function asks those of the program that it was made in."
+            )
         if made < count and not zero_shot:
             notes.append(
                 f"{made} demo sets instead of {count}: the training data do not give more different ones."

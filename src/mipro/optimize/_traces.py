@@ -23,6 +23,7 @@ from mipro.errors import (
 from mipro.evaluate._outcome import run_example
 from mipro.evaluate._threads import parallel_grow
 from mipro.example import Example
+from mipro.modules import Predict
 
 if TYPE_CHECKING:
     from mipro.evaluate._outcome import Outcome
@@ -64,6 +65,8 @@ class Attempt:
     demos: tuple[Example | None, ...] | None
     """For each predictor a demo of one of its calls, or None where it was not called;
     None for all where no run succeeded."""
+    strangers: tuple[str, ...] = ()
+    """Signatures of predictors that the run asked, but the program does not hold."""
     error: BaseException | None = None
     """What the last run raised, if it raised."""
     parsed: bool = True
@@ -131,6 +134,10 @@ class TeacherRuns:
     def successes(self) -> list[int]:
         """Return the indices of the examples on which the teacher succeeded, in order."""
         return sorted(index for index, attempt in self._attempts.items() if attempt.succeeded)
+
+    def strangers(self) -> list[str]:
+        """Return the signatures of predictors that the teacher asked, but does not hold, once each."""
+        return sorted({name for attempt in self._attempts.values() for name in attempt.strangers})
 
     def run(self, indices: Iterable[int], *, more: Callable[[], Iterable[int]] = tuple) -> None:
         """Run the teacher on the examples not yet run, in parallel.
@@ -212,7 +219,8 @@ class TeacherRuns:
             )
         if not self._passes(outcome):
             return Attempt(None)
-        return Attempt(self._demos(teacher, trace, index))
+        calls = trace[: outcome.num_calls]
+        return Attempt(self._demos(teacher, calls, index), strangers=_strangers(teacher, calls))
 
     def _passes(self, outcome: Outcome) -> bool:
         score = outcome.score
@@ -342,6 +350,13 @@ class _Walk:
 
 def _fields(predictor: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(predictor.signature.input_fields), tuple(predictor.signature.output_fields)
+
+
+def _strangers(program: Module, calls: Sequence[Any]) -> tuple[str, ...]:
+    """Return the signatures of predictors that were asked, but are nowhere in the program."""
+    held = {id(predictor) for _, predictor in program.named_sub_modules(Predict)}
+    asked = (predictor for predictor, *_ in calls if id(predictor) not in held)
+    return tuple(predictor.signature.signature for predictor in asked if isinstance(predictor, Predict))
 
 
 def _in_order(strands: dict[int, list[Example]]) -> list[Example]:
