@@ -179,6 +179,19 @@ class TestWhatIsShown:
         assert scores == sorted(scores)
         assert re.search(r"answered: .*no idea.*\nexpected: .*\nfeedback: Look at the", prompt)
 
+    def test_an_answer_need_not_be_a_prediction(self, optimize, fruit_lm):
+        """What a program returns as plain text was told to be nothing that could be read."""
+
+        class Plain(mipro.Predict):
+            def forward(self, **inputs):
+                return super().forward(**inputs).colour
+
+        optimize(
+            Plain("fruit -> colour"), metric=lambda row, text: row.colour == text, propose_rounds=1, seed=3
+        )
+        answered = re.findall(r"^answered: (.*)", asked_for_instructions(fruit_lm)[-1], re.MULTILINE)
+        assert set(answered) == {"no idea"}
+
     def test_nothing_is_wrong_that_costs_nothing(self, optimize, fruit_lm):
         """Of a metric that is a loss, negative, 0 is the best there is; it was shown as a failure."""
 

@@ -204,9 +204,8 @@ class Rounds:
         return len(known), [self._mistake(record) for record in wrong]
 
     def _mistake(self, record: EvaluationRecord) -> Mistake:
-        answer = json.loads(record.prediction)
         example = self._job.plan.demo_pool[record.example]
-        return Mistake(example, answer if isinstance(answer, dict) else None, record.feedback)
+        return Mistake(example, json.loads(record.prediction), record.feedback)
 
     def _history(self, believed: Beliefs, trials: Sequence[TrialRecord]) -> tuple[ScoredInstruction, ...]:
         """Return the instructions tried so far with what is believed of them."""

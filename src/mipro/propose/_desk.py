@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -251,11 +252,14 @@ class Desk:
         shown = []
         for mistake in self._lessons.mistakes[:_MISTAKES_SHOWN]:
             lines = [show_examples([mistake.example.inputs()], list(mistake.example), _MISTAKE_TOKENS)]
-            asked = mistake.example.inputs()
-            told = {name: value for name, value in (mistake.answer or {}).items() if name not in asked}
-            # What can be compared comes first, lest long reasoning takes its place.
-            answer = dict(sorted(told.items(), key=lambda pair: pair[0] not in mistake.example))
-            lines.append(f"answered: {show_value(answer, _MISTAKE_TOKENS) if answer else 'nothing readable'}")
+            answer = mistake.answer
+            if isinstance(answer, Mapping):
+                asked = mistake.example.inputs()
+                told = [(name, value) for name, value in answer.items() if name not in asked]
+                # What can be compared comes first, lest long reasoning takes its place.
+                answer = dict(sorted(told, key=lambda pair: pair[0] not in mistake.example)) or None
+            shown_answer = "nothing readable" if answer is None else show_value(answer, _MISTAKE_TOKENS)
+            lines.append(f"answered: {shown_answer}")
             if expected := mistake.example.labels().toDict():  # a judge needs none
                 lines.append(f"expected: {show_value(expected, _MISTAKE_TOKENS)}")
             if mistake.feedback:

@@ -35,8 +35,8 @@ class Mistake:
 
     example: Example
     """The example, with the expected answer."""
-    answer: Mapping[str, Any] | None
-    """What the program answered, or None where it failed."""
+    answer: Any
+    """What the program answered: a dict of fields, or a value of another kind; None where it failed."""
     feedback: str = ""
     """What the metric said about it."""
 
