@@ -121,6 +121,15 @@ def test_examples_share_the_bound():
     assert token_estimate(show_examples(rows, ["text"], 200)) < 300
 
 
+def test_long_parts_get_what_the_short_ones_leave():
+    """A label needs a word; the text beside it, and the one long text among short ones, take the rest."""
+    long, short = Example(label="yes", text="word " * 5000), Example(label="no", text="word")
+    assert token_estimate(show_example(long, ["label", "text"], 200)) > 190
+    shown = show_examples([long, *[short] * 9], ["label", "text"], 200)
+    assert 150 < token_estimate(shown) < 300
+    assert shown.count("label: no\ntext: word\n") == 8
+
+
 def test_no_examples_are_no_text():
     """An empty list is an empty text."""
     assert show_examples([], ["text"], 200) == ""

@@ -98,7 +98,7 @@ def show_value(value: Any, max_tokens: int) -> str:
 
 
 def show_example(example: Example | Mapping[str, Any], fields: Sequence[str], max_tokens: int) -> str:
-    """Return an example as lines "field: value", the tokens shared out among the fields.
+    """Return an example as lines "field: value", the tokens shared out as the fields need them.
 
     Args:
         example: The example or demo.
@@ -108,8 +108,10 @@ def show_example(example: Example | Mapping[str, Any], fields: Sequence[str], ma
     present = [name for name in fields if name in example and name != _BOOKKEEPING]
     if not present:
         return ""
-    share = max(max_tokens // len(present), 4)
-    return "\n".join(f"{name}: {show_value(example[name], share)}" for name in present)
+    whole = [show_value(example[name], max_tokens) for name in present]
+    shares = _shares(whole, max_tokens, least=4)
+    shown = map(clip, whole, shares)
+    return "\n".join(f"{name}: {text}" for name, text in zip(present, shown, strict=True))
 
 
 def show_examples(examples: Iterable[Example], fields: Sequence[str], max_tokens: int) -> str:
@@ -117,8 +119,21 @@ def show_examples(examples: Iterable[Example], fields: Sequence[str], max_tokens
     rows = list(examples)
     if not rows:
         return ""
-    share = max(max_tokens // len(rows), 8)
-    return "\n\n".join(shown for row in rows if (shown := show_example(row, fields, share)))
+    whole = [show_example(row, fields, max_tokens) for row in rows]
+    shares = _shares(whole, max_tokens, least=8)
+    shown = [show_example(row, fields, share) for row, share in zip(rows, shares, strict=True)]
+    return "\n\n".join(filter(None, shown))
+
+
+def _shares(texts: Sequence[str], max_tokens: int, *, least: int) -> list[int]:
+    """Return the tokens that each text gets of `max_tokens`; what the short ones leave goes to the long."""
+    shares = [least] * len(texts)
+    left = max_tokens
+    needs = sorted((token_estimate(text), index) for index, text in enumerate(texts))
+    for place, (needed, index) in enumerate(needs):
+        shares[index] = max(left // (len(texts) - place), least)
+        left -= min(needed, shares[index])
+    return shares
 
 
 def _plain(value: Any, max_items: int, depth: int) -> Any:
