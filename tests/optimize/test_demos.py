@@ -310,6 +310,35 @@ def test_a_teacher_is_not_shown_the_answer():
         assert f"a{number}" not in "".join(str(message["content"]) for message in call["messages"])
 
 
+def test_a_teacher_is_not_shown_the_answer_in_a_part_that_was_optimized_before():
+    """The part keeps its demos, but for the run on an example that one of them gives away."""
+
+    class Checked(mipro.Module):
+        def __init__(self):
+            super().__init__()
+            self.draft = mipro.ChainOfThought("question -> answer")
+            self.draft._compiled = True
+            rows = [Example(question=f"q{i}", reasoning="known", answer=f"a{i}") for i in range(2)]
+            self.draft.predict.demos = rows
+            self.check = mipro.Predict("question -> answer")
+
+        def forward(self, question):
+            self.draft(question=question)
+            return self.check(question=question)
+
+    shown = {}
+
+    def answer(messages):
+        number = _number_asked(messages)
+        shown[number] = max(shown.get(number, 0), str(messages).count("known"))
+        return {"reasoning": "so", "answer": f"a{number}"}
+
+    program = Checked()
+    _collect(program, ScriptedLM(answer), trainset=TRAIN[:3], max_labeled=0)
+    assert shown == {0: 1, 1: 1, 2: 2}
+    assert len(program.draft.predict.demos) == 2
+
+
 def test_program_and_teacher_stay_as_they_are():
     """Nothing handed in is changed."""
     program, teacher = _TwoSteps(), _TwoSteps()

@@ -993,6 +993,24 @@ class TestDataInSeveralSets:
         assert any("came with demos of 2 examples of `valset`" in warning for warning in warnings)
 
     @pytest.mark.usefixtures("fruit_lm")
+    def test_demos_of_a_part_that_was_optimized_before_are_said(self, optimize, fruit):
+        """They stay in every candidate, so the score is as much too good as with demos of its own."""
+
+        class Twice(mipro.Module):
+            def __init__(self):
+                self.first = mipro.LabeledFewShot(k=3).compile(
+                    mipro.ChainOfThought("fruit -> colour"), trainset=fruit[19:22], sample=False
+                )
+                self.first._compiled = True
+                self.second = mipro.Predict("fruit -> colour")
+
+            def forward(self, fruit):
+                return self.second(fruit=fruit)
+
+        warnings = optimize(Twice(), valset=fruit[20:50], num_candidates=1).optimization.warnings
+        assert any("came with demos of 2 examples of `valset`" in warning for warning in warnings)
+
+    @pytest.mark.usefixtures("fruit_lm")
     def test_the_same_data_twice(self, optimize, fruit, demos):
         """With nothing left for demos, instructions are optimized alone."""
         best = optimize(trainset=fruit[:20], valset=fruit[:20])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from mipro.optimize._traces import shows
+from mipro.optimize._traces import every_predictor, shows
 from mipro.runs import canonical
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def check_inputs(**sets: Sequence[Example]) -> tuple[str, ...]:
 
 def check_own_demos(program: Module, **sets: Sequence[Example]) -> tuple[str, ...]:
     """Return a warning for every data set with examples that the program came with as demos."""
-    demos = [demo for predictor in program.predictors() for demo in predictor.demos]
+    demos = [demo for predictor in every_predictor(program) for demo in predictor.demos]
     warnings = []
     for name, examples in sets.items():
         shown = sum(any(shows(demo, example) for demo in demos) for example in examples)

@@ -14,7 +14,7 @@ from typing_extensions import Self
 from mipro.context import context
 from mipro.optimize._demo_sets import DemoLimits, recombine
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
-from mipro.optimize._traces import shows
+from mipro.optimize._traces import every_predictor, shows
 from mipro.propose import Lessons, Mistake, ProposalSettings, ScoredInstruction, propose_more
 from mipro.search import Believes, beliefs
 
@@ -185,7 +185,7 @@ class Rounds:
         """Run the leader on training examples that it has not as demos; return how many, and the failures."""
         job = self._job
         program = self._space.program(leader)
-        demos = [demo for predictor in program.predictors() for demo in predictor.demos]
+        demos = [demo for predictor in every_predictor(program) for demo in predictor.demos]
         pool = [i for i, e in enumerate(job.plan.demo_pool) if not any(shows(demo, e) for demo in demos)]
         chosen = job.plan.stream(f"mistakes {number}").sample(pool, min(PROBED, len(pool)))
         evaluator = self._evaluator.beside(job.plan.demo_pool, split="train")

@@ -232,13 +232,13 @@ class TeacherRuns:
 
     def _teacher_for(self, example: Example, round_index: int) -> Module:
         """Return the teacher itself, or a copy where it must differ for this run."""
-        predictors = self._teacher.predictors()
+        predictors = every_predictor(self._teacher)
         hides = any(shows(demo, example) for predictor in predictors for demo in predictor.demos)
         redraws = bool(round_index) and any(predictor.lm is not None for predictor in predictors)
         if not hides and not redraws:
             return self._teacher
         copied = self._teacher.deepcopy()
-        for predictor in copied.predictors():
+        for predictor in every_predictor(copied):
             predictor.demos = [demo for demo in predictor.demos if not shows(demo, example)]
             if redraws and predictor.lm is not None:
                 predictor.lm = _redrawn(predictor.lm, round_index)
@@ -354,7 +354,7 @@ def _fields(predictor: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _strangers(program: Module, calls: Sequence[Any]) -> tuple[str, ...]:
     """Return the signatures of predictors that were asked, but are nowhere in the program."""
-    held = {id(predictor) for _, predictor in program.named_sub_modules(Predict)}
+    held = set(map(id, every_predictor(program)))
     asked = (predictor for predictor, *_ in calls if id(predictor) not in held)
     return tuple(predictor.signature.signature for predictor in asked if isinstance(predictor, Predict))
 
@@ -385,6 +385,11 @@ def _redrawn(lm: Any, round_index: int) -> Any:
     if lm.supports_reasoning:
         return lm.copy(rollout_id=round_index)
     return lm.copy(rollout_id=round_index, temperature=_FRESH_TEMPERATURE)
+
+
+def every_predictor(program: Module) -> list[Predict]:
+    """Return all predictors of a program, also those in modules that were optimized before."""
+    return [predictor for _, predictor in program.named_sub_modules(Predict)]
 
 
 def shows(demo: Any, example: Example) -> bool:
