@@ -57,6 +57,16 @@ def test_the_best_of_n_is_taken(is_awaited):
     assert [call for call in lm.calls if isinstance(call, tuple)] == [(1, 1.0), (2, 1.0), (3, 1.0)]
 
 
+def test_attempts_within_attempts_draw_afresh():
+    """The second attempt of one and the first of the next asked the same, and got the answer that was known."""
+    lm = Noting([{"answer": "a"}], repeat=True)
+    inner = BestOfN(Predict("question -> answer"), N=2, reward_fn=length, threshold=9)
+    with context(lm=lm):
+        BestOfN(inner, N=3, reward_fn=length, threshold=9)(question="Q")
+    drawn = [call for call in lm.calls if isinstance(call, tuple)]
+    assert len(set(drawn)) == len(drawn) == 6
+
+
 def test_enough_is_enough():
     """The first attempt at the threshold ends it."""
     lm = answers("a", "bb", "ccc")

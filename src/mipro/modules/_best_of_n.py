@@ -23,16 +23,17 @@ _log = logging.getLogger("mipro.modules")
 
 
 class _Attempt:
-    """One run of a copy of the program, every model drawing afresh."""
+    """One run of a copy of the program, every model drawing afresh: number `number` of `most`."""
 
-    def __init__(self, module: Module, inputs: dict[str, Any], number: int) -> None:
+    def __init__(self, module: Module, inputs: dict[str, Any], number: int, most: int) -> None:
         self.module = module.deepcopy()
         self.inputs = inputs
         self.calls: list[Any] = []
         for predictor in self.module.predictors:
             lm = predictor.lm or settings.lm
             if lm is not None:
-                start = lm.kwargs.get("rollout_id") or 0
+                # No two of those around this one, another attempt or round, may lead to the same draw.
+                start = (lm.kwargs.get("rollout_id") or 0) * (most + 1)
                 predictor.lm = lm.copy(rollout_id=start + number, temperature=1.0)
 
     def run(self) -> Any:
@@ -92,7 +93,7 @@ class BestOfN(Module):
         best, best_reward, calls = None, -math.inf, []
         failures: list[Exception] = []
         for number in range(1, self.N + 1):
-            attempt = _Attempt(self.module, inputs, number)
+            attempt = _Attempt(self.module, inputs, number, self.N)
             try:
                 prediction = yield attempt
                 reward = float(self.reward_fn(inputs, prediction))
