@@ -58,7 +58,7 @@ def test_the_best_of_n_is_taken(is_awaited):
 
 
 def test_attempts_within_attempts_draw_afresh():
-    """The second attempt of one and the first of the next asked the same, and got the answer that was known."""
+    """The second attempt of one asked the same as the first of the next: the answer was known already."""
     lm = Noting([{"answer": "a"}], repeat=True)
     inner = BestOfN(Predict("question -> answer"), N=2, reward_fn=length, threshold=9)
     with context(lm=lm):

@@ -296,6 +296,16 @@ def test_the_longest_prompt_is_allowed_for(sums):
     assert most["long, with demos"] > 4 * most["long"]
 
 
+def test_an_agent_may_take_all_its_steps(sums):
+    """Twenty by default, and an answer at the end; five were counted, whatever it is allowed."""
+    most = {
+        steps: planned(sums, mipro.ReAct("a, b -> sum", max_iters=steps))["search", "adder"].calls.high
+        for steps in (3, 20)
+    }
+    single = planned(sums)["search", "adder"].calls.high
+    assert most == {3: 10 * single, 20: 25 * single}
+
+
 def test_a_long_instruction_is_allowed_for(sums):
     """Each proposal is made from the whole of it, and may be as long."""
     long = mipro.Predict(mipro.Signature("a, b -> sum", "Add. " + "Be careful. " * 5000))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.lm import Usage
+from mipro.modules import ReAct
 from mipro.optimize._data import num_inputs, without_shared
 from mipro.optimize._settings import PROBED, ROUNDS, new_choices
 from mipro.propose import content_tokens, token_estimate, value_tokens
@@ -34,8 +35,8 @@ ASKED_AGAIN = 2
 """Calls that a predictor which is the whole program may make for one example: an answer that can't be
 read is asked for again as JSON, and of a weak model that may be all of them."""
 LOOPS = 5
-"""Calls that one predictor may make for one example where the program may loop, an agent's steps
-for example, or ask again."""
+"""Calls that one predictor may make for one example where the program loops or asks again. An agent says itself
+how many steps it may take."""
 VIEWS = 3
 """Views of the trainset that the proposer summarizes, at most."""
 PROPOSAL_TRIES = 6
@@ -162,25 +163,31 @@ def _program_run(job: Job, program: Module, default: BaseLM | None) -> list[_Pro
         default: The model of the predictors that have none of their own.
     """
     predictors = program.predictors()
-    loops = LOOPS
+    most = LOOPS
     if len(predictors) == 1 and program is predictors[0]:
         adapter = _adapter()
         falls_back = isinstance(adapter, ChatAdapter) and adapter.use_json_adapter_fallback
-        loops = ASKED_AGAIN if falls_back else 1
-    by_model: dict[str, list[tuple[BaseLM, Range, Range]]] = {}
+        most = ASKED_AGAIN if falls_back else 1
+    steps = {id(agent.react): max(most, agent.max_iters) for _, agent in program.named_sub_modules(ReAct)}
+    by_model: dict[str, list[tuple[BaseLM, int, Range, Range]]] = {}
     for predictor in predictors:
         lm = predictor.lm or default
         if lm is not None:
-            by_model.setdefault(lm.model, []).append((lm, *_one_call(job, predictor)))
+            loops = steps.get(id(predictor), most)
+            by_model.setdefault(lm.model, []).append((lm, loops, *_one_call(job, predictor)))
     runs = []
     for asked in by_model.values():
         # A program may leave predictors out, but asks one at least.
         least = 1 if len(by_model) == 1 else 0
+        lms, loops_of, *ranges_of = zip(*asked, strict=True)
         tokens = [
-            Range(least * min(r.low for r in ranges), loops * sum(r.high for r in ranges))
-            for ranges in list(zip(*asked, strict=True))[1:]
+            Range(
+                least * min(r.low for r in ranges),
+                sum(loops * r.high for loops, r in zip(loops_of, ranges, strict=True)),
+            )
+            for ranges in ranges_of
         ]
-        runs.append(_ProgramRun(asked[0][0], Range(least, loops * len(asked)), *tokens))
+        runs.append(_ProgramRun(lms[0], Range(least, sum(loops_of)), *tokens))
     return runs
 
 
