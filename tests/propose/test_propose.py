@@ -302,6 +302,13 @@ def test_garbage_to_every_question_gives_the_original(answer):
     assert proposals.refused == 9
 
 
+def test_the_predictor_that_lacks_proposals_is_named():
+    """A place in a list, counted from 0, says little about a program of ten."""
+    notes = _propose(_Prompter(lambda *_: ""), _Bare()).notes
+    lacking = [note.split(" has ")[0] for note in notes if " has only" in note]
+    assert lacking == ["`search`", "`answer.predict`"]
+
+
 def test_garbage_in_every_stage_is_no_crash():
     """Without summary and descriptions the proposals go on, with notes."""
     lm = ScriptedLM(lambda _: "garbage")

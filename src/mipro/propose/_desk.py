@@ -89,6 +89,7 @@ class Desk:
         lessons: Lessons = FIRST_ROUND,
     ) -> None:
         self._predictors = program.predictors()
+        self._names = [name for name, _ in program.named_predictors()]
         self._grounding = grounding
         self._how = how
         self._demos = demos
@@ -319,11 +320,11 @@ class Desk:
         if self._refusals:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self._refusals.items()))
             notes.append(f"answers of the prompt model that could not be used: {reasons}.")
-        for p, texts in enumerate(instructions):
+        for p, (name, texts) in enumerate(zip(self._names, instructions, strict=True)):
             if p not in self._how.frozen and len(texts) < self._how.count:
                 only = "only the original instruction" if len(texts) == 1 else f"{len(texts)} instructions"
                 notes.append(
-                    f"predictor {p} has {only} instead of {self._how.count}: "
+                    f"`{name}` has {only} instead of {self._how.count}: "
                     "the prompt model proposed nothing else that could be used."
                 )
         return notes
