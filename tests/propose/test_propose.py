@@ -572,6 +572,30 @@ def test_a_fixed_end_that_is_repeated_stands_once():
     assert len(proposals.instructions[1]) == 4
 
 
+def test_a_fixed_end_is_shown_once_however_much_was_tried():
+    """It stands apart, and not after each of the instructions tried before."""
+    agent = _moody_agent()
+    before = _propose(_Prompter(), agent)
+    tried = [ScoredInstruction(0, text, 0.5) for text in before.instructions[0]]
+    prompter = _Prompter(lambda number, _: {"proposed_instruction": f"other{number} way{number} go{number}"})
+    propose_more(
+        agent,
+        TRAIN,
+        before,
+        prompt_lm=prompter.lm,
+        settings=ProposalSettings(count=8, frozen=frozenset([1])),
+        rng=random.Random(1),
+        lessons=Lessons(round=1, history=tuple(tried)),
+    )
+    prompts = [
+        p for p in prompter.prompts("proposed_instruction") if "[[ ## previous_instructions ## ]]" in p
+    ]
+    assert prompts
+    for prompt in prompts:
+        assert all(text.partition("\n\n")[0] in prompt for text in before.instructions[0])
+        assert prompt.count("Look a word up") == 1
+
+
 def test_a_long_instruction_is_shown_whole():
     """What is not seen of it would be lost in what is proposed."""
     rules = "\n".join(f"Rule {number}: leave out what number {number} says." for number in range(500))

@@ -244,9 +244,9 @@ class Desk:
         best = sorted(
             (tried for tried in self._lessons.history if tried.predictor == p), key=lambda tried: tried.score
         )
+        shown = [(tried.score, self._own_part(tried.instruction, p)) for tried in best[-_HISTORY_SHOWN:]]
         return "\n".join(
-            f"{tried.score:.3g}: {show_value(tried.instruction, _INSTRUCTION_TOKENS // _HISTORY_SHOWN)}"
-            for tried in best[-_HISTORY_SHOWN:]
+            f"{score:.3g}: {show_value(text, _INSTRUCTION_TOKENS // _HISTORY_SHOWN)}" for score, text in shown
         )
 
     def _shown_mistakes(self) -> str:
