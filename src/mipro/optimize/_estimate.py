@@ -35,8 +35,8 @@ ASKED_AGAIN = 2
 """Calls that a predictor which is the whole program may make for one example: an answer that can't be
 read is asked for again as JSON, and of a weak model that may be all of them."""
 LOOPS = 5
-"""Calls that one predictor may make for one example where the program loops or asks again. An agent says itself
-how many steps it may take."""
+"""Calls that one predictor may make for one example where the program loops or asks again. An agent says
+itself how many steps it may take."""
 VIEWS = 3
 """Views of the trainset that the proposer summarizes, at most."""
 PROPOSAL_TRIES = 6
