@@ -302,8 +302,8 @@ def test_an_agent_may_take_all_its_steps(sums):
         steps: planned(sums, mipro.ReAct("a, b -> sum", max_iters=steps))["search", "adder"].calls.high
         for steps in (3, 20)
     }
-    single = planned(sums)["search", "adder"].calls.high
-    assert most == {3: 10 * single, 20: 25 * single}
+    once = planned(sums)["search", "adder"].calls.high / 2  # an answer may be asked for again
+    assert most == {3: 10 * once, 20: 25 * once}
 
 
 def test_a_long_instruction_is_allowed_for(sums):
