@@ -121,3 +121,14 @@ def test_exceptions_and_cancellation_reach_the_other_side():
     run(asyncio.sleep(0))
     assert waiting.cancel()
     assert stopped.wait(10)
+
+
+def test_exit_of_a_models_own_code_reaches_who_waits():
+    """A `sys.exit` on the loop, as in a model's `forward`, is raised where it is waited for; the loop goes on."""
+
+    async def leave():
+        sys.exit("no key")
+
+    with pytest.raises(SystemExit, match="no key"):
+        submit(leave()).result(10)
+    assert submit(asyncio.sleep(0, "next")).result(10) == "next"

@@ -115,10 +115,23 @@ def _open_inbox() -> _Inbox:
                 atexit.register(_close)
             _closers.clear()
             loop = asyncio.new_event_loop()
-            _thread = threading.Thread(target=loop.run_forever, name="mipro-io", daemon=True)
+            _thread = threading.Thread(target=_serve, args=(loop,), name="mipro-io", daemon=True)
             _thread.start()
             _inbox, _owner_pid = _Inbox(loop), os.getpid()
         return _inbox
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until it is stopped.
+
+    A `sys.exit` in a model's own code ends `run_forever`, though the task has the exception for who waits.
+    """
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):  # noqa: PERF203 - rare
+            continue
+        return
 
 
 def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
