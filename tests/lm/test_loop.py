@@ -124,7 +124,7 @@ def test_exceptions_and_cancellation_reach_the_other_side():
 
 
 def test_exit_of_a_models_own_code_reaches_who_waits():
-    """A `sys.exit` on the loop, as in a model's `forward`, is raised where it is waited for; the loop goes on."""
+    """A `sys.exit` on the loop, as in a model's `forward`, is raised where it is waited for."""
 
     async def leave():
         sys.exit("no key")

@@ -3,6 +3,7 @@
 import functools
 import linecache
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -448,15 +449,42 @@ class TestFunction:
         assert of_function("metric", call(tally)) != before
 
     def test_memory_that_cannot_be_told_counts(self):
-        """Where the source is not there, or no statement, what a function changes is not known."""
+        """Where the source is not there, what a function changes is not known."""
+        met = []
+        metric = eval("lambda met: lambda *_: met.append(1)")(met)
+        before = of_function("metric", metric)
+        met.append(1)
+        assert of_function("metric", metric) != before
+
+    def test_memory_of_a_lambda_does_not_count(self):
+        """It is told wherever the lambda stands, and in however many lines."""
         met = []
         metrics = {
-            "no statement": lambda example, prediction, trace=None: met.append(prediction),
-            "no source": eval("lambda met: lambda *_: met.append(1)")(met),
-        }
+            "one line": lambda example, prediction, trace=None: met.append(prediction),
+            "two lines": lambda example, prediction, trace=None: (
+                met.append(prediction)),
+        }  # fmt: skip
         before = {name: of_function("metric", metric) for name, metric in metrics.items()}
         met.append(1)
-        assert all(of_function("metric", metric) != before[name] for name, metric in metrics.items())
+        assert {name: of_function("metric", metric) for name, metric in metrics.items()} == before
+
+    def test_a_lambda_is_not_what_stands_beside_it(self, tmp_path):
+        """Other arguments of its line may change; it may not, nor be another one of the line."""
+
+        def identity(name, line):
+            path = tmp_path / f"{name}.py"
+            path.write_text(f"def optimizer(metric, **_): return metric\n{line}\n")
+            return of_function("metric", runpy.run_path(str(path))["made"])
+
+        one = identity("one", "made = optimizer(lambda e, p, t=None: e.a == p.a, num_threads=4)")
+        assert identity("same", "made = optimizer(lambda e, p, t=None: e.a == p.a, num_threads=16)") == one
+        assert identity("other", "made = optimizer(lambda e, p, t=None: e.a in p.a, num_threads=4)") != one
+        assert identity("inside", "made = optimizer(lambda e, p, t=None: any(map(lambda a: a, p)))") != one
+        first, second = (
+            identity(name, f"made = [lambda e, p: e.a == p.a, lambda e, p: e.b == p.b][{name}]")
+            for name in ("0", "1")
+        )
+        assert first != second
 
     def test_function_that_knows_itself(self):
         """A way back to the function is not followed; a variable without a value is none."""

@@ -129,7 +129,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     while True:
         try:
             loop.run_forever()
-        except (SystemExit, KeyboardInterrupt):  # noqa: PERF203 - rare
+        except (SystemExit, KeyboardInterrupt):
             continue
         return
 

@@ -34,9 +34,41 @@ def source_of(target: Any) -> str:
         target = target.__code__
         read = FunctionType(target, read.__globals__, closure=read.__closure__)
     try:
+        if isinstance(target, CodeType) and target.co_name == "<lambda>":
+            return _source_of_lambda(target, "".join(inspect.findsource(read)[0]))
         return textwrap.dedent(inspect.getsource(read))
     except (OSError, TypeError):
         return "\n".join(_said(target))
+
+
+def _source_of_lambda(code: CodeType, text: str) -> str:
+    """Return the source of a lambda alone: `inspect` gives its whole lines, other arguments included.
+
+    Args:
+        code: The lambda's.
+        text: The source of the file that it is in.
+
+    Raises:
+        OSError: There is no source to read.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except SyntaxError as error:  # a file that was changed meanwhile
+        raise OSError from error
+    found = [
+        f"({ast.get_source_segment(text, node)})"  # in brackets it may have several lines
+        for node in nodes
+        if isinstance(node, ast.Lambda)
+        and node.lineno == code.co_firstlineno
+        and _arguments(node.args) == code.co_varnames[: len(_arguments(node.args))]
+    ]
+    # Of several in a line nobody knows which one it is.
+    return "\n".join(found if len(found) == 1 else [*found, *_said(code)])
+
+
+def _arguments(of: ast.arguments) -> tuple[str, ...]:
+    more = [of.vararg, of.kwarg]
+    return tuple(a.arg for a in [*of.posonlyargs, *of.args, *of.kwonlyargs, *more] if a is not None)
 
 
 def _said(target: Any) -> Iterator[str]:
@@ -99,7 +131,7 @@ def _read(source: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names of what a function changes, and of what it calls, "self.note" for `self.note()`."""
     try:
         nodes = list(ast.walk(ast.parse(source)))
-    except SyntaxError:  # a lambda in the middle of a line
+    except SyntaxError:  # what was compiled, where there is no source
         nodes = []
     changed, called = set(), set()
     for node in nodes:
