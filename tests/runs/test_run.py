@@ -472,3 +472,42 @@ class TestOpen:
         with pytest.raises(StateError, match=r"holds no ledger\.sqlite"):
             mipro.runs.open(str(tmp_path / "nothing"))
         assert list(tmp_path.iterdir()) == []
+
+
+FORKING = """
+import multiprocessing, sys, warnings
+warnings.simplefilter("ignore")  # of forks beside threads
+import mipro
+from mipro.runs import Budget, Run
+from mipro.testing.lms import ScriptedLM
+
+mipro.configure(lm=ScriptedLM([{"a": "1"}] * 2))
+ask = mipro.Predict("q -> a")
+
+def child():
+    try:
+        ask(q="child")
+    except mipro.errors.UserError as error:
+        sys.exit(7 if "in a child that it forked" in str(error) else 8)
+
+run = Run(sys.argv[1], {"seed": "0"}, budget=Budget(), seed=0)
+with run.stage("search"):
+    forked = multiprocessing.get_context("fork").Process(target=child, daemon=True)
+    forked.start()
+    forked.join(20)
+    print(forked.exitcode, ask(q="parent").a)
+run.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_is_told_that_it_cannot_ask_in_the_run(tmp_path):
+    """The thread that keeps answers is not in a child, which would wait for it for ever; the run goes on."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["7", "1"], done.stderr

@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import json
 import logging
+import os
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -131,6 +132,7 @@ class GateCore:
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._beat_at = time.monotonic()
+        self._pid = os.getpid()
 
     def stop(self, error: Reason) -> None:
         """Refuse every further call with `error`; calls in flight are finished and kept."""
@@ -217,8 +219,15 @@ class GateCore:
             LMError: The model failed and trying again did not help, or refused for good.
             RunStopped: The run has stopped, or is closed.
             StateError: The answer can't be kept.
-            UserError: The price of the model is not known, and the budget limits the cost.
+            UserError: The price of the model is not known, and the budget limits the cost; or the call is made
+                in a forked child.
         """
+        if os.getpid() != self._pid:  # where no thread is left that would keep the answer
+            raise UserError(
+                "a call to a model in a run must be made in the process of the run, which keeps the answer, but "
+                "this one was made in a child that it forked; use threads (`mipro.Parallel`), or return what "
+                "the child finds and ask the model after that."
+            )
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         key = request.key
