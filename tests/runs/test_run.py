@@ -114,6 +114,42 @@ def test_damaged_event_is_told_and_the_run_is_free_again(tmp_path):
             start(tmp_path / "run")
 
 
+def test_run_is_free_again_where_the_last_table_cannot_be_read(tmp_path, monkeypatch):
+    """Also while the error is kept with all that was open then, as a notebook does."""
+
+    def unreadable(store, kind):
+        raise StateError("disk image is malformed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SQLStore, "count", unreadable)
+        with pytest.raises(StateError, match="malformed") as told:
+            start(tmp_path / "run")
+    start(tmp_path / "run").close()
+    del told
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("update calls set response = '{\"cut of' where serial = 2", "answers"),
+        ("update calls set response = '[]' where serial = 2", "answers"),
+        ("update decisions set jobs = '[[' where serial = 2", "decisions"),
+    ],
+)
+def test_damaged_record_stops_the_run_before_it_pays_again(optimize, tmp_path, change, what):
+    """A text that was damaged in the file is no failure of the program, and takes the run nowhere else."""
+    with OpenAIServer(answer) as server:
+        optimize(server)
+        paid = server.count
+        ledger = sa.create_engine(f"sqlite:///{tmp_path / 'run' / 'ledger.sqlite'}")
+        with ledger.begin() as connection:
+            connection.execute(sa.text(change))
+        ledger.dispose()
+        with pytest.raises(StateError, match=f"the {what} of a ledger must be as they were written"):
+            optimize(server)
+        assert server.count == paid
+
+
 def test_settled_facts_stay_as_they_were(tmp_path):
     """They are what they were when the run began, and no reason to refuse it; all others are."""
     start(tmp_path / "run", {"seed": "1", "lookahead": "4"}).close()

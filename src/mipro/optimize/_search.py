@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mipro.errors import BudgetExhausted
 from mipro.optimize._result import TrialRecord
-from mipro.runs import DecisionRecord
+from mipro.runs import DecisionRecord, damaged
 from mipro.search import Job, Recallable
 
 if TYPE_CHECKING:
@@ -120,12 +120,15 @@ class _Loop:
         self._recorded = self._recorded or next(self._records, None)
         known, search = self._recorded, self._search
         if known is not None and known.state and isinstance(search, Recallable):
-            held, state = json.loads(known.state)
-            if held == self._round:
-                self._recorded = None
+            try:
+                held, state = json.loads(known.state)
                 jobs = [
                     Job(tuple(c), tuple(examples), reason) for c, examples, reason in json.loads(known.jobs)
                 ]
+            except (TypeError, ValueError) as error:
+                raise damaged("decisions", error) from error
+            if held == self._round:
+                self._recorded = None
                 search.recall(jobs, state)
                 return jobs
             # It was made after a round that is still to come, since the search asked for nothing here.

@@ -26,6 +26,7 @@ from mipro.runs._records import (
     Record,
     SentRecord,
     Spent,
+    damaged,
 )
 from mipro.runs._run import Run, versions
 from mipro.runs._sql import SQLStore
@@ -53,6 +54,7 @@ __all__ = [
     "Store",
     "canonical",
     "choose_run_dir",
+    "damaged",
     "digest",
     "interruptible",
     "of_examples",

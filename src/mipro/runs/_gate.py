@@ -31,7 +31,7 @@ from mipro.lm import LMResponse, Usage, delay_s
 from mipro.runs._budget import Amounts, most_of, used_by
 from mipro.runs._call import Call, Send
 from mipro.runs._line import Line
-from mipro.runs._records import ALIVE, MADE_OF_CALLS, PASSED_OVER, UNCOUNTED, EventRecord, SentRecord
+from mipro.runs._records import ALIVE, MADE_OF_CALLS, PASSED_OVER, UNCOUNTED, EventRecord, SentRecord, damaged
 from mipro.runs._stage_gate import StageGate
 from mipro.runs._unseen import Unseen
 
@@ -218,16 +218,11 @@ class GateCore:
         Raises:
             LMError: The model failed and trying again did not help, or refused for good.
             RunStopped: The run has stopped, or is closed.
-            StateError: The answer can't be kept.
-            UserError: The price of the model is not known, and the budget limits the cost; or the call is made
-                in a forked child.
+            StateError: The answer can't be kept, or the one that was kept can't be read.
+            UserError: The price of the model is not known, and the budget limits the cost; or the call is
+                made in a forked child.
         """
-        if os.getpid() != self._pid:  # where no thread is left that would keep the answer
-            raise UserError(
-                "a call to a model in a run must be made in the process of the run, which keeps the answer, but "
-                "this one was made in a child that it forked; use threads (`mipro.Parallel`), or return what "
-                "the child finds and ask the model after that."
-            )
+        self._check_process()
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         key = request.key
@@ -243,11 +238,9 @@ class GateCore:
             raise self._stop or RunStopped("the run is closed.")
         if (stage, key) in self._passed_over:
             raise LMUnansweredError(f"{request.model} never answered this call; it was passed over before.")
-        is_unseen = self._unseen is not None and key in self._unseen
-        record = None if is_unseen else self._store.find_call(key)
-        if record is not None:
+        if (known := self._recorded(key)) is not None:
             self.replayed_calls += 1
-            return dataclasses.replace(LMResponse.from_json(record.response), cached=True)
+            return dataclasses.replace(known, cached=True)
         call = Call(lm, request, key, stage, subject or key, patient, within)
         flight = asyncio.ensure_future(self._pay(call))
         self._in_flight[key] = flight
@@ -259,6 +252,28 @@ class GateCore:
             if flight.cancelled():
                 raise self._stop or RunStopped("the run was stopped.") from None
             raise
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:  # where no thread is left that would keep the answer
+            raise UserError(
+                "a call to a model in a run must be made in the process of the run, which keeps the answer, "
+                "but this one was made in a child that it forked; use threads (`mipro.Parallel`), or return "
+                "what the child finds and ask the model after that."
+            )
+
+    def _recorded(self, key: str) -> LMResponse | None:
+        if self._unseen is not None and key in self._unseen:
+            return None
+        record = self._store.find_call(key)
+        if record is None:
+            return None
+        try:
+            return LMResponse.from_json(record.response)
+        except ValueError as error:
+            # Else it would count as the program's, and the run go on another way.
+            told = damaged("answers", error)
+            self.stop(told)
+            raise told from error
 
     def _landed(self, key: str, flight: asyncio.Future[LMResponse]) -> None:
         del self._in_flight[key]

@@ -17,6 +17,7 @@ from mipro.runs._records import (
     UNCOUNTED,
     UNKNOWN,
     EventRecord,
+    damaged,
 )
 
 if TYPE_CHECKING:
@@ -49,11 +50,10 @@ def read_past(store: Store) -> Past:
     """
     try:
         return _read_past(store)
+    except StateError:  # the file can't be read at all
+        raise
     except (KeyError, TypeError, ValueError) as error:
-        raise StateError(
-            f"the events of a ledger must be as they were written, but one is not: {error!r}. The file is "
-            "damaged; take a copy of it from before, or give another run_dir."
-        ) from error
+        raise damaged("events", error) from error
 
 
 def _read_past(store: Store) -> Past:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mipro.errors import StateError
 from mipro.lm import Usage
 
 
@@ -132,3 +133,16 @@ class Spent:
     """US dollars of the calls whose price is known."""
     unpriced_calls: int = 0
     """Calls whose price is not known."""
+
+
+def damaged(what: str, error: Exception) -> StateError:
+    """Return the error of a record that can't be read.
+
+    Args:
+        what: What it is one of, such as "events".
+        error: What reading it raised.
+    """
+    return StateError(
+        f"the {what} of a ledger must be as they were written, but one is not: {error!r}. The file is "
+        "damaged; take a copy of it from before, or give another run_dir."
+    )

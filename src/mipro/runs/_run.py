@@ -99,12 +99,12 @@ class Run:
         try:
             self.facts, self.resumed = self._identify(facts, settled)
             past = read_past(self.store)
+            self._decisions = self.store.count(DecisionRecord)
         except BaseException:
             self._close_ledger()
             raise
         self._unknown = past.unknown
         self.seconds_by_stage: dict[str, float] = defaultdict(float, past.seconds_by_stage)
-        self._decisions = self.store.count(DecisionRecord)
         account = Account(budget, past.spent, seconds_before=past.seconds)
         self.event(SESSION_BEGAN, **versions())
         jitter = random.Random(seed)  # noqa: S311 - spreads retries, no secret
