@@ -426,6 +426,21 @@ def test_seconds_are_added_up_to_the_last_sign_of_life(tmp_path):
     assert (past.seconds, dict(past.seconds_by_stage)) == (10.0 + 9.0, {"demos": 6.0, "search": 3.0 + 7.0})
 
 
+def test_sleep_of_the_machine_is_no_running(tmp_path, monkeypatch):
+    """The clock of the day goes on meanwhile, or is set; a budget of seconds is not used up by that."""
+    run = start(tmp_path / "run")
+    today = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: today + 30_000)
+        with run.stage("demos"):
+            pass
+        run.close()
+    with mipro.runs.open(tmp_path / "run") as recorded:
+        times = [event.at for event in recorded.events()]
+    assert times[0] == pytest.approx(today, abs=1_000)
+    assert times[-1] - times[0] < 1_000
+
+
 def test_unknown_resume_is_refused(tmp_path):
     """There are two ways only."""
     with pytest.raises(UserError, match="`resume` must be"):

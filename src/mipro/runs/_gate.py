@@ -133,6 +133,14 @@ class GateCore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._beat_at = time.monotonic()
         self._pid = os.getpid()
+        self._epoch = time.time() - self._beat_at
+
+    def now(self) -> float:
+        """Return the seconds since the epoch by a clock that nobody sets and no sleep moves.
+
+        Seconds of running are told by the times of events.
+        """
+        return self._epoch + time.monotonic()
 
     def stop(self, error: Reason) -> None:
         """Refuse every further call with `error`; calls in flight are finished and kept."""
@@ -343,7 +351,7 @@ class GateCore:
         logger.warning("passing over a call that %s never answers: %s", request.model, error)
         self._passed_over.add((call.stage, call.key))
         data = json.dumps({"stage": call.stage, "key": call.key, "error": str(error)})
-        self._unconfirmed.append(EventRecord(PASSED_OVER, data, time.time()))
+        self._unconfirmed.append(EventRecord(PASSED_OVER, data, self.now()))
         return LMUnansweredError(
             f"{request.model} never answered this call, but others; the last failure: {error}",
             model=request.model,
@@ -398,7 +406,7 @@ class GateCore:
             logger.warning(NOT_COUNTED, 1)
         cost_usd = most.cost_usd if response.cost_usd is None else response.cost_usd
         data = {"tokens": most.tokens, "cost_usd": cost_usd - used.cost_usd}
-        self._writer.put(EventRecord(UNCOUNTED, json.dumps(data), time.time()))
+        self._writer.put(EventRecord(UNCOUNTED, json.dumps(data), self.now()))
         return Amounts(1, most.tokens, cost_usd)
 
     async def _reserve(self, call: Call, line: Line) -> Send:
@@ -523,7 +531,7 @@ class GateCore:
         now = time.monotonic()
         if now - self._beat_at >= HEARTBEAT_S:
             self._beat_at = now
-            self._writer.put(EventRecord(ALIVE, "{}", time.time()))
+            self._writer.put(EventRecord(ALIVE, "{}", self.now()))
 
 
 async def _left_after(seconds: float, flights: _Flights) -> _Flights:

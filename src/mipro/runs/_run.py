@@ -106,7 +106,6 @@ class Run:
         self._unknown = past.unknown
         self.seconds_by_stage: dict[str, float] = defaultdict(float, past.seconds_by_stage)
         account = Account(budget, past.spent, seconds_before=past.seconds)
-        self.event(SESSION_BEGAN, **versions())
         jitter = random.Random(seed)  # noqa: S311 - spreads retries, no secret
         self.limited: bool = account.is_limited
         self._core = GateCore(
@@ -119,6 +118,7 @@ class Run:
             passed_over=past.passed_over,
             is_new=not self.resumed,
         )
+        self.event(SESSION_BEGAN, **versions())
 
     def _identify(self, facts: Mapping[str, str], settled: Collection[str]) -> tuple[Mapping[str, str], bool]:
         kept = {name: value for name, value in self.store.facts().items() if name != "format"}
@@ -178,7 +178,7 @@ class Run:
 
     def event(self, kind: str, **data: Any) -> None:
         """Note that something happened; does not wait."""
-        self._writer.put(EventRecord(kind, json.dumps(data, default=str), time.time()))
+        self._writer.put(EventRecord(kind, json.dumps(data, default=str), self._core.now()))
 
     def decisions(self) -> Iterator[DecisionRecord]:
         """Yield the decisions that earlier sessions kept, in order."""
@@ -215,7 +215,7 @@ class Run:
             self._unknown[decision] = set(missing)
             if missing:
                 data = json.dumps({"decision": decision, "cells": sorted(missing)})
-                self.keep(EventRecord(UNKNOWN, data, time.time()))
+                self.keep(EventRecord(UNKNOWN, data, self._core.now()))
         return self._unknown[decision]
 
     def note_passed_by(self) -> None:
