@@ -25,7 +25,9 @@ PATHS = {
     "datasets": ("HotPotQA", "DataLoader"),
     "datasets.dataset": ("Dataset",),
     "datasets.dataloader": ("DataLoader",),
+    "datasets.gsm8k": ("GSM8K", "gsm8k_metric", "parse_integer_answer"),
     "datasets.hotpotqa": ("HotPotQA",),
+    "datasets.math": ("MATH",),
     "dsp.utils": ("deduplicate", "dotdict", "settings"),
     "dsp.utils.settings": ("settings", "DEFAULT_CONFIG"),
     "evaluate": ("Evaluate", "SemanticF1", "answer_exact_match"),
@@ -111,6 +113,31 @@ def test_an_absent_name_says_what_there_is(name, hint):
     with pytest.raises(AttributeError, match=name) as caught:
         getattr(mipro, name)
     assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("statement", "hint"),
+    [
+        ("from mipro import GEPA", "MIPROv2"),
+        ("from mipro.teleprompt import COPRO", "MIPROv2"),
+        ("from mipro.predict import CodeAct", "ReAct"),
+        ("from mipro.evaluate import Suggest", "BestOfN"),
+        ("from mipro.datasets import Colors", "DataLoader"),
+        ("from mipro import OpenAI", "mipro.LM"),
+    ],
+)
+def test_an_import_of_an_absent_name_says_what_there_is(statement, hint):
+    """Most programs ask for names in this way, in which Python drops what an AttributeError says."""
+    with pytest.raises(ImportError, match=hint):
+        exec(statement, {})
+
+
+def test_an_absent_name_of_a_path_can_be_looked_for():
+    """`hasattr` is False and the error an AttributeError, with the hint, as for the package itself."""
+    assert not hasattr(mipro.teleprompt, "COPRO")
+    assert not hasattr(mipro.teleprompt, "no_such_name")
+    with pytest.raises(AttributeError, match="MIPROv2"):
+        _ = mipro.teleprompt.COPRO
 
 
 def test_settings_can_be_put_back_as_programs_for_dspy_do_it():

@@ -249,7 +249,7 @@ def _load(name: str) -> Any:
     else:
         names = importlib.import_module("mipro._names")
         if name not in names.ALIASES:
-            raise AttributeError(names.absent(name))
+            raise names.absent("mipro", name)
         room, known_as = names.ALIASES[name]
         value = getattr(importlib.import_module(f"mipro.{room}"), known_as)
     globals()[name] = value

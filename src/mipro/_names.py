@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 ALIASES = {
@@ -53,18 +54,65 @@ _ABSENT = {
         "KNNFewShot",
         "SIMBA",
     ): f"the optimizers are {_OPTIMIZERS}",
+    ("BayesianSignatureOptimizer", "MIPRO", "SignatureOptimizer"): "use `mipro.MIPROv2`",
     ("BAMLAdapter", "TwoStepAdapter"): "the adapters are ChatAdapter, JSONAdapter and XMLAdapter",
     ("Refine",): "use `mipro.BestOfN`, which draws again without advice",
-    ("CodeAct", "ProgramOfThought", "PythonInterpreter", "RLM"): (
-        "give `mipro.ReAct` a tool that runs code where you want it run"
+    ("Assert", "Suggest"): (
+        "check answers in the metric, or draw them again with `mipro.BestOfN` and a reward function"
     ),
-    ("ColBERTv2", "Embedder", "Embeddings", "KNN"): (
+    ("TypedChainOfThought", "TypedPredictor"): (
+        "`mipro.Predict` and `mipro.ChainOfThought` read the types of a signature themselves"
+    ),
+    ("ChainOfThoughtWithHint",): "use `mipro.ChainOfThought` and give the signature an input `hint`",
+    ("OldField", "OldInputField", "OldOutputField"): "use `mipro.InputField` and `mipro.OutputField`",
+    (
+        "CodeAct",
+        "CodeInterpreter",
+        "LocalInterpreter",
+        "LocalSandbox",
+        "ProgramOfThought",
+        "PythonInterpreter",
+        "RLM",
+        "SandboxSerializable",
+    ): ("give `mipro.ReAct` a tool that runs code where you want it run"),
+    ("ColBERTv2", "Embedder", "Embeddings", "EmbeddingsWithScores", "KNN", "retrieve", "retrievers"): (
         "any function can be the retriever: call it in `forward`, give it to `mipro.ReAct` as a tool, or to "
         "`configure(rm=...)` for `mipro.Retrieve`"
     ),
     ("ReActV2",): "use `mipro.ReAct`",
     ("Flex",): "use `mipro.Predict` or `mipro.ChainOfThought`, whose prompts mipro improves",
     ("CompleteAndGrounded", "SemanticF1"): "LM judges are in `mipro.evaluate`",
+    (
+        "AWSAnthropic",
+        "AWSMeta",
+        "AWSMistral",
+        "Anyscale",
+        "AzureOpenAI",
+        "Bedrock",
+        "Claude",
+        "Cohere",
+        "Databricks",
+        "GROQ",
+        "Google",
+        "GoogleVertexAI",
+        "HFClientSGLang",
+        "HFClientTGI",
+        "HFClientVLLM",
+        "HFModel",
+        "Mistral",
+        "MultiOpenAI",
+        "OllamaLocal",
+        "OpenAI",
+        "Sagemaker",
+        "Together",
+    ): (
+        "a model is `mipro.LM('PROVIDER/NAME')`, for example `mipro.LM('openai/gpt-4o-mini')`, and one on a "
+        "server of your own `mipro.LM('openai/NAME', api_base=...)`"
+    ),
+    ("AlfWorld", "Colors"): (
+        "the data sets are GSM8K, HotPotQA, MATH and `big_bench`; others are read by "
+        "`mipro.datasets.DataLoader`"
+    ),
     ("Provider", "TrainingJob"): "mipro improves prompts and trains no models",
     ("load",): (
         "a whole program would be a pickle, which runs code when it is loaded; build the program and call "
@@ -93,7 +141,15 @@ def of_dspy(value: Any) -> str:
     return f"{kind.__name__} of DSPy; make it with mipro, for example by `import mipro as dspy`"
 
 
-def absent(name: str) -> str:
-    """Return why there is no `mipro.NAME`, and what to do."""
-    hint = _HINTS.get(name)
-    return f"module 'mipro' has no attribute {name!r}" + (f": {hint}." if hint else "")
+def absent(module: str, name: str) -> AttributeError | ImportError:
+    """Return the error to raise for a name that a module has not: why not, and what to do.
+
+    To be called by the `__getattr__` of the module. `from mipro import NAME` first looks whether there is
+    such an attribute; of an AttributeError it would tell no more than that the name can't be imported.
+    """
+    text = f"module {module!r} has no attribute {name!r}"
+    if name not in _HINTS:
+        return AttributeError(text)
+    text = f"{text}: {_HINTS[name]}."
+    imported = sys._getframe(2).f_code.co_name == "_handle_fromlist"  # noqa: SLF001 - the import system's own
+    return ImportError(text, name=module) if imported else AttributeError(text)

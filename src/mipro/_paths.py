@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from mipro._names import absent
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
 def lend(package: str, **modules: ModuleType) -> list[str]:
-    """Make modules importable as `package.NAME` too.
+    """Make modules importable as `package.NAME` too, and have the package say what it has not and why.
 
     Once it has imported a package, Python looks for `package.NAME` among the loaded
     modules before it searches for files.
@@ -28,4 +30,9 @@ def lend(package: str, **modules: ModuleType) -> list[str]:
         sys.modules[f"{package}.{name}"] = module
         if not hasattr(parent, name):
             setattr(parent, name, module)
+
+    def missing(name: str) -> Any:
+        raise absent(package, name)
+
+    vars(parent).setdefault("__getattr__", missing)
     return []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mipro._names import absent
 from mipro._normal import normalize_text
 from mipro.evaluate._evaluate import Evaluate, EvaluationResult
 from mipro.evaluate._metrics import (
@@ -63,4 +64,4 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"mipro.evaluate.{_LAZY[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"mipro.evaluate.{name}")
-    raise AttributeError(f"module 'mipro.evaluate' has no attribute {name!r}")
+    raise absent("mipro.evaluate", name)
