@@ -1,8 +1,9 @@
 """Programs with a retriever."""
 
+import numpy as np
 import pytest
 
-from mipro import Module, Predict, Retrieve, context
+from mipro import Module, Predict, Prediction, Retrieve, context
 from mipro.errors import StateError, UserError
 from mipro.testing.lms import ScriptedLM
 from mipro.utils import dotdict
@@ -32,6 +33,33 @@ def test_passages_come_from_the_configured_retriever(form):
     with context(rm=search):
         assert Retrieve(k=2)("q").passages == ["q 0", "q 1"]
         assert Retrieve(k=2)("q", k=1).passages == ["q 0"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda texts: (text for text in texts),
+        np.array,
+        lambda texts: Prediction(passages=texts),
+        lambda texts: dict.fromkeys(texts).keys(),
+    ],
+    ids=["generator", "array", "prediction", "keys"],
+)
+def test_passages_may_be_any_iterable(found):
+    """Else the model was shown the repr of the whole as if it were the one passage."""
+    with context(rm=lambda query, k: found([f"{query} {number}" for number in range(k)])):
+        assert Retrieve(k=2)("q").passages == ["q 0", "q 1"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [None, [{"text": "P"}], [object()], Prediction(docs=["P"])],
+    ids=lambda found: type(found),
+)
+def test_what_is_no_passage_is_refused(found):
+    """The error says what a retriever returns."""
+    with context(rm=lambda query, k: found), pytest.raises(UserError, match="long_text"):
+        Retrieve()("q")
 
 
 def test_a_program_with_a_retriever_is_saved_and_loaded(tmp_path):

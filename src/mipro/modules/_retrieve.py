@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mipro.callback import notified
 from mipro.context import settings
 from mipro.errors import StateError, UserError
-from mipro.example import Prediction
+from mipro.example import Example, Prediction
 from mipro.modules._tree import Parameter
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class Retrieve(Parameter):
     """Asks the retriever set by `configure(rm=...)`: any function `rm(query, k=...)`.
 
-    It returns texts, or objects or dicts with a `long_text`.
+    It returns texts, or objects or dicts with a `long_text`: a list or any iterable of them, or
+    a prediction with `passages`.
 
     Args:
         k: How many passages.
@@ -49,7 +51,7 @@ class Retrieve(Parameter):
             kwargs: Passed on to the retriever.
 
         Raises:
-            UserError: No retriever is configured.
+            UserError: No retriever is configured, or what it returned are no passages.
         """
         if settings.rm is None:
             raise UserError(
@@ -57,8 +59,7 @@ class Retrieve(Parameter):
                 "`mipro.configure(rm=search)`."
             )
         found = settings.rm(query, k=self.k if k is None else k, **kwargs)
-        passages = found if isinstance(found, (list, tuple)) else [found]
-        return Prediction(passages=[_text(passage) for passage in passages])
+        return Prediction(passages=[_text(passage) for passage in _listed(found)])
 
     def reset(self) -> None:
         """Forget nothing: there is nothing learned."""
@@ -78,7 +79,21 @@ class Retrieve(Parameter):
         self.k = state["k"]
 
 
+def _listed(found: Any) -> list[Any]:
+    """Return what was found as a list: one passage or several, also from a module that retrieves."""
+    found = getattr(found, "passages", found)
+    if isinstance(found, (str, Mapping, Example)) or hasattr(found, "long_text"):
+        return [found]
+    return list(found) if isinstance(found, Iterable) else [found]
+
+
 def _text(passage: Any) -> str:
-    if isinstance(passage, dict):
-        return str(passage["long_text"])
-    return str(getattr(passage, "long_text", passage))
+    text = (
+        passage.get("long_text") if isinstance(passage, Mapping) else getattr(passage, "long_text", passage)
+    )
+    if not isinstance(text, str):  # its repr would be shown to the model, as if it had been found
+        raise UserError(
+            "the retriever must return texts, or objects or dicts with a text `long_text`, but got "
+            f"{type(passage).__name__}: {passage!r}; have `rm` return the texts."
+        )
+    return str(text)  # and no text of numpy's
