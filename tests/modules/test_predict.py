@@ -470,6 +470,18 @@ def test_a_predictor_needs_a_signature():
         Predict(None)
 
 
+def test_a_signature_may_be_set_as_a_text():
+    """Call, state and optimizers then have it as a class; what is none is refused where it is set."""
+    predictor = Predict("question -> answer")
+    predictor.signature = "question -> answer: int"
+    assert predictor(question="Q", lm=ScriptedLM([{"answer": "3"}])).answer == 3
+    assert predictor.dump_state()["signature"]["instructions"]
+    for wrong in (None, 5):
+        with pytest.raises(UserError, match="signature"):
+            predictor.signature = wrong
+    assert predictor.signature.output_fields["answer"].annotation is int
+
+
 def test_predicted_outputs_reach_the_model():
     """OpenAI's `prediction` parameter is no input."""
     lm = ScriptedLM([{"answer": "A"}])

@@ -54,7 +54,7 @@ def test_passages_may_be_any_iterable(found):
 @pytest.mark.parametrize(
     "found",
     [None, [{"text": "P"}], [object()], Prediction(docs=["P"])],
-    ids=lambda found: type(found),
+    ids=["None", "dict", "object", "docs"],
 )
 def test_what_is_no_passage_is_refused(found):
     """The error says what a retriever returns."""

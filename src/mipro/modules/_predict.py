@@ -93,11 +93,16 @@ class Predict(Module, Parameter):
     ) -> None:
         super().__init__(callbacks)
         self.signature: type[Signature] = ensure_signature(signature)
-        if self.signature is None:
-            raise UserError('`signature` must be a signature such as "question -> answer", but got None.')
         self.config: dict[str, Any] = config
         self._warned = _Warned()
         self.reset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "signature":  # a text too, wherever it is set: all that reads it takes it for a class
+            value = ensure_signature(value)
+            if value is None:
+                raise UserError('`signature` must be a signature such as "question -> answer", but got None.')
+        super().__setattr__(name, value)
 
     def reset(self) -> None:
         """Forget demos, traces and the model."""
