@@ -164,6 +164,34 @@ def test_small_helpers():
         _ = passage.long_text
 
 
+def test_a_file_is_downloaded_once(tmp_path, monkeypatch):
+    """Into the current folder; one that is there in part is fetched anew."""
+    utils = importlib.import_module("mipro.utils")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there" / "rows.jsonl").write_text("rows")
+    monkeypatch.chdir(tmp_path / "here")
+    here, url = tmp_path / "here" / "rows.jsonl", (tmp_path / "there" / "rows.jsonl").as_uri()
+    here.write_text("ro")
+    utils.download(url)
+    assert here.read_text() == "rows"
+    here.write_text("mine")
+    utils.download(url)
+    assert here.read_text() == "mine"
+    assert [path.name for path in here.parent.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_download_that_fails_says_so(tmp_path, monkeypatch):
+    """An address without a name is refused; of an absent file nothing is left."""
+    utils = importlib.import_module("mipro.utils")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.DownloadError, match=r"absent\.jsonl.*check address"):
+        utils.download((tmp_path / "absent.jsonl").as_uri())
+    with pytest.raises(mipro.MiproError, match="must end in the name of a file"):
+        utils.download("https://example.org/data/")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_set_attribute_by_name():
     """Paths as in `named_parameters` lead to their places, items of lists and dicts included."""
     root = mipro.Module()
