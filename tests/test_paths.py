@@ -122,6 +122,7 @@ def test_an_absent_name_says_what_there_is(name, hint):
         ("from mipro.teleprompt import COPRO", "MIPROv2"),
         ("from mipro.predict import CodeAct", "ReAct"),
         ("from mipro.evaluate import Suggest", "BestOfN"),
+        ("from mipro.clients import Cache", "configure_cache"),
         ("from mipro.datasets import Colors", "DataLoader"),
         ("from mipro import OpenAI", "mipro.LM"),
     ],

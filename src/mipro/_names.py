@@ -113,6 +113,9 @@ _ABSENT = {
         "the data sets are GSM8K, HotPotQA, MATH and `big_bench`; others are read by "
         "`mipro.datasets.DataLoader`"
     ),
+    ("Cache",): (
+        "the cache is set up with `mipro.configure_cache`; `mipro.cache` is that in force, and not replaced"
+    ),
     ("Provider", "TrainingJob"): "mipro improves prompts and trains no models",
     ("load",): (
         "a whole program would be a pickle, which runs code when it is loaded; build the program and call "
