@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import pairwise
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,8 +55,12 @@ def groups(names: Iterable[str]) -> dict[str, list[str]]:
     return {title: members for title, members in found.items() if len(members) > 1}
 
 
-def share_table(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, float], tuple[float, float]]:
-    """Share of the best possible gain and its standard error, by setting, racer and budget.
+Share = tuple[float, dict[int, float]]
+"""A share of the best possible gain, and by seed what that table adds to its error."""
+
+
+def share_table(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, float], Share]:
+    """Share of the best possible gain, by setting, racer and budget.
 
     The share is a ratio of means over seeds: single tables may have next to nothing to gain.
     """
@@ -68,10 +73,24 @@ def share_table(outcomes: Iterable[Outcome]) -> dict[tuple[str, str, float], tup
         best = np.array([o.best_gain for o in found])
         if best.mean() < 1e-9:
             continue
-        share = gains.mean() / best.mean()
-        error = (gains - share * best).std(ddof=1) / len(gains) ** 0.5 / best.mean() if len(gains) > 1 else 0
-        table[key] = (float(share), float(error))
+        share = float(gains.mean() / best.mean())
+        errors = (gains - share * best) / best.sum()
+        table[key] = share, dict(zip((o.seed for o in found), errors.tolist(), strict=True))
     return table
+
+
+def mean_share(found: Sequence[Share]) -> tuple[float, float]:
+    """Mean of the shares of several settings, and its standard error.
+
+    Tables of one seed are made of the same draws in all settings and err together: not settings but seeds
+    are independent.
+    """
+    together: Counter[int] = Counter()
+    for _, errors in found:
+        together.update(errors)
+    seeds = len(together)
+    error = (sum(error**2 for error in together.values()) * seeds / max(1, seeds - 1)) ** 0.5
+    return fmean(share for share, _ in found), error / len(found)
 
 
 def print_shares(shares: dict, members: Sequence[str], racers: Sequence[str]) -> None:
@@ -86,9 +105,7 @@ def print_shares(shares: dict, members: Sequence[str], racers: Sequence[str]) ->
             continue
         row = []
         for fraction in FRACTIONS:
-            found = [shares[name, racer, fraction] for name in members]
-            mean = np.mean([share for share, _ in found])
-            error = np.sqrt(sum(error**2 for _, error in found)) / len(found)
+            mean, error = mean_share([shares[name, racer, fraction] for name in members])
             row.append(f"{100 * mean:.1f} ± {100 * error:.1f}")
         print(f"| {racer} | " + " | ".join(row) + " |")
 
@@ -114,9 +131,13 @@ def print_scores(outcomes: Sequence[Outcome], racers: Sequence[str]) -> None:
         label = f"{name}: original {100 * original:.1f}, best {100 * best:.1f}"
         for racer in [*racers, YARDSTICK]:
             found = [[o.truth for o in here if o.racer == racer and o.fraction == f] for f in FRACTIONS]
-            row = [f"{100 * np.mean(x):.1f} ± {100 * np.std(x) / len(x) ** 0.5:.1f}" for x in found]
+            row = [f"{100 * np.mean(x):.1f} ± {100 * _error(x):.1f}" for x in found]
             print(f"| {label} | {racer} | " + " | ".join(row) + " |")
             label = ""
+
+
+def _error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def print_honesty(outcomes: Sequence[Outcome], names: Sequence[str]) -> None:

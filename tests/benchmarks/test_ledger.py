@@ -1,12 +1,6 @@
 """What the ledger costs: the script keeps up with the run that it measures."""
 
-import sys
-from pathlib import Path
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import ledger  # noqa: E402 - scripts of a folder that is no package
+import ledger
 
 
 def test_recorded_search_is_taken_up_again(tmp_path, capsys):

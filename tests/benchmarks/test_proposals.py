@@ -1,17 +1,11 @@
 """What each part of a proposal is worth: how answers are read, and how arms are compared."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 import mipro
+import proposals
 from mipro.propose._signatures import DescribeData
 from mipro.testing.lms import ScriptedLM
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-import proposals
 
 
 def row(arm, scores, seed=0, task="tense"):

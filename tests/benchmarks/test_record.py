@@ -1,23 +1,17 @@
 """Recorded tables: their files, and how a recording goes on after a kill."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import _racers
+import _tables
+import _tasks
 import mipro
+import record
 from mipro import Example
 from mipro.testing.lms import ScriptedLM
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import _racers  # noqa: E402 - scripts of a folder that is no package
-import _tables  # noqa: E402
-import _tasks  # noqa: E402
-import record  # noqa: E402
 
 EXAMPLES = 6
 ARMS = (2, 3)
