@@ -19,17 +19,22 @@ from random import Random
 
 from mipro.search import default_budget
 from mipro.search._bayes import IN_FLIGHT, PACE
-from mipro.search._create import MOST_AHEAD
+from mipro.search._create import BLOCK, MOST_AHEAD
 
-EVALUATIONS = {"light": default_budget(100, 10), "medium": default_budget(300, 18)}
-"""Of the runs in docs/speed.md."""
-BLOCK = 8
-OPENING = 9
-"""Blocks of the first decision: the original, and every choice of the variable with most."""
+SIZES = {"light": (default_budget(100, 10), 6), "medium": (default_budget(300, 18), 12)}
+"""Of the runs in docs/speed.md: evaluations, and choices of the variable with most."""
 
 
 def third_stage(
-    total: int, lookahead: int, threads: int, latency_s: float, sigma: float, hedge_s: float, rng: Random
+    total: int,
+    choices: int,
+    *,
+    lookahead: int,
+    threads: int,
+    latency_s: float,
+    sigma: float,
+    hedge_s: float,
+    rng: Random,
 ) -> tuple[float, int]:
     """Return the seconds until all is evaluated, and the calls that hedging has added."""
     added = 0
@@ -42,7 +47,8 @@ def third_stage(
     now, asked = 0.0, 0
     while asked < total:
         pace = min(PACE, IN_FLIGHT / lookahead)
-        size = BLOCK * OPENING if not ends else max(BLOCK, int(pace * asked))
+        # The first decision is the original, and every choice of the variable with most.
+        size = max(BLOCK, int(pace * asked)) if ends else BLOCK * (1 + choices)
         if len(ends) >= lookahead:
             now = max(now, ends[-lookahead])
         end = ends[-1] if ends else 0.0
@@ -69,14 +75,21 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=0.5, help="of the log-normal latency")
     parser.add_argument("--repeat", type=int, default=200)
     options = parser.parse_args()
-    for size, total in EVALUATIONS.items():
+    for size, (total, choices) in SIZES.items():
         for threads in options.threads:
             ideal = total * options.latency * math.exp(options.sigma**2 / 2) / threads
             for lookahead in options.lookahead:
                 for hedge_s in options.hedge:
                     found = [
                         third_stage(
-                            total, lookahead, threads, options.latency, options.sigma, hedge_s, Random(seed)
+                            total,
+                            choices,
+                            lookahead=lookahead,
+                            threads=threads,
+                            latency_s=options.latency,
+                            sigma=options.sigma,
+                            hedge_s=hedge_s,
+                            rng=Random(seed),
                         )
                         for seed in range(options.repeat)
                     ]
