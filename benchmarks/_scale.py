@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from _plot import plot_run
 from _racers import run_search
 from _tables import SETTINGS, Synthetic
+from _worker import peak_mb
 from mipro.search import Job, Search, Space, create
 from mipro.search._bayes import BayesSearch, _data
 from mipro.search._design import design_of
@@ -41,11 +41,10 @@ def print_scale() -> None:
         started = time.process_time()
         search.recommend()
         final = 1000 * (time.process_time() - started)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         size = f"{float(np.prod(sizes)):.0e}"
         figures = f"{np.mean(times):.0f} | {np.median(times):.0f} | {np.quantile(times, 0.95):.0f}"
         label = f"{seen} (at most {limit:.0f} ms)"
-        print(f"| {label} | {size} | {len(times)} | {figures} | {final:.0f} | {peak:.0f} |", flush=True)
+        print(f"| {label} | {size} | {len(times)} | {figures} | {final:.0f} | {peak_mb():.0f} |", flush=True)
 
 
 def _answer(search: Search, jobs: list[Job]) -> None:

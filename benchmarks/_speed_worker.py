@@ -14,7 +14,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from _worker import work
+from _worker import peak_mb, work
 
 STAGES = {
     "_bootstrap_fewshot_examples": "demos",
@@ -135,7 +135,7 @@ def run(orders: dict[str, Any]) -> dict[str, Any]:
         "wall_s": wall,
         "cpu_s": cpu,
         "seconds": seconds,
-        "memory_mb": _memory_mb(),
+        "memory_mb": peak_mb(),
         **watch.stop(),
         **found,
     }
@@ -177,11 +177,6 @@ class _Watch:
         last = len(self._resident_mb) - 1
         quarters = [self._resident_mb[last * part // 4] for part in range(5)] if last >= 0 else []
         return {"threads": self._most, "quarters_mb": quarters}
-
-
-def _memory_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform == "linux" else peak / 1024**2
 
 
 if __name__ == "__main__":

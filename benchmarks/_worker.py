@@ -1,10 +1,11 @@
-"""A benchmark's work in a process of its own: reads its orders from argv, prints one JSON line."""
+"""A benchmark's work in a process of its own, and what it has taken of memory."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import resource
 import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def peak_mb() -> float:
+    """Return the most memory that this process has taken so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if sys.platform == "linux" else peak / 1024**2  # KB there, bytes on macOS
+
+
 def work(run: Callable[[dict[str, Any]], dict[str, Any]], homes: tuple[str, ...]) -> None:
     """Do as ordered in a folder of this process's own, so that no cache helps, and print what was measured.
+
+    The orders are read from argv; what is printed is one JSON line.
 
     Args:
         run: Does the work; what it prints is not the result and goes to the error output.

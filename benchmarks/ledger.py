@@ -15,8 +15,6 @@ import dataclasses
 import itertools
 import json
 import random
-import resource
-import sys
 import tempfile
 import time
 from collections import deque
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mipro
+from _worker import peak_mb
 from mipro.lm import BaseLM, Completion, LMRequest, LMResponse, Usage, run
 from mipro.optimize._demos import DemoSets
 from mipro.optimize._search import run_search
@@ -112,7 +111,7 @@ def overhead(folder: str, evaluations: int, threads: int) -> None:
             for number, program in enumerate(programs):
                 evaluator.start(program, range(EXAMPLES), stage="search").records()
                 if number in {(len(programs) - 1) // 2, len(programs) - 1}:
-                    peaks.append(_memory_mb())
+                    peaks.append(peak_mb())
             cpu = time.process_time() - began
         live.close()
     count = len(programs) * EXAMPLES
@@ -196,7 +195,7 @@ def resume(folder: str, evaluations: int) -> None:
     decisions = past.write(live.store)
     live.close()
     size_mb = (Path(folder) / "ledger.sqlite").stat().st_size / 1e6
-    before_mb, began = _memory_mb(), time.perf_counter()
+    before_mb, began = peak_mb(), time.perf_counter()
     live = open_run(folder)
     search, told = past.search(more=100), []
     with Evaluator(live, past.examples, split="val", metric=right, num_threads=8, max_errors=1) as evaluator:
@@ -212,7 +211,7 @@ def resume(folder: str, evaluations: int) -> None:
                 rounds=NoRounds(),  # type: ignore[arg-type] # all that the loop asks it
             )
     search.recommend()
-    seconds, memory_mb = time.perf_counter() - began, _memory_mb() - before_mb
+    seconds, memory_mb = time.perf_counter() - began, peak_mb() - before_mb
     back = told[decisions - LOOKAHEAD - 1]
     live.close()
     print(
@@ -248,11 +247,6 @@ def throttled(folder: str, rate: float, latency_s: float, threads: int) -> None:
         f"limit {rate:g}/s, {1000 * latency_s:.0f} ms, {threads} threads: {100 * share:.0f} % used, "
         f"{100 * refused:.0f} % of the requests refused"
     )
-
-
-def _memory_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform == "linux" else peak / 1024**2
 
 
 def main() -> None:

@@ -483,22 +483,23 @@ def _value(row: dict[str, Any], rows: list[dict[str, Any]]) -> float:
 
 def main() -> None:
     """Measure what is missing, then show."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--proposals", type=int, default=1)
-    parser.add_argument("--examples", type=int, default=12)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--proposals", type=int, default=1, help="of each arm")
+    parser.add_argument("--examples", type=int, default=12, help="that a proposal is measured on")
+    parser.add_argument("--seeds", type=int, default=4, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--calls", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--calls", type=int, default=200, help="of a whole run")
+    parser.add_argument("--threads", type=int, default=1, help="of the model")
     parser.add_argument("--out", type=Path, default=Path("proposals.jsonl"))
     parser.add_argument("--what", nargs="+", default=["ingredients", "runs"], choices=["ingredients", "runs"])
     parser.add_argument("--show", action="store_true")
     args = parser.parse_args()
     results = Results(args.out)
     steps = {"ingredients": measure_ingredients, "runs": measure_runs}
-    plan = itertools.product(range(args.first_seed, args.seeds), args.models, args.what, args.tasks)
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    plan = itertools.product(seeds, args.models, args.what, args.tasks)
     for seed, model, what, task in () if args.show else plan:
         steps[what](Bench(model, TASKS[task], seed, args), results)
     show(results)

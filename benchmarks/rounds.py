@@ -84,7 +84,7 @@ WAYS = {
 
 def main() -> None:
     """Print a table for each setting."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--settings", nargs="+", default=["light", "medium"], choices=list(SETTINGS))
     parser.add_argument("--shifts", nargs="+", type=float, default=[0.0, 0.3, 0.6])
     parser.add_argument("--seeds", type=int, default=40)

@@ -13,13 +13,13 @@ import argparse
 import asyncio
 import atexit
 import json
-import resource
 import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from _worker import peak_mb
 from mipro.lm import LM
 from mipro.testing.server import OpenAIServer
 
@@ -123,7 +123,7 @@ def main() -> None:
                 shown = f"{statistics.median(cpu_ms):.2f} ({cpu_ms[0]:.2f}-{cpu_ms[-1]:.2f})"
                 ideal = threads / options.latency
                 print(f"{name:16} {threads:7} {shown:>22} {rate:8.0f} {rate / ideal:8.0%}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(f"peak memory {peak_mb():.0f} MB")
 
 
 if __name__ == "__main__":
