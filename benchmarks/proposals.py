@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import mipro
 from _begun import BegunAdapter
+from _gaps import mean_gap
 from mipro.datasets import big_bench
 from mipro.evaluate import normalize_text, run_example
 from mipro.optimize._demos import collect_demos
@@ -468,10 +469,8 @@ def _beside(arm: str, rows: list[dict[str, Any]]) -> str:
     value = {(row["arm"], row["model"], row["task"], row["seed"]): _value(row, rows) for row in rows}
     pairs = [(score, value.get(("all", *key))) for (name, *key), score in value.items() if name == arm]
     gaps = [score - whole for score, whole in pairs if whole is not None]
-    mean = f"{statistics.fmean(gaps):+.3f}" if gaps else ""
-    error = f" +- {statistics.stdev(gaps) / len(gaps) ** 0.5:.3f}" if len(gaps) > 1 else ""
     counts = [len(gaps), sum(g > 0 for g in gaps), sum(g == 0 for g in gaps), sum(g < 0 for g in gaps)]
-    return f"| {' | '.join([arm, *map(str, counts), mean + error])} |"
+    return f"| {' | '.join([arm, *map(str, counts), mean_gap(gaps) if gaps else ''])} |"
 
 
 def _value(row: dict[str, Any], rows: list[dict[str, Any]]) -> float:

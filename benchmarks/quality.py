@@ -25,6 +25,7 @@ from typing import Any
 
 import xllamacpp
 
+from _gaps import mean_gap
 from _quality_worker import TASKS
 from mipro.fetch import model_path
 
@@ -77,12 +78,11 @@ def compare(run: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Non
     if not pairs:
         return
     gaps = [ours["after"] - theirs["after"] for ours, theirs in pairs]
-    error = f" +- {statistics.stdev(gaps) / len(gaps) ** 0.5:.3f}" if len(gaps) > 1 else ""
     calls, seconds = (
         statistics.fmean(ours[name] / theirs[name] for ours, theirs in pairs) for name in ("calls", "seconds")
     )
     print(
-        f"\n{run} beside DSPy's MIPROv2, {len(pairs)} times: score {statistics.fmean(gaps):+.3f}{error}, "
+        f"\n{run} beside DSPy's MIPROv2, {len(pairs)} times: score {mean_gap(gaps)}, "
         f"{calls:.2f} times the calls, {seconds:.2f} times the seconds"
     )
 

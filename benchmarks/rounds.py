@@ -16,6 +16,7 @@ import argparse
 import statistics
 from dataclasses import replace
 
+from _gaps import mean_gap
 from _tables import SETTINGS, Setting, Synthetic
 from mipro.optimize._settings import PROBED, new_choices
 from mipro.search import Space, create, default_lookahead
@@ -102,9 +103,7 @@ def main() -> None:
 def _cell(scores: list[float], first: list[float]) -> str:
     gaps = [a - b for a, b in zip(scores, first, strict=True)]
     mean = f"{statistics.fmean(scores):.3f}"
-    if not any(gaps):
-        return mean
-    return f"{mean} ({statistics.fmean(gaps):+.3f} +- {statistics.stdev(gaps) / len(gaps) ** 0.5:.3f})"
+    return f"{mean} ({mean_gap(gaps)})" if any(gaps) else mean
 
 
 if __name__ == "__main__":

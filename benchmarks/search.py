@@ -47,8 +47,10 @@ def main() -> None:
     """Run the race and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few settings and seeds")
-    parser.add_argument("--settings", nargs="+", help="settings or recorded tables; all by default")
-    parser.add_argument("--racers", nargs="+", default=list(RACERS))
+    parser.add_argument(
+        "--settings", nargs="+", choices=[*SETTINGS, *recorded_names()], help="all by default", metavar="NAME"
+    )
+    parser.add_argument("--racers", nargs="+", default=list(RACERS), choices=RACERS)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
