@@ -141,6 +141,35 @@ def _imported():
     return {root.replace("_", "-") for root in roots}
 
 
+def _run(node):
+    """What runs below a node of a module's tree: not what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from _run(child)
+
+
+def test_a_room_imports_from_the_rooms_before_it():
+    """In the order that CONTRIBUTING.md gives."""
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (order,) = re.findall(r"Imports go one way: (.*?);", text, re.DOTALL)
+    rooms = re.findall(r"`(\w+)`", order)
+    assert rooms[0] == "errors"
+    root = Path(mipro.__file__).parent
+    wrong = []
+    for number, room in enumerate(rooms):
+        for file in [*root.glob(f"{room}.py"), *root.glob(f"{room}/*.py")]:
+            found = {
+                f"{getattr(node, 'module', '')}.{alias.name}".lstrip(".")
+                for node in _run(ast.parse(file.read_text(encoding="utf-8")))
+                if isinstance(node, (ast.Import, ast.ImportFrom))
+                for alias in node.names
+            }
+            own = {name.split(".")[1] for name in found if name.startswith("mipro.")}
+            wrong += [(file.name, name) for name in own - {*rooms[: number + 1]} if name[0] != "_"]
+    assert wrong == []
+
+
 def test_what_is_required_is_what_is_imported():
     """Nobody installs a package that mipro does not use, or meets one that is missing."""
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
