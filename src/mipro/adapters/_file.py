@@ -38,7 +38,7 @@ class File(Type):
     filename: str | None = None
 
     model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
-        frozen=True, str_strip_whitespace=True, validate_assignment=True, extra="forbid"
+        frozen=True, str_strip_whitespace=True, extra="forbid"
     )
 
     def __init__(self, source: Any = None, /, **data: Any) -> None:

@@ -22,7 +22,7 @@ class History(pydantic.BaseModel):
     """The turns, oldest first."""
 
     model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
-        frozen=True, str_strip_whitespace=True, validate_assignment=True, extra="forbid"
+        frozen=True, str_strip_whitespace=True, extra="forbid"
     )
 
 
