@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import typing
 from typing import ClassVar, NewType
 
@@ -53,6 +55,38 @@ def test_without_a_docstring_the_instruction_names_the_fields():
 
     assert Bare.instructions == "Given the fields `question`, produce the fields `answer`."
     assert Signature("question -> answer").instructions == Bare.instructions
+
+
+_WITHOUT_DOCSTRINGS = """
+from mipro import InputField, OutputField, Signature
+from mipro.evaluate import _judges
+from mipro.propose import _signatures
+
+class Lost(Signature):
+    'Answer the question.'
+    question = InputField()
+    answer = OutputField()
+
+class Kept(Lost):
+    __doc__ = 'Answer in one word.'
+
+for room in (_judges, _signatures):
+    for name, value in vars(room).items():
+        if isinstance(value, type(Signature)) and value is not Signature:
+            print(name, value.instructions.startswith('Given the fields'))
+print('Kept', Kept.append('why', OutputField()).instructions != 'Answer in one word.')
+"""
+
+
+def test_python_without_docstrings_has_the_same_prompts():
+    """Those of the proposer and the judges; where a user's own were docstrings, it is told."""
+    code = [sys.executable, "-OO", "-c", _WITHOUT_DOCSTRINGS]
+    ended = subprocess.run(code, capture_output=True, text=True, check=True)
+    is_default = dict(line.split() for line in ended.stdout.splitlines())
+    assert "ProposeInstruction" in is_default
+    assert set(is_default.values()) == {"False"}
+    assert ended.stderr.count("has no docstring") == 1
+    assert "`Lost` has no docstring" in ended.stderr
 
 
 def test_a_subclass_takes_over_instructions_and_fields():

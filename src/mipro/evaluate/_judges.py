@@ -1,4 +1,7 @@
-"""Metrics that ask a language model, for answers that can be right in many words."""
+"""Metrics that ask a language model, for answers that can be right in many words.
+
+Instructions are no docstrings, which `python -OO` drops.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from mipro.signature import InputField, OutputField, Signature
 
 
 class SemanticRecallPrecision(Signature):  # type: ignore[metaclass, unused-ignore]
-    """Judge how much of the ground truth a response covers (recall), and how much of the response the ground truth supports (precision).
+    __doc__ = """Judge how much of the ground truth a response covers (recall), and how much of the response the ground truth supports (precision).
     When reasoning, list the key ideas of both and say which of them the other one has.
-    """  # noqa: D205, E501 - the docstring is the instruction
+    """  # noqa: E501 - the text is the instruction
 
     question: str = InputField()
     ground_truth: str = InputField()
@@ -24,9 +27,9 @@ class SemanticRecallPrecision(Signature):  # type: ignore[metaclass, unused-igno
 
 
 class DecompositionalSemanticRecallPrecision(Signature):  # type: ignore[metaclass, unused-ignore]
-    """Judge how much of the ground truth a response covers (recall), and how much of the response the ground truth supports (precision).
+    __doc__ = """Judge how much of the ground truth a response covers (recall), and how much of the response the ground truth supports (precision).
     First list the key ideas of each, then discuss how far they agree, then give both numbers.
-    """  # noqa: D205, E501 - the docstring is the instruction
+    """  # noqa: E501 - the text is the instruction
 
     question: str = InputField()
     ground_truth: str = InputField()
@@ -41,9 +44,9 @@ class DecompositionalSemanticRecallPrecision(Signature):  # type: ignore[metacla
 
 
 class AnswerCompleteness(Signature):  # type: ignore[metaclass, unused-ignore]
-    """Judge how complete a response is, measured by the ground truth.
+    __doc__ = """Judge how complete a response is, measured by the ground truth.
     First list the key ideas of each, then discuss how far they agree, then give the completeness.
-    """  # noqa: D205 - the docstring is the instruction
+    """
 
     question: str = InputField()
     ground_truth: str = InputField()
@@ -57,9 +60,9 @@ class AnswerCompleteness(Signature):  # type: ignore[metaclass, unused-ignore]
 
 
 class AnswerGroundedness(Signature):  # type: ignore[metaclass, unused-ignore]
-    """Judge how well the retrieved documents support a response.
+    __doc__ = """Judge how well the retrieved documents support a response.
     First list the claims of the response that need support, then discuss which of them follow from the context and common sense, then give the groundedness.
-    """  # noqa: D205, E501 - the docstring is the instruction
+    """  # noqa: E501 - the text is the instruction
 
     question: str = InputField()
     retrieved_context: str = InputField()

@@ -1,7 +1,7 @@
 """Every prompt of the proposer, as signatures; short, so that small models cope too.
 
 The golden files in `tests/propose/golden` show what a model is sent. Field names are
-those that users of DSPy know from their logs.
+those that users of DSPy know from their logs. Instructions are no docstrings, which `python -OO` drops.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class DescribeData(Signature):
-    """Look at the examples of a task and say what holds for most of them.
+    __doc__ = """Look at the examples of a task and say what holds for most of them.
 
     Two or three short sentences: the topic, the form of the inputs, the form of the
     outputs, and how an output follows from its inputs. Do not repeat single examples.
@@ -27,14 +27,14 @@ class DescribeData(Signature):
 
 
 class MergeObservations(Signature):
-    """Merge what several people observed about the same task into one summary."""
+    __doc__ = """Merge what several people observed about the same task into one summary."""
 
     observations: str = InputField(desc="what was observed")
     summary: str = OutputField(desc="two or three short sentences")
 
 
 class DescribeProgram(Signature):
-    """Read the source of a program that calls language models and say what task it solves, and how."""
+    __doc__ = "Read the source of a program that calls language models and say what task it solves, and how."
 
     program_code: str = InputField(desc="the source, and the calls it makes")
     program_example: str = InputField(desc="an example of what goes in and comes out")
@@ -42,7 +42,7 @@ class DescribeProgram(Signature):
 
 
 class DescribeModule(Signature):
-    """Say what one language-model call of a program is for."""
+    __doc__ = """Say what one language-model call of a program is for."""
 
     program_description: str = InputField(desc="what the program does")
     program_code: str = InputField(desc="all calls the program makes")
@@ -51,7 +51,7 @@ class DescribeModule(Signature):
 
 
 class ProposeInstruction(Signature):
-    """Write an instruction for a language model that has to do the task described.
+    __doc__ = """Write an instruction for a language model that has to do the task described.
 
     The model will see the instruction and one new input, nothing else. Do not do the
     task yourself, and do not copy an example.

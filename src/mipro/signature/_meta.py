@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 else:
     # pydantic's metaclass has no public name; a type checker needs one to see it.
     ModelMetaclass = type(pydantic.BaseModel)
+
+_log = logging.getLogger(__name__)
 
 
 class _UndeclaredFieldError(SignatureError, TypeError):
@@ -62,6 +65,13 @@ class SignatureMeta(ModelMetaclass):
             extra.setdefault("desc", f"${{{field_name}}}")
         if created.__doc__ is None or created.__doc__ == pydantic.BaseModel.__doc__:
             created.__doc__ = _inherited_instructions(bases) or _default_instructions(created)
+            if sys.flags.optimize > 1 and "__qualname__" in namespace and created.model_fields:
+                _log.warning(
+                    "`%s` has no docstring; one in its source was dropped by -OO or PYTHONOPTIMIZE=2, so run "
+                    "without, or write `__doc__ = ...` in the class. Its instructions are now: %s",
+                    name,
+                    created.__doc__,
+                )
         return created
 
     @property
