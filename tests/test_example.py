@@ -61,6 +61,17 @@ def test_a_field_may_be_called_base():
     assert row.base == "metre"
 
 
+def test_a_name_that_python_spells_in_another_way_is_the_same():
+    """In programs the accent becomes a part of its letter, in data it stays; both are one field."""
+    decomposed = "cafe\N{COMBINING ACUTE ACCENT}"
+    row = Example({decomposed: 1, "x": 2}).with_inputs("café")
+    assert row.inputs().toDict() == {decomposed: 1}
+    assert (row.café, row["café"], row.get("café"), "café" in row) == (1, 1, 1, True)
+    row.café = 3
+    assert row.toDict() == Example({decomposed: 1, "x": 2}, café=3).toDict() == {decomposed: 3, "x": 2}
+    assert row.copy(café=4).without("café").toDict() == {"x": 2}
+
+
 def test_inputs_and_labels_split_the_fields():
     """Every field is in one of them, and the example itself is not changed."""
     row = Example(question="Q", hint="H", answer="A")

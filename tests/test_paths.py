@@ -200,6 +200,8 @@ def test_set_attribute_by_name():
     set_by_name = importlib.import_module("mipro.primitives.module").set_attribute_by_name
     set_by_name(root, "hops[1]['key'].done", value=True)
     set_by_name(root, "hops[0]", value="new")
+    set_by_name(root, "उत्तर", value="new")
+    assert root.उत्तर == "new"
     assert root.hops[1]["key"].done
     assert root.hops[0] == "new"
     for bad in ("", "a b", "hops[", "hops..x"):

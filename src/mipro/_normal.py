@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -25,3 +29,15 @@ def normalize_text(s: str) -> str:
     """
     bare = unicodedata.normalize("NFD", s).lower().translate(_NO_PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", bare).split())
+
+
+def as_spelled(name: str, names: Collection[str]) -> str:
+    """Return that of `names` which Python reads as `name` in a program; `name` where there is none.
+
+    Python makes one letter of a letter and its accent, plain digits of full-width ones, and two signs of the
+    commonest vowel of Thai (NFKC), but not in texts: keys of data, string signatures, answers.
+    """
+    if name.isascii() or name in names:
+        return name
+    read = unicodedata.normalize("NFKC", name)
+    return next((other for other in names if unicodedata.normalize("NFKC", other) == read), name)

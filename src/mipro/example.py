@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from typing_extensions import Self
 
+from mipro._normal import as_spelled
 from mipro.errors import UserError
 
 # Fields with this prefix are bookkeeping: kept, but not counted, listed or shown.
@@ -60,12 +61,15 @@ class Example:
                 f"`base` must be a mapping or an Example, but got {type(base).__name__}: {base!r}. "
                 "For a field of that name pass a mapping, as in Example({'base': ...})."
             )
-        self._store.update(fields)
+        for name, value in fields.items():
+            self[name] = value
 
     def __getattr__(self, key: str) -> Any:
         # `_store` itself is absent while an instance is being copied or unpickled.
-        if key != "_store" and not (key.startswith("__") and key.endswith("__")) and key in self._store:
-            return self._store[key]
+        if key != "_store" and not (key.startswith("__") and key.endswith("__")):
+            name = as_spelled(key, self._store)
+            if name in self._store:
+                return self._store[name]
         raise AttributeError(
             f"`{type(self).__name__}` object has no attribute '{key}'; "
             f"fields: {list(self.__dict__.get('_store', ()))}."
@@ -75,27 +79,27 @@ class Example:
         if key.startswith("_") or hasattr(type(self), key):
             super().__setattr__(key, value)
         else:
-            self._store[key] = value
+            self[key] = value
 
     def __delattr__(self, key: str) -> None:
         if key in self.__dict__:
             super().__delattr__(key)
-        elif key in self._store:
-            del self._store[key]
+        elif key in self:
+            del self[key]
         else:
             raise AttributeError(f"`{type(self).__name__}` object has no attribute '{key}'.")
 
     def __getitem__(self, key: str) -> Any:
-        return self._store[key]
+        return self._store[as_spelled(key, self._store)]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._store[key] = value
+        self._store[as_spelled(key, self._store)] = value
 
     def __delitem__(self, key: str) -> None:
-        del self._store[key]
+        del self._store[as_spelled(key, self._store)]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._store
+        return key in self._store or (isinstance(key, str) and as_spelled(key, self._store) in self._store)
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict(self._store))
@@ -126,7 +130,7 @@ class Example:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of the field `key`, or `default` where there is none."""
-        return self._store.get(key, default)
+        return self._store.get(as_spelled(key, self._store), default)
 
     def with_inputs(self, *keys: str) -> Self:
         """Return a copy whose input fields are `keys`; all other fields are labels.
@@ -141,7 +145,7 @@ class Example:
                 "a list of names is passed as with_inputs(*names)."
             )
         copied = self.copy()
-        copied._input_keys = set(keys)
+        copied._input_keys = {as_spelled(key, self._store) for key in keys}
         return copied
 
     def inputs(self) -> Self:
@@ -171,7 +175,8 @@ class Example:
     def copy(self, **changes: Any) -> Self:
         """Return a copy with the fields `changes` added or replaced; values are shared."""
         copied = type(self)(self)
-        copied._store.update(changes)
+        for name, value in changes.items():
+            copied[name] = value
         return copied
 
     def without(self, *keys: str) -> Self:
@@ -182,7 +187,7 @@ class Example:
         """
         copied = self.copy()
         for key in keys:
-            del copied._store[key]
+            del copied[key]
         return copied
 
     def toDict(self) -> dict[str, Any]:  # noqa: N802 - DSPy's name

@@ -128,6 +128,16 @@ def test_a_typed_value_that_is_formatted_is_parsed_back(adapter, typed):
     check()
 
 
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=["chat", "json", "xml"])
+@pytest.mark.parametrize("name", ["उत्तर", "คำที่พบ", "תְּשׁוּבָה", "x·y", "réponse"])
+def test_a_field_may_have_a_name_of_any_language(adapter, name):
+    """Marks of a script, such as vowels, are no letters to `re`; each answer was asked for twice."""
+    signature = Signature(f"question -> {name}, other")
+    values = {name: "ok", "other": "a"}
+    text = adapter.format_assistant_message_content(signature, values)
+    assert adapter.parse(signature, text) == values
+
+
 PIECES = st.sampled_from(
     [
         "[[ ## out ## ]]",

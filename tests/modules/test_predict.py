@@ -9,7 +9,7 @@ import pydantic
 import pytest
 from typing_extensions import TypeAliasType, TypedDict
 
-from mipro.adapters import ChatAdapter, History, JSONAdapter
+from mipro.adapters import ChatAdapter, History, JSONAdapter, XMLAdapter
 from mipro.context import configure, context, settings
 from mipro.errors import AdapterParseError, NoModelError, StateError, UserError
 from mipro.example import Example
@@ -47,6 +47,29 @@ def test_a_call_gives_the_output_fields():
         prediction = Predict("question -> answer: int")(question="6 * 7?")
     assert prediction.answer == 42
     assert prediction.get_metadata() == {"adapter": "ChatAdapter"}
+
+
+class Thai(Signature):
+    """Python parts the vowel of these names in two."""
+
+    คำถาม: str = InputField()
+    คำตอบ: str = OutputField()
+
+
+@pytest.mark.parametrize("adapter", [ChatAdapter(), JSONAdapter(), XMLAdapter()], ids=["chat", "json", "xml"])
+@pytest.mark.parametrize("signature", ["คำถาม -> คำตอบ", Thai], ids=["text", "class"])
+def test_names_that_python_spells_in_another_way_are_the_same(signature, adapter):
+    """Inputs by name or from data, what the model answers, attributes, and demos of saved programs."""
+    lm = ScriptedLM(lambda _: {"คำตอบ": "ฟ้า"})
+    predictor = Predict(signature)
+    predictor.demos = [Example({"คำถาม": "a", "คำตอบ": "b"})]
+    loaded = Predict(signature).load_state(predictor.dump_state())
+    with context(lm=lm, adapter=adapter, strict=True):
+        named, from_data = loaded(คำถาม="?"), loaded(**{"คำถาม": "?"})
+    assert named.คำตอบ == from_data["คำตอบ"] == "ฟ้า"
+    assert lm.calls[0] == lm.calls[1]
+    assert len(lm.calls) == 2
+    assert len(lm.calls[0]["messages"]) == 4  # of which two are the demo
 
 
 def test_the_model_of_the_call_wins_over_that_of_the_predictor_and_the_setting():

@@ -125,12 +125,13 @@ class TestDummyLM:
 
     def test_follow_examples(self):
         """The output of a demo with the same input is repeated."""
-        messages = [
-            {"role": "user", "content": "[[ ## q ## ]]\nsky?\n\n..."},
-            {"role": "assistant", "content": "[[ ## a ## ]]\nblue"},
-            {"role": "user", "content": "[[ ## q ## ]]\nsky?\n\n"},
-        ]
-        assert DummyLM([], follow_examples=True)(messages=messages) == ["[[ ## a ## ]]\nblue"]
+        for q, a in [("q", "a"), ("प्रश्न", "उत्तर")]:
+            messages = [
+                {"role": "user", "content": f"[[ ## {q} ## ]]\nsky?\n\n..."},
+                {"role": "assistant", "content": f"[[ ## {a} ## ]]\nblue"},
+                {"role": "user", "content": f"[[ ## {q} ## ]]\nsky?\n\n"},
+            ]
+            assert DummyLM([], follow_examples=True)(messages=messages) == [f"[[ ## {a} ## ]]\nblue"]
 
     def test_reasoning(self):
         """With `reasoning` answers carry native reasoning."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mipro._normal import as_spelled
 from mipro.adapters._base import Adapter, Answers
 from mipro.adapters._read import read_value, with_defaults
 from mipro.adapters._tool_calls import ToolCalls
 from mipro.adapters._values import describe_fields, placeholder, type_name, value_text
 from mipro.adapters._wording import WORDING
 from mipro.errors import AdapterParseError
+from mipro.signature import FIELD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mipro.lm import BaseLM
     from mipro.signature import Signature
 
-_MARKER = re.compile(r"^[^\S\n]*\[\[ ## (\w+) ## \]\]", re.MULTILINE)
+_MARKER = re.compile(rf"^[^\S\n]*\[\[ ## ({FIELD_NAME}) ## \]\]", re.MULTILINE)
 _END_MARKER = "[[ ## completed ## ]]"
 
 
@@ -180,12 +182,14 @@ class ChatAdapter(Adapter):
         """
         outputs = signature.output_fields
         values: dict[str, Any] = {}
-        said = without_thoughts(signature, completion, _MARKER.findall)
+        said = without_thoughts(
+            signature, completion, lambda text: (as_spelled(name, outputs) for name in _MARKER.findall(text))
+        )
         # The end marker may follow the last value on its line.
         answer = said.rstrip().removesuffix(_END_MARKER)
         markers = list(_MARKER.finditer(answer))
         for number, marker in enumerate(markers):
-            name = marker.group(1)
+            name = as_spelled(marker.group(1), outputs)
             if name not in outputs or name in values:
                 continue
             end = markers[number + 1].start() if number + 1 < len(markers) else len(answer)

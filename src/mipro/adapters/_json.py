@@ -7,6 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from mipro._normal import as_spelled
 from mipro.adapters._base import Adapter, Answers
 from mipro.adapters._chat import (
     ChatAdapter,
@@ -179,7 +180,10 @@ def _json_object(text: str, names: Collection[str]) -> dict[str, Any] | None:
     """Return the JSON object that `text` is, nearly is, or holds: the one with the most of `names`."""
     best: dict[str, Any] | None = None
     most = -1
-    for found in _readings(text):
+    for reading in _readings(text):
+        found = reading
+        if isinstance(reading, dict):
+            found = {as_spelled(str(name), names): value for name, value in reading.items()}
         count = sum(name in found for name in names) if isinstance(found, dict) else -1
         if count > most:
             best, most = found, count

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from mipro._normal import as_spelled
 from mipro.adapters._chat import (
     ChatAdapter,
     FieldInfoWithName,
@@ -16,16 +17,17 @@ from mipro.adapters._chat import (
 )
 from mipro.adapters._values import placeholder, value_text
 from mipro.adapters._wording import WORDING
+from mipro.signature import FIELD_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from mipro.signature import Signature
 
 _CDATA = re.compile(r"\s*<!\[CDATA\[(?P<text>.*)\]\]>\s*", re.DOTALL)
 _CDATA_END = "]]>"
 # The beginning or the end of an element, or the beginning of CDATA.
-_TAG = re.compile(r"<!\[CDATA\[|<(?P<end>/?)(?P<name>\w+)(?:\s[^<>]*)?(?<!/)>")
+_TAG = re.compile(rf"<!\[CDATA\[|<(?P<end>/?)(?P<name>{FIELD_NAME})(?:\s[^<>]*)?(?<!/)>")
 
 
 class XMLAdapter(ChatAdapter):
@@ -109,7 +111,7 @@ class XMLAdapter(ChatAdapter):
         return complete_or_raise("XMLAdapter", signature, completion, values)
 
 
-def _elements(text: str, names: Container[str]) -> list[tuple[str, str]]:
+def _elements(text: str, names: Collection[str]) -> list[tuple[str, str]]:
     """Return name and content of the outermost elements; of those inside, where none of these is a field."""
     tags = _Tags(text)
     elements: list[tuple[str, str]] = []
@@ -118,9 +120,11 @@ def _elements(text: str, names: Container[str]) -> list[tuple[str, str]]:
     # repeats a tag without end would stop all threads.
     while waiting:
         outermost = list(tags.outermost(*waiting.pop()))
-        if any(tags.found[begin]["name"] in names for begin, _ in outermost):
+        named = [as_spelled(tags.found[begin]["name"], names) for begin, _ in outermost]
+        if any(name in names for name in named):
             pairs = [(tags.found[begin], tags.found[end]) for begin, end in outermost]
-            elements += [(begin["name"], text[begin.end() : end.start()]) for begin, end in pairs]
+            contents = [text[begin.end() : end.start()] for begin, end in pairs]
+            elements += zip(named, contents, strict=True)
         else:
             waiting += [(begin + 1, end) for begin, end in reversed(outermost)]
     return elements

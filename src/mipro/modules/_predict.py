@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Self
 
 from mipro._names import of_dspy
+from mipro._normal import as_spelled
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.errors import NoModelError, StateError, UserError
@@ -159,7 +160,9 @@ class Predict(Module, Parameter):
         if isinstance(predicted, dict) and predicted.get("type") == "content" and "content" in predicted:
             config["prediction"] = kwargs.pop("prediction")  # OpenAI's predicted outputs
         self._vary_if_many(lm, config)
-        for name, field in signature.input_fields.items():
+        fields = signature.input_fields
+        kwargs = {as_spelled(name, fields): value for name, value in kwargs.items()}
+        for name, field in fields.items():
             if name not in kwargs and not field.is_required():
                 kwargs[name] = field.get_default(call_default_factory=True)
         for name, value in kwargs.items():
@@ -258,7 +261,10 @@ class Predict(Module, Parameter):
         signature = self.signature.load_state(state["signature"])
         lm = _loaded_lm(state.get("lm"), allow_unsafe=allow_unsafe_lm_state)
         self.signature, self.lm = signature, lm
-        self.demos = [dict(demo) for demo in lists["demos"]]
+        self.demos = [
+            {as_spelled(name, signature.fields): value for name, value in dict(demo).items()}
+            for demo in lists["demos"]
+        ]
         self.traces, self.train = lists["traces"], lists["train"]
         return self
 

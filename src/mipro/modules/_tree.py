@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
+from mipro.signature import FIELD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # One step of a path such as "hops[0].tools['search']": an attribute, a number or a key.
 _STEP = re.compile(
-    r"""\.?(?P<attribute>[^\W\d]\w*)|\[(?P<index>-?\d+)\]|\[(?P<quote>['"])(?P<key>.*?)(?P=quote)\]"""
+    rf"""\.?(?P<attribute>(?!\d){FIELD_NAME})|\[(?P<index>-?\d+)\]|\[(?P<quote>['"])(?P<key>.*?)(?P=quote)\]"""
 )
 
 

@@ -1,6 +1,7 @@
 """Signatures: what a predictor is given, what it must answer, and how it is told."""
 
 from mipro.signature._fields import (
+    FIELD_NAME,
     TYPE_IS_UNDEFINED,
     InputField,
     OutputField,
@@ -13,6 +14,7 @@ from mipro.signature._signature import AnySignature, Signature, ensure_signature
 from mipro.signature._types import unaliased
 
 __all__ = [
+    "FIELD_NAME",
     "TYPE_IS_UNDEFINED",
     "AnySignature",
     "InputField",

@@ -37,6 +37,9 @@ RESERVED_NAMES = {
     "model_config": "pydantic looks for its settings there",
 }
 
+FIELD_NAME = r"[\w\x80-\U0010ffff]+"
+"""What may be the name of a field. Names in scripts such as Hindi's have marks, which are not in `\\w`."""
+
 # Between the words of a name: "two_words", "twoWords", "HTMLText", "text2". Letters with marks end no word.
 _WORD_ENDS = re.compile(
     r"_|(?<=[a-z\d])(?=[A-Z])|(?<=[^_])(?=[A-Z][a-z])|(?<=[a-zA-Z])(?=\d)|(?<=\d)(?=[a-zA-Z])"

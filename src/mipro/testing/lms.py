@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
 from mipro.lm import BaseLM
+from mipro.signature import FIELD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from typing_extensions import Self
 
-_MARKER = re.compile(r"\[\[ ## (\w+) ## \]\]")
+_MARKER = re.compile(rf"\[\[ ## ({FIELD_NAME}) ## \]\]")
 _CHARS_PER_TOKEN = 4
 
 
