@@ -52,8 +52,8 @@ def test_a_call_gives_the_output_fields():
 class Thai(Signature):
     """Python parts the vowel of these names in two."""
 
-    คำถาม: str = InputField()
-    คำตอบ: str = OutputField()
+    คำถาม: str = InputField()  # noqa: PLC2401 - names of a user
+    คำตอบ: str = OutputField()  # noqa: PLC2401 - as above
 
 
 @pytest.mark.parametrize("adapter", [ChatAdapter(), JSONAdapter(), XMLAdapter()], ids=["chat", "json", "xml"])
@@ -64,8 +64,9 @@ def test_names_that_python_spells_in_another_way_are_the_same(signature, adapter
     predictor = Predict(signature)
     predictor.demos = [Example({"คำถาม": "a", "คำตอบ": "b"})]
     loaded = Predict(signature).load_state(predictor.dump_state())
+    row = {"คำถาม": "?"}
     with context(lm=lm, adapter=adapter, strict=True):
-        named, from_data = loaded(คำถาม="?"), loaded(**{"คำถาม": "?"})
+        named, from_data = loaded(คำถาม="?"), loaded(**row)
     assert named.คำตอบ == from_data["คำตอบ"] == "ฟ้า"
     assert lm.calls[0] == lm.calls[1]
     assert len(lm.calls) == 2
