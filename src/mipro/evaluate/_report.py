@@ -217,6 +217,7 @@ def _write(file_path: str | os.PathLike[str], text: str) -> None:
     target = Path(file_path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        # Half a surrogate pair has no bytes in UTF-8, and one in a file keeps readers from all of it.
         part.write_bytes(text.encode("utf-8", "backslashreplace"))
         part.replace(target)
     finally:

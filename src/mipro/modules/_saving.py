@@ -46,6 +46,7 @@ def write_state(state: dict[str, Any], path: str | os.PathLike[str], *, signatur
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with beside.open("xb") as file:
+            # Half a surrogate pair, which UTF-8 has no bytes for, becomes JSON's escape for it.
             file.write(text.encode("utf-8", "backslashreplace"))
         if target.exists():
             shutil.copymode(target, beside)
