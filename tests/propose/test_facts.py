@@ -118,6 +118,14 @@ def test_long_answers_are_noted():
     assert facts.notes == ("The answer usually has about 10 words.",)
 
 
+def test_answers_without_blanks_are_as_long_as_they_are():
+    """A page of Chinese was noted as one word, "never a full sentence"."""
+    cities = observe(_rows([f"第{i}市" for i in range(12)]), "answer")
+    assert cities.notes == ("The answer is short: 2 characters, never a full sentence.",)
+    reasons = observe(_rows([f"因为在第{i}个例子中作者明确说明了这一点" for i in range(12)]), "answer")
+    assert reasons.notes == ("The answer usually has about 18 characters.",)
+
+
 def test_a_field_without_values_has_no_facts():
     """Nothing is said of a field the data don't have."""
     facts = observe(_rows(["a"] * 6), "reasoning")

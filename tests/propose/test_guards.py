@@ -25,6 +25,8 @@ def _guard(trainset=(), **settings):
         ("```text\nLine one.\nLine two.\n```", "Line one.\nLine two."),
         ("```\n'Answer.'\n```", "Answer."),
         ("\u201cAnswer.\u201d", "Answer."),
+        ("\u201eAntworte.\u201c", "Antworte."),
+        ("\u300c短く答える。\u300d", "短く答える。"),
         ("<think>\nHow?\n</think>\n\nAnswer in one word.", "Answer in one word."),
         ('"```\nAnswer in one word.\n```"', "Answer in one word."),
         ("Put it into <think></think> first.", "Put it into <think></think> first."),
@@ -305,6 +307,8 @@ BOOKING = [
     [
         "Say what is wanted, for example a table for four around Zapata, and nothing else.",
         "You have to find works, such as one called \u2018Swing High\u2019, and to answer with an intent.",
+        "Bei \u201egive five points\u201c wird ein Buch bewertet.",
+        "Bei \u00bbgive five points\u00ab wird ein Buch bewertet.",
         "Read the request. If someone says 'give five points' then a book is rated.",
     ],
 )
@@ -325,6 +329,56 @@ def test_words_that_examples_have_too_are_no_leak(text):
     """Short runs without a name or quotation marks, labels, and a name alone may be used."""
     labels = [f"The intent must be exactly one of: {', '.join(row.intent for row in BOOKING)}."]
     assert _guard(BOOKING, public=labels).judge(text, []).refused == ""
+
+
+UNSPACED = [
+    Example(question=question, answer=answer).with_inputs("question")
+    for question, answer in [
+        ("一个农夫有十二头牛卖掉了五头还剩下几头牛", "七"),
+        ("法国的首都是哪里。", "巴黎"),
+        ("长江从哪里发源。", "唐古拉山脉的冰川"),
+        ("ชาวนาคนหนึ่งมีวัวสิบสองตัวขายไปห้าตัวเหลือวัวกี่ตัว", "เจ็ด"),
+        *((f"第{number}题、请选择正确的答案。", "对") for number in range(20)),
+    ]
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "仔细读题。比如一个农夫有十二头牛卖掉了五头还剩下几头牛这样的题要先计算。",
+        "อ่านโจทย์ให้ดี เช่น ชาวนาคนหนึ่งมีวัวสิบสองตัวขายไปห้าตัวเหลือวัวกี่ตัว แล้วคำนวณ",
+        "回答地名、例如\u300c法国的首都是哪里\u300d要回答城市。",
+        "回答地名、例如\u201c法国的首都是哪里\u201d要回答城市。",
+        "河流的源头可能是唐古拉山脉的冰川这样的地方。",
+    ],
+)
+def test_what_is_copied_where_words_have_no_blanks_is_a_leak(text):
+    """Up to the next comma all is one word, of which eight were never in a row."""
+    assert _guard(UNSPACED).judge(text, []).refused == "leak"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "请仔细阅读题目、逐步思考、然后给出简短的答案、例如地名或数字。",
+        "农夫、牛和首都的题目都要先想清楚再回答。",
+        "读第3题、请选择正确的答案、不要解释。",
+        "อ่านคำถามให้ดี คิดทีละขั้น แล้วตอบสั้น ๆ",
+    ],
+)
+def test_what_all_write_without_blanks_is_no_leak(text):
+    """Nor what many examples share."""
+    assert _guard(UNSPACED).judge(text, []).refused == ""
+
+
+def test_a_word_with_marks_is_one():
+    """Of Hindi, where each vowel parted a word, three everyday words in a row were eight."""
+    asked = "बताइए कि दिए गए प्रश्न का उत्तर चाँद पर कैसे मिला"
+    rows = [Example(q=asked, a=1), *(Example(q=f"संख्या {number} बताइए", a=number) for number in range(30))]
+    data = [row.with_inputs("q") for row in rows]
+    assert _guard(data).judge("ध्यान से पढ़ें और दिए गए प्रश्न का उत्तर एक शब्द में लिखें।", []).refused == ""
+    assert _guard(data).judge(f"{asked}, यह सोचें।", []).refused == "leak"
 
 
 def test_answers_given_twice_are_no_leak():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro._canonical import distinct
+from mipro.propose._text import num_unspaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,8 @@ _MAX_UNSEEN = 0.15
 _SEPARATORS = (",", ";", " |")
 _MOST = 0.8
 _SHORT_WORDS = 3
+# In scripts without blanks: three words of Chinese.
+_SHORT_UNSPACED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +129,13 @@ def _form(field: str, values: list[Any], rows: list[Example]) -> list[str]:
     if not all(isinstance(value, str) for value in values):
         return []
     notes = []
+    unspaced = statistics.median(map(num_unspaced, values))
     words = statistics.median(len(value.split()) for value in values)
-    if words <= _SHORT_WORDS:
-        notes.append(f"The {name} is short: {_count(words)}, never a full sentence.")
+    size = _count(unspaced, "character") if unspaced else _count(words, "word")
+    if unspaced <= _SHORT_UNSPACED and words <= _SHORT_WORDS:
+        notes.append(f"The {name} is short: {size}, never a full sentence.")
     else:
-        notes.append(f"The {name} usually has about {_count(words)}.")
+        notes.append(f"The {name} usually has about {size}.")
     if sum(1 for row in rows if _copied(row, field)) >= _MOST * len(rows):
         notes.append(f"The {name} is copied word for word from the input.")
     if _share(values, lambda value: value == value.lower() and value != value.upper()) >= _MOST:
@@ -138,9 +143,9 @@ def _form(field: str, values: list[Any], rows: list[Example]) -> list[str]:
     return notes
 
 
-def _count(words: float) -> str:
-    rounded = max(round(words), 1)
-    return f"{rounded} word{'' if rounded == 1 else 's'}"
+def _count(number: float, unit: str) -> str:
+    rounded = max(round(number), 1)
+    return f"{rounded} {unit}{'' if rounded == 1 else 's'}"
 
 
 def _share(values: Sequence[Any], test: Any) -> float:

@@ -19,7 +19,13 @@ NEAR_DUPLICATE = 0.8
 """Instructions that share this part of their words and word pairs (Jaccard) are the same."""
 
 
-_QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "`": "`"}
+_QUOTES = dict(
+    zip(
+        "\"'`\u201c\u2018\u00ab\u201e\u201a\u00bb\u300c\u300e",
+        "\"'`\u201d\u2019\u00bb\u201c\u2018\u00ab\u300d\u300f",
+        strict=True,
+    )
+)
 _FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*)```\Z", re.DOTALL)
 _THOUGHTS = re.compile(r"\A<(think(?:ing)?)>.*?</\1>", re.DOTALL)
 _KIND = (

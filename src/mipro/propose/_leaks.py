@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mipro._canonical import distinct
-from mipro.propose._text import phrase, scalars, words_of, written_words
+from mipro.propose._text import (
+    LONG_UNSPACED,
+    SHORT_UNSPACED,
+    num_unspaced,
+    phrase,
+    scalars,
+    words_of,
+    written_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,8 +42,17 @@ _COMPANIONS = 2
 _SHORTEST_COMPANION = 4
 _QUOTED = re.compile(
     r"\"([^\"]+)\"|`([^`]+)`|(?<!\w)'([^']+)'(?!\w)|\u201c([^\u201c\u201d]+)\u201d|\u2018([^\u2018\u2019]+)\u2019"
-    r"|\u00ab([^\u00ab\u00bb]+)\u00bb"
+    r"|\u00ab([^\u00ab\u00bb]+)\u00bb|\u00bb([^\u00ab\u00bb]+)\u00ab|\u201e([^\u201c-\u201e]+)[\u201c\u201d]"
+    r"|\u201a([^\u2018-\u201a]+)\u2018|\u300c([^\u300c\u300d]+)\u300d|\u300e([^\u300e\u300f]+)\u300f"
 )
+# Eight words where none have blanks between them.
+_UNSPACED_RUN = re.compile(
+    rf"(?=([{SHORT_UNSPACED} ]{{{2 * LEAK_NGRAM}}}|[{LONG_UNSPACED} ]{{{4 * LEAK_NGRAM}}}))"
+)
+# To look for every run takes seconds; what is copied has more than one.
+_EVERY = 4
+# Three words, or more of Thai and its like.
+_QUOTED_UNSPACED = 2 * _QUOTED_WORDS
 # Words, and what a sentence begins after.
 _PARTS = re.compile(r"\w+|[.!?:\n]")
 _MAX_CHARS = 5_000_000
@@ -124,9 +141,12 @@ class LeakCheck:
     - text that is nothing but words in a row of examples, or half of it runs of four;
     - three in a row in quotation marks, or with a name among them.
 
+    In scripts without blanks between words some 16 characters in a row of Chinese or Japanese, or
+    32 of Thai and its like, stand for eight words, and six characters for three.
+
     A leak of an answer is
 
-    - one of two words or more, wherever it stands;
+    - one of two words or more (or six characters), wherever it stands;
     - a name (a capital as in the data) or a number of three digits or more, wherever it stands;
     - any other word, in quotation marks or together with two more words of its example
       (of four letters or more).
@@ -148,7 +168,8 @@ class LeakCheck:
         answers = {text: row for text, row in corpus.answers.items() if phrase(text) not in self._public}
         single = {answer for answer in answers if len(words_of(answer)) == 1}
         names = {answer for answer in single if _is_name(answer)}
-        self._phrases = sorted({phrase(answer) for answer in answers if len(words_of(answer)) > 1})
+        unspaced = {phrase(answer).strip() for answer in answers if num_unspaced(answer) >= _QUOTED_UNSPACED}
+        self._phrases = sorted({phrase(answer) for answer in answers if len(words_of(answer)) > 1} | unspaced)
         self._names = sorted(names)
         # "blue" and "blue." are one word, the answer to two examples.
         self._words: dict[str, list[int]] = {}
@@ -190,6 +211,10 @@ class LeakCheck:
         length = min(LEAK_NGRAM, len(words))
         if grams := self._rare_ngrams(words, length):
             return " ".join(words[grams[0] : grams[0] + length])
+        runs: list[str] = _UNSPACED_RUN.findall(phrase(text))[::_EVERY]
+        for run in runs:
+            if self._is_copied(run):
+                return run.strip()
         if quoted := self._quoted(text):
             return quoted
         covered = {i + k for i in self._rare_ngrams(words, _SHORT_NGRAM) for k in range(_SHORT_NGRAM)}
@@ -202,6 +227,8 @@ class LeakCheck:
         for quote in _quotes(text):
             words = words_of(quote)
             if len(words) >= _QUOTED_WORDS and self._rare_ngrams(words, len(words)):
+                return quote
+            if num_unspaced(quote) >= _QUOTED_UNSPACED and self._is_copied(phrase(quote).strip()):
                 return quote
         written = written_words(text)
         for i in self._rare_ngrams(words_of(text), _QUOTED_WORDS):
@@ -217,6 +244,10 @@ class LeakCheck:
             for i in self._corpus.runs(words, length)
             if self._is_telling(f" {' '.join(words[i : i + length])} ")
         ]
+
+    def _is_copied(self, gram: str) -> bool:
+        """Whether some examples have it, but few."""
+        return gram in self._corpus.all and self._is_telling(gram)
 
     def _is_telling(self, gram: str) -> bool:
         """Whether few examples have it, and nothing that may be said."""

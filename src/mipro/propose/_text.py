@@ -25,10 +25,21 @@ _PLAIN_TYPES = (str, int, float, bool, type(None), dt.date, dt.time, decimal.Dec
 _MAX_DEPTH = 6
 _BOOKKEEPING = "augmented"
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)[\w;=.+-]*;base64,")
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
+# Signs on letters, such as vowels, and joiners: `\w` lacks them, and would part the words of Hindi or Hebrew.
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u06d6-\u06ed\u0900-\u0963\u0966-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc\u0ec8-\u0ecd\u0f71-\u0fbc"
+    "\u102b-\u109d\u17b4-\u17d3\u200c\u200d\u3099\u309a"
+)
+_WORD = re.compile(rf"\w[\w{_MARKS}]*(?:['\u2019]\w[\w{_MARKS}]*)*")
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese are written without blanks between words.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-_COUNTED = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+LONG_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+"""Characters, as in brackets of a pattern, of those of them that have about four to a word."""
+SHORT_UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
+"""The same of those that have about two."""
+_UNSPACED = LONG_UNSPACED + SHORT_UNSPACED
+_UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
+_COUNTED = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]|[{_MARKS}])*")
 
 
 def token_estimate(text: str) -> int:
@@ -56,9 +67,14 @@ def num_words(text: str) -> int:
     return len(_COUNTED.findall(text))
 
 
+def num_unspaced(text: str) -> int:
+    """Return how many characters of scripts without blanks between words `text` has."""
+    return len(_UNSPACED_CHARACTER.findall(text))
+
+
 def has_word(text: str, word: str) -> bool:
     """Whether `text` has a word, or several in a row, in whatever case: "know" has no "no"."""
-    letter = rf"[^\W{_UNSPACED}]"
+    letter = rf"(?:[^\W{_UNSPACED}]|[{_MARKS}])"
     found = re.search(rf"(?<!{letter}){re.escape(word.casefold())}(?!{letter})", text.casefold())
     return found is not None
 
