@@ -1,5 +1,6 @@
 """A program as text."""
 
+import linecache
 import time
 
 import mipro
@@ -83,6 +84,30 @@ def test_a_class_without_a_file_has_no_source():
     """Classes made in a REPL or by a generator are no trouble."""
     made = type("Made", (mipro.Module,), {"__module__": "__main__", "forward": lambda self: None})
     assert source(made(), 1000) == ""
+
+
+_CELL = """
+import mipro
+
+class Other(mipro.Module):
+    pass
+
+@mipro.experimental_of_the_user
+class Cell(mipro.Module):
+    name = "of a cell"
+    def forward(self, text):
+        return text
+"""
+
+
+def test_a_class_of_a_notebook_has_the_source_of_its_cell(monkeypatch):
+    """As the same class in a file; in notebooks the prompt model was shown no program."""
+    monkeypatch.setattr(mipro, "experimental_of_the_user", lambda kind: kind, raising=False)
+    monkeypatch.setitem(linecache.cache, "<cell 1>", (len(_CELL), None, _CELL.splitlines(keepends=True), ""))
+    cell = {"__name__": "__main__"}
+    exec(compile(_CELL, "<cell 1>", "exec"), cell)
+    assert source(cell["Cell"](), 1000) == _CELL[_CELL.index("@mipro") :].strip()
+    assert source(cell["Other"](), 1000) == ""
 
 
 def test_source_is_bounded():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import textwrap
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mipro.lm._secrets import without_literals
@@ -62,21 +64,32 @@ def source(program: Module, max_tokens: int) -> str:
     Secrets that are written out in it are hidden: the prompt model is another company's, maybe.
 
     What a class inherits stands in its bases, which follow it. There is none for a bare
-    predictor, and for classes made in a REPL, by a generator or by a wrapper. Classes of
+    predictor, and for classes made at the prompt, by a generator or by a wrapper. Classes of
     this package say nothing about the task and are left out.
 
     Args:
         program: The program.
         max_tokens: About how many tokens the text may have.
     """
-    texts = []
-    for kind in dict.fromkeys(_classes(program)):
-        try:
-            text = textwrap.dedent(inspect.getsource(kind)).strip()
-        except (OSError, TypeError):
-            continue
-        texts.append(without_literals(text))
+    found = [textwrap.dedent(_source_of(kind)).strip() for kind in dict.fromkeys(_classes(program))]
+    texts = [without_literals(text) for text in found if text]
     return clip("\n\n".join(texts), max_tokens) if texts else ""
+
+
+def _source_of(kind: type) -> str:
+    """Return the source of a class as its file or the cell of a notebook has it, "" where there is none."""
+    with suppress(OSError, TypeError):
+        return inspect.getsource(kind)
+    # Python looks for a class in the file of its module, which a notebook has not; methods know their cell.
+    for method in filter(inspect.isfunction, vars(kind).values()):
+        with suppress(OSError, SyntaxError):
+            lines, start = inspect.findsource(method)
+            for node in ast.walk(ast.parse("".join(lines))):
+                if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
+                    first = min([node.lineno, *(part.lineno for part in node.decorator_list)])
+                    if first <= start + 1 <= (node.end_lineno or first):
+                        return "".join(lines[first - 1 : node.end_lineno])
+    return ""
 
 
 def _classes(program: Module) -> Iterator[type]:
