@@ -1,5 +1,7 @@
 """What an instruction may be."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -379,6 +381,20 @@ def test_a_word_with_marks_is_one():
     data = [row.with_inputs("q") for row in rows]
     assert _guard(data).judge("ध्यान से पढ़ें और दिए गए प्रश्न का उत्तर एक शब्द में लिखें।", []).refused == ""
     assert _guard(data).judge(f"{asked}, यह सोचें।", []).refused == "leak"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "text", ["Đọc kỹ: viết bài thơ về chị Nguyễn hôm qua.", "Trả lời Tố Hữu nếu cần.", "Nếu là Huế thì nói."]
+)
+def test_accents_are_the_same_however_they_are_written(text, form):
+    """Files of some systems hold them as signs of their own; models write one letter."""
+    rows = [("Ai viết bài thơ về chị Nguyễn hôm qua ở chợ", "Tố Hữu"), ("Ở đâu?", "Huế")]
+    data = [
+        Example(q=unicodedata.normalize(form, q), a=unicodedata.normalize(form, a)).with_inputs("q")
+        for q, a in rows
+    ]
+    assert _guard(data).judge(text, []).refused == "leak"
 
 
 def test_answers_given_twice_are_no_leak():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from mipro._canonical import distinct
 from mipro.propose._text import (
+    LETTERS,
     LONG_UNSPACED,
     SHORT_UNSPACED,
     num_unspaced,
@@ -54,7 +56,7 @@ _EVERY = 4
 # Three words, or more of Thai and its like.
 _QUOTED_UNSPACED = 2 * _QUOTED_WORDS
 # Words, and what a sentence begins after.
-_PARTS = re.compile(r"\w+|[.!?:\n]")
+_PARTS = re.compile(rf"{LETTERS}|[.!?:\n]")
 _MAX_CHARS = 5_000_000
 _MAX_CHARS_PER_VALUE = 20_000
 # Answers so common that saying them gives nothing away.
@@ -263,7 +265,8 @@ def _places_of_answers(rows: Sequence[Example]) -> list[tuple[str, list[int]]]:
     found: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
         for name, value in _labels(row):
-            for text in dict.fromkeys(str(part).strip() for part in scalars(value)):
+            parts = (unicodedata.normalize("NFC", str(part)).strip() for part in scalars(value))
+            for text in dict.fromkeys(parts):
                 found.setdefault((name, text), []).append(place)
     return [(text, places) for (_, text), places in found.items() if text]
 
@@ -282,7 +285,7 @@ def _beginnings(value: Any) -> Iterator[str]:
 def _names(text: str) -> Iterator[str]:
     """Yield the words with a capital that begin no sentence, no line and no value."""
     begins = True
-    for part in _PARTS.findall(text):
+    for part in _PARTS.findall(unicodedata.normalize("NFC", text)):
         if not begins and len(part) >= _SHORTEST_NAME and part[0].isupper() and part[1:].islower():
             yield part
         begins = part in ".!?:\n"

@@ -9,6 +9,7 @@ import enum
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,9 @@ _MARKS = (
     "\u06d6-\u06ed\u0900-\u0963\u0966-\u0df3\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc\u0ec8-\u0ecd\u0f71-\u0fbc"
     "\u102b-\u109d\u17b4-\u17d3\u200c\u200d\u3099\u309a"
 )
-_WORD = re.compile(rf"\w[\w{_MARKS}]*(?:['\u2019]\w[\w{_MARKS}]*)*")
+LETTERS = rf"\w[\w{_MARKS}]*"
+"""A word as a pattern, without apostrophes in it."""
+_WORD = re.compile(rf"{LETTERS}(?:['\u2019]{LETTERS})*")
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese are written without blanks between words.
 LONG_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 """Characters, as in brackets of a pattern, of those of them that have about four to a word."""
@@ -53,8 +56,8 @@ def token_estimate(text: str) -> int:
 
 
 def written_words(text: str) -> list[str]:
-    """Return the words of `text` as they are written."""
-    return _WORD.findall(text)
+    """Return the words of `text` as they are written, accents as a part of their letters (NFC)."""
+    return _WORD.findall(unicodedata.normalize("NFC", text))
 
 
 def words_of(text: str) -> list[str]:
