@@ -276,6 +276,32 @@ def test_a_literal_is_read_however_it_is_wrapped(text):
     assert ChatAdapter().parse(signature, f"[[ ## out ## ]]\n{text}") == {"out": "b"}
 
 
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        (int, "\uff11\uff12", 12),
+        (float, "\u2212\uff11\uff0e\uff15", -1.5),
+        (int | None, "٣٤", 34),
+        (bool, "\uff34rue", True),
+        (dt.date, "२०२४-०५-०१", dt.date(2024, 5, 1)),
+        (Literal["Été", "Hiver"], "e\u0301te\u0301", "Été"),
+        (Literal["A", "B"], "\uff21", "A"),
+        (Literal["A", "B"], "「A」", "A"),
+        (Colour, "\u201cred\u201d", Colour.RED),
+    ],
+    ids=str,
+)
+def test_a_value_is_read_in_the_signs_of_any_language(annotation, text, value):
+    """Full-width ones and other digits, accents, and quotes; each was asked for once more."""
+    assert ChatAdapter().parse(signature_of(annotation), f"[[ ## out ## ]]\n{text}") == {"out": value}
+
+
+def test_a_power_is_no_number():
+    """Of what is only like a digit no other number is made."""
+    with pytest.raises(AdapterParseError):
+        ChatAdapter().parse(signature_of(int), "[[ ## out ## ]]\n10\u00b2")
+
+
 def test_members_that_differ_by_their_case_are_told_apart():
     """And neither is taken for what is written in a third way."""
     twins = enum.Enum("Twins", {"one": "No", "two": "NO"})

@@ -8,6 +8,7 @@ import decimal
 import enum
 import json
 import pathlib
+import unicodedata
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -34,6 +35,11 @@ _TEXT_LIKE = (
     complex,
 )
 _NONE_WORDS = frozenset({"None", "null"})
+_QUOTES = frozenset(
+    ['""', "''", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u00ab\u00bb", "\u300c\u300d"]
+)
+# Full-width forms of ASCII, and the minus of typesetters.
+_IN_ASCII = {**{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}, 0x2212: "-"}
 _OBJECT_STARTS = ("{", "```json")
 
 
@@ -94,7 +100,8 @@ def _takes_empty(validate: Callable[[Any], Any]) -> bool:
 
 def _candidates(text: str, annotation: Any) -> Iterator[Any]:
     """Yield what `text` may stand for, the most literal reading first."""
-    if get_origin(annotation) is Literal or any(is_subclass(annotation, base) for base in _TEXT_LIKE):
+    is_text_like = any(is_subclass(annotation, base) for base in _TEXT_LIKE)
+    if get_origin(annotation) is Literal or is_text_like:
         yield text.strip()
     # In a program there may be what looks like JSON; only one that begins like it may be an object.
     if is_subclass(annotation, Code) and not text.lstrip().startswith(_OBJECT_STARTS):
@@ -104,10 +111,18 @@ def _candidates(text: str, annotation: Any) -> Iterator[Any]:
     except (ValueError, RecursionError):
         yield _repaired(text)
     # A custom type may read the text itself; a scalar may be written plainly.
-    if is_subclass(annotation, Type) or annotation in (int, float, bool):
+    is_scalar = annotation in (int, float, bool)
+    if is_subclass(annotation, Type) or is_scalar:
         yield text.strip()
+    if (is_scalar or is_text_like) and not text.isascii():
+        yield _in_ascii(text).strip()
     if is_union(annotation):
         yield text
+
+
+def _in_ascii(text: str) -> str:
+    """Return a text with the signs of ASCII for full-width ones and the digits of all scripts; "²" is none."""
+    return "".join(str(unicodedata.decimal(sign, sign)) for sign in text.translate(_IN_ASCII))
 
 
 def _repaired(text: str) -> Any:
@@ -144,8 +159,8 @@ def _enum_member(value: Any, annotation: Any) -> Any:
     for written in (text, _unquoted(text), text.removeprefix(f"{annotation.__name__}.")):
         if written in named:
             return named[written]
-    folded = _unquoted(text).casefold()
-    found = {member.name: member for name, member in named.items() if name.casefold() == folded}
+    folded = _folded(_unquoted(text))
+    found = {member.name: member for name, member in named.items() if _folded(name) == folded}
     if len(found) == 1:
         return next(iter(found.values()))
     raise ValueError(f"{value!r} is not a valid name or value for the enum {annotation.__name__}")
@@ -167,12 +182,17 @@ def _literal(value: Any, annotation: Any) -> Any:
     if text in allowed:
         return text
     # "Yes" for "yes": no other can be meant.
-    found = [name for name in allowed if isinstance(name, str) and name.casefold() == text.casefold()]
+    found = [name for name in allowed if isinstance(name, str) and _folded(name) == _folded(text)]
     return found[0] if len(found) == 1 else text
 
 
 def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    return text[1:-1] if len(text) > 1 and text[0] + text[-1] in _QUOTES else text
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case, with accents as a part of their letters and letters of the usual width."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def with_defaults(fields: Mapping[str, FieldInfo], values: dict[str, Any]) -> dict[str, Any]:
