@@ -121,7 +121,7 @@ def _candidates(text: str, annotation: Any) -> Iterator[Any]:
 
 
 def _in_ascii(text: str) -> str:
-    """Return a text with the signs of ASCII for full-width ones and the digits of all scripts; "²" is none."""
+    """Return a text with the signs of ASCII for full-width ones and digits of all scripts; "²" is none."""
     return "".join(str(unicodedata.decimal(sign, sign)) for sign in text.translate(_IN_ASCII))
 
 
