@@ -232,6 +232,7 @@ MARKUP = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(MARKUP)
 def test_markup_in_xml_is_read_whole(text):
     """Elements in a value may be called as the field is; the first end of one was taken for the field's."""
