@@ -16,7 +16,6 @@ import pydantic
 import pytest
 
 from mipro import Evaluate, Example, Module, Predict, Prediction, ScoreWithFeedback, context
-from mipro.datasets import from_csv, from_json
 from mipro.errors import (
     AdapterParseError,
     BudgetExhausted,
