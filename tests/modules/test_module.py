@@ -162,10 +162,11 @@ def test_what_is_one_stays_one_beside_what_can_not_be_copied():
             self.first = Predict("question -> answer")
             self.again = self.first
             self.steps = [self.first, threading.Lock()]
+            self.named = {"first": self.first, "client": threading.Lock()}
 
     program = Tied()
     copied = program.deepcopy()
-    assert copied.first is copied.again is copied.steps[0]
+    assert copied.first is copied.again is copied.steps[0] is copied.named["first"]
     assert copied.first is not program.first
     assert [name for name, _ in copied.named_predictors()] == ["first"]
 

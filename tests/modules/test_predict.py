@@ -10,6 +10,7 @@ import pytest
 from typing_extensions import TypeAliasType, TypedDict
 
 from mipro.adapters import ChatAdapter, History, JSONAdapter, XMLAdapter
+from mipro.callback import BaseCallback
 from mipro.context import configure, context, settings
 from mipro.errors import AdapterParseError, NoModelError, StateError, UserError
 from mipro.example import Example
@@ -375,6 +376,8 @@ def test_usage_is_counted_per_prediction():
         single = program.step(question="Q").get_lm_usage()["scripted"]["total_tokens"]
     assert total == 2 * single > 0
     with context(lm=ScriptedLM(echo)), track_usage() as tracker:
+        assert program(question="Q").get_lm_usage() is None
+    with context(lm=ScriptedLM(echo), callbacks=[BaseCallback()]):
         assert program(question="Q").get_lm_usage() is None
     assert tracker.get_total_tokens()["scripted"]["total_tokens"] == total
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mipro.adapters import Tool
+from mipro.adapters import JSONAdapter, Tool
 from mipro.context import context, settings
 from mipro.errors import (
     ContextWindowError,
@@ -390,3 +390,13 @@ def test_the_majority_uses_the_last_output_of_the_signature():
     assert majority(prediction, normalize=None).answer == "A"
     with pytest.raises(UserError, match="needs completions"):
         majority(Prediction(answer="A"))
+
+
+def test_the_majority_is_of_the_last_output_also_where_an_answer_has_another_order():
+    """What the model thought, which is other words each time, is no vote; so also in what is chosen of it."""
+    thoughts_last = [{"answer": text, "reasoning": f"I say {text}."} for text in ("Rome", "Paris", "Paris")]
+    with context(lm=ScriptedLM([thoughts_last]), adapter=JSONAdapter()):
+        chosen = majority(ChainOfThought("question -> answer", n=3)(question="Q"))
+    assert chosen.answer == "Paris"
+    assert majority(chosen).answer == "Paris"
+    assert list(chosen.completions.signature.output_fields) == ["reasoning", "answer"]
