@@ -61,7 +61,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("demos", [0, 3])
 def test_actual_numbers_are_inside_the_range(tmp_path, sums, name, search, demos):
-    """Calls, tokens and cost of every stage come out within what was estimated."""
+    """Calls, tokens and cost of every stage, and of all, come out within what was estimated."""
     with OpenAIServer(answer) as server:
         lm = mipro.LM("openai/adder", api_base=server.url, api_key="none", prices={"input": 1, "output": 2})
         optimizer = mipro.MIPROv2(
@@ -83,6 +83,9 @@ def test_actual_numbers_are_inside_the_range(tmp_path, sums, name, search, demos
         assert spent.calls in expected[spent.stage].calls
         assert spent.usage.total_tokens in expected[spent.stage].tokens
         assert spent.cost_usd in expected[spent.stage].cost_usd
+    assert story.lm_calls in estimate.calls
+    assert story.usage.total_tokens in estimate.tokens
+    assert story.cost in estimate.cost_usd
 
 
 @pytest.mark.parametrize(
@@ -349,15 +352,18 @@ def test_permission_is_not_asked_of_nobody(monkeypatch, tmp_path, sums):
 
 @pytest.mark.parametrize(("reply", "optimized"), [("y", True), ("n", False)])
 def test_permission_is_asked(monkeypatch, tmp_path, capsys, sums, reply, optimized):
-    """With `requires_permission_to_run` the estimate is shown; a no costs nothing."""
+    """With `requires_permission_to_run` the estimate is shown; a no costs nothing, and gives a plain copy."""
+    program = mipro.Predict("a, b -> sum")
     monkeypatch.setattr("builtins.input", lambda *_: reply)
     with OpenAIServer(answer) as server:
         lm = mipro.LM("openai/adder", api_base=server.url, api_key="none", cache=False)
         with mipro.context(lm=lm, num_threads=16):
             best = mipro.MIPROv2(right, run_dir=str(tmp_path), search="random").compile(
-                mipro.Predict("a, b -> sum"), trainset=sums, requires_permission_to_run=True
+                program, trainset=sums, requires_permission_to_run=True
             )
         asked = server.count
     assert "in all" in capsys.readouterr().err
     assert (asked > 0) is optimized
     assert hasattr(best, "optimization") is optimized
+    assert best is not program
+    assert optimized or best.dump_state() == program.dump_state()
