@@ -44,6 +44,12 @@ def test_calls_and_results_are_messages_of_their_own_where_the_server_has_them()
     assert tool == {"role": "tool", "tool_call_id": "c1", "name": "search", "content": '["a", "b"]'}
 
 
+def test_a_result_that_is_a_text_is_told_as_it_is():
+    """Without quotes, which are no part of it."""
+    told = ToolCallResults.from_tool_calls_and_values(CALLS, ['say "a"'])
+    assert prompt(NATIVE, turn(told))[-1]["content"] == 'say "a"'
+
+
 def test_a_turn_of_calls_alone_has_no_other_content():
     """Neither a question nor a thought is made up."""
     assistant, tool = prompt(NATIVE, turn(RESULTS))

@@ -272,6 +272,68 @@ def test_a_model_that_is_only_to_call_tools_is_reminded_of_no_fields(adapter):
     assert "order" not in lm.calls[0]["messages"][-1]["content"]
 
 
+def _with_a_call(content):
+    call = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    message = {"role": "assistant", "content": content, "tool_calls": [call]}
+    return {"choices": [{"index": 0, "message": message}]}
+
+
+@pytest.mark.parametrize(
+    ("of_adapter", "of_call", "sent"),
+    [
+        (None, {}, {}),
+        (False, {}, {"parallel_tool_calls": False, "tool_choice": "auto"}),
+        (False, {"parallel_tool_calls": True}, {"parallel_tool_calls": True, "tool_choice": "auto"}),
+        (True, {"tool_choice": "required"}, {"parallel_tool_calls": True, "tool_choice": "required"}),
+    ],
+)
+def test_native_tool_calls_are_asked_for_as_told(of_adapter, of_call, sent):
+    """By the adapter; what a call says goes first."""
+    lm = NativeLM([_with_a_call(None)])
+    adapter = ChatAdapter(use_native_function_calling=True, parallel_tool_calls=of_adapter)
+    adapter(lm, of_call, signature=ACT, demos=[], inputs={"question": "Q", "tools": [Tool(search)]})
+    assert {name: value for name, value in lm.calls[0]["kwargs"].items() if name != "tools"} == sent
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"), [("[[ ## answer ## ]]\nA", "A"), ("I look it up.", None), (None, None)]
+)
+def test_what_stands_beside_tool_calls_is_read_where_it_is_the_fields(content, answer):
+    """A model that calls a tool may say anything else, or nothing."""
+    lm = NativeLM([_with_a_call(content)])
+    with context(lm=lm, adapter=ChatAdapter(use_native_function_calling=True)):
+        found = Predict(ACT.append("answer", OutputField()))(question="Q", tools=[Tool(search)])
+    assert found.answer == answer
+    assert found.calls.tool_calls[0].name == "search"
+    assert len(lm.calls) == 1
+
+
+def test_one_tool_may_be_given_as_itself():
+    """Where the field is a `Tool`, and no list of them."""
+    lm = NativeLM([_with_a_call(None)])
+    signature = Signature({"tool": (Tool, InputField()), "calls": (ToolCalls, OutputField())})
+    JSONAdapter()(lm, {}, signature=signature, demos=[], inputs={"tool": Tool(search)})
+    assert [sent["function"]["name"] for sent in lm.calls[0]["kwargs"]["tools"]] == ["search"]
+
+
+@pytest.mark.parametrize(("native", "sent"), [(True, {"tools": [{"type": "web_search"}]}), (False, {})])
+def test_tools_of_the_server_are_the_callers_where_no_field_is_of_calls(native, sent):
+    """Without native tool calls they are left out, since nobody would read what the model calls."""
+    lm = NativeLM([{"answer": "A"}])
+    with context(lm=lm, adapter=ChatAdapter(use_native_function_calling=native)):
+        Predict("question -> answer", tools=[{"type": "web_search"}])(question="Q")
+    assert lm.calls[0]["kwargs"] == sent
+
+
+def test_logprobs_are_given_with_the_fields():
+    """As the server sent them, where they were asked for."""
+    message = {"role": "assistant", "content": "[[ ## answer ## ]]\nA"}
+    logprobs = {"content": [{"token": "A", "logprob": -0.5}]}
+    lm = ScriptedLM([{"choices": [{"index": 0, "message": message, "logprobs": logprobs}]}])
+    with context(lm=lm, adapter=ChatAdapter()):
+        assert Predict("question -> answer")(question="Q", config={"logprobs": True}).logprobs == logprobs
+
+
 def test_tool_calls_are_written_as_json_where_a_model_has_none():
     """In any of the usual forms."""
     texts = [

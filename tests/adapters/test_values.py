@@ -162,3 +162,26 @@ def test_an_alias_is_shown_and_read_as_what_it_stands_for(meant, text, value):
     assert "`out` (Named)" in adapter.format_field_description(signature)
     assert adapter.parse(signature, f"[[ ## out ## ]]\n{text}") == {"out": value}
     assert is_optional(signature.fields["out"].annotation) == is_optional(meant)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "shown"),
+    [
+        (Literal[1, 2], "Literal[1, 2]"),
+        (Literal["it's", 'a "b"'], """Literal["it's", 'a "b"']"""),
+        (Literal['it\'s "b"'], """Literal['it\\'s "b"']"""),
+        (dict[str, list[int]], "dict[str, list[int]]"),
+        (tuple[int, ...], "tuple[int, ...]"),
+    ],
+)
+def test_a_type_is_shown_as_it_is_written_in_a_program(annotation, shown):
+    """Choices that are numbers too, and texts in whatever quotes they leave room for."""
+    signature = Signature({"q": InputField(), "a": (annotation, OutputField())})
+    assert f"`a` ({shown})" in ChatAdapter().format(signature, [], {"q": "Q"})[0]["content"]
+
+
+def test_the_schema_of_a_type_is_in_the_letters_of_its_author():
+    """Escapes are several tokens for each letter, which a model must read and one must pay for."""
+    sized = pydantic.create_model("Sized", size=(int, pydantic.Field(description="Größe in Metern")))
+    signature = Signature({"q": InputField(), "a": (sized, OutputField())})
+    assert "Größe in Metern" in ChatAdapter().format(signature, [], {"q": "Q"})[0]["content"]
