@@ -48,17 +48,21 @@ def test_images_are_made_of_addresses_and_data(source, url):
     assert Image(source).format() == [{"type": "image_url", "image_url": {"url": url}}]
 
 
-def test_images_are_made_of_what_saves_itself():
-    """PIL's images do; PIL itself is not needed here."""
+@pytest.mark.parametrize(
+    ("kind", "saved_as", "told_as"),
+    [("PNG", "PNG", "image/png"), ("JPEG", "JPEG", "image/jpeg"), (None, "PNG", "image/png")],
+)
+def test_images_are_made_of_what_saves_itself(kind, saved_as, told_as):
+    """PIL's images do, one that was drawn has no format; PIL itself is not needed here."""
 
     class Picture:
-        format = "PNG"
+        format = kind
 
         def save(self, file, **options):
-            assert options == {"format": "PNG"}
+            assert options == {"format": saved_as}
             file.write(PNG)
 
-    assert Image(Picture()).url == PNG_URI
+    assert Image(Picture()).url == PNG_URI.replace("image/png", told_as)
 
 
 @pytest.mark.parametrize("source", ["cat.png", b"text", 3])
@@ -82,7 +86,7 @@ def test_an_image_is_read_from_a_file(tmp_path):
 
 
 def test_an_image_is_downloaded_when_asked_for():
-    """From http(s) only."""
+    """From http(s) only; what the server says goes before the ending of the address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -96,7 +100,7 @@ def test_an_image_is_downloaded_when_asked_for():
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/x"
+        address = f"http://127.0.0.1:{server.server_port}/x.gif"
         assert Image.from_url(address).url == PNG_URI
         assert Image(address, download=True).url == PNG_URI
         assert Image(url=address, download=False, verify=False).url == address

@@ -89,4 +89,4 @@ def native_effort(lm: BaseLM, params: dict[str, Any]) -> str | None:
         params: Parameters of the call; they go before the model's own.
     """
     effort = params.get("reasoning_effort", lm.kwargs.get("reasoning_effort", _DEFAULT_EFFORT))
-    return effort if effort is not None and lm.supports_reasoning else None
+    return effort if lm.supports_reasoning else None
