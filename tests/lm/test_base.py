@@ -371,3 +371,19 @@ def test_a_call_form_of_ones_own_is_told_of_once(ask):
     with watching(lambda: told.append("call")):
         assert ask(Alone("m")) == ["alone"]
     assert told == ["call"]
+
+
+def test_a_parameter_that_a_copy_went_without_can_be_given_to_its_copies():
+    """None takes one away for that copy, and for nothing that is made of it."""
+    without = LM("openai/gpt-4o-mini", api_key="none", temperature=0.2).copy(temperature=None)
+    assert "temperature" not in without.kwargs
+    assert without.copy(temperature=0.9).kwargs["temperature"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("temperature", "told"), [(None, False), (1, False), (1.0, False), (0.5, True), (0, True)]
+)
+def test_a_temperature_that_is_not_sent_is_told(caplog, temperature, told):
+    """A reasoning model samples at 1; who asked for nothing else is told nothing."""
+    LM("openai/o3-mini", api_key="none", temperature=temperature)
+    assert ("samples at temperature 1 only" in caplog.text) is told

@@ -87,6 +87,9 @@ def test_more_completions_are_counted():
     lm = ScriptedLM([["a", "b", "c"]])
     lm("hi", n=3)
     assert "2 other completions" in shown(lm)
+    one = ScriptedLM(["a"])
+    one("hi")
+    assert "other completions" not in shown(one)
 
 
 def test_modules_remember_their_calls_but_not_in_a_run():

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from mipro.lm import UsageTracker, track_usage
+from mipro.lm import Usage, UsageTracker, track_usage
 from mipro.testing.lms import ScriptedLM
 
 
@@ -14,6 +14,11 @@ def test_nested_entries_are_added():
     tracker.add_usage("m", {"a": 2, "details": {"b": 3, "c": 4}, "flag": True})
     tracker.add_usage("m", {"a": 3, "details": None})
     assert tracker.get_total_tokens() == {"m": {"a": 6, "details": {"b": 5, "c": 4}, "flag": True}}
+
+
+def test_a_sum_has_tokens_of_every_kind():
+    """Those from a cache and those of thoughts, which have prices of their own, too."""
+    assert Usage(1, 2, 3, 4) + Usage(10, 20, 30, 40) == Usage(11, 22, 33, 44)
 
 
 def test_empty_entries_add_nothing():
