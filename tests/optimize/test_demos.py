@@ -106,6 +106,7 @@ def test_zero_shot_bootstraps_for_grounding_only():
     assert helped <= {2, 3}, "the teacher is shown three labelled examples, none of them the one at hand"
     assert (demo_sets.source, demo_sets.sets) == (("original",), (((),),))
     assert [demo.question for demo in demo_sets.grounding[0]] == ["q0", "q1", "q2"]
+    assert demo_sets.notes == ()
 
 
 def test_labelled_only_calls_no_model():
@@ -255,6 +256,15 @@ def test_a_hopeless_teacher_is_given_up(demos):
     lm = _right_unless()
     _collect(lm=lm, trainset=many, max_bootstrapped=demos, max_labeled=demos)
     assert 50 <= len(lm.calls) < 60
+
+
+def test_a_teacher_that_succeeds_now_and_then_is_not_given_up():
+    """Fifty failures in a row end the search for a set, not fifty in all."""
+    many = [Example(question=f"q{i}", answer=f"a{i}").with_inputs("question") for i in range(200)]
+    lm = _right_unless(*(set(range(200)) - {40, 80, 100, 160}))
+    found = _collect(lm=lm, trainset=many, count=2, max_bootstrapped=4, max_labeled=0)
+    assert [demo.question for demo in found.sets[0][1]] == ["q40", "q80", "q100"]
+    assert found.num_attempts == 151
 
 
 def test_threshold_decides_on_success():
