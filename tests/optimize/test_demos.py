@@ -564,8 +564,8 @@ def test_predictors_that_the_program_does_not_hold_are_said(program, is_told):
         return bool(judge(question=example.question).verdict)
 
     notes = _collect(program, ScriptedLM(_asked), metric=judged).notes
-    assert [("does not hold" in note, "question -> query" in note) for note in notes] == [
-        (True, True) for _ in range(is_told)
+    assert [("does not hold" in note, note.count("question -> query")) for note in notes] == [
+        (True, 1) for _ in range(is_told)
     ]
 
 
