@@ -179,6 +179,18 @@ class TestWhatIsShown:
         assert scores == sorted(scores)
         assert re.search(r"answered: .*no idea.*\nexpected: .*\nfeedback: Look at the", prompt)
 
+    def test_the_worst_mistakes_are_shown(self, optimize, fruit, fruit_lm):
+        """There is room for three of them, whatever their order in the data."""
+
+        def partly(example, prediction, trace=None):
+            worth = (1 if example.colour == prediction.colour else 0.5) - fruit.index(example) / 200
+            return mipro.ScoreWithFeedback(worth, f"Worth {worth}.")
+
+        story = optimize(metric=partly, propose_rounds=1, seed=3).optimization
+        shown = re.findall(r"^feedback: Worth (.*)\.$", asked_for_instructions(fruit_lm)[-1], re.MULTILINE)
+        assert story.rounds[0].mistakes > len(shown) == 3
+        assert shown == sorted(shown, key=float)
+
     def test_an_answer_need_not_be_a_prediction(self, optimize, fruit_lm):
         """What a program returns as plain text was told to be nothing that could be read."""
 
