@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
@@ -11,9 +10,9 @@ from mipro.lm._providers import PROVIDERS
 from mipro.lm._secrets import Secret, is_secret_name, public_url, split_login
 
 if TYPE_CHECKING:
-    from mipro.lm._backend import Backend
+    from collections.abc import Callable
 
-_log = logging.getLogger("mipro.lm")
+    from mipro.lm._backend import Backend
 
 LOCAL = "local"
 # What `LM` takes for the way to a model rather than for a parameter of requests.
@@ -77,7 +76,9 @@ def is_local(model: str) -> bool:
     return _provider_of(model) == LOCAL
 
 
-def split_options(model: str, kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(
+    model: str, kwargs: dict[str, Any], warn: Callable[..., None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split arguments into options of the backend and parameters of requests.
 
     Values that may be secrets come out as `Secret`, whatever parameter holds them.
@@ -85,6 +86,7 @@ def split_options(model: str, kwargs: dict[str, Any]) -> tuple[dict[str, Any], d
     Args:
         model: Whom they are for.
         kwargs: As the caller gave them; not modified.
+        warn: Called with a topic, a message and its arguments about what is left out.
 
     Returns:
         Options under one name each, and parameters.
@@ -94,11 +96,7 @@ def split_options(model: str, kwargs: dict[str, Any]) -> tuple[dict[str, Any], d
     """
     options: dict[str, Any] = {}
     params: dict[str, Any] = {}
-    for name, value in _without_client(model, kwargs).items():
-        if name in _OF_DSPY:
-            if value and value != "auto":
-                _log.warning("`%s` has no meaning in mipro and is left out.", name)
-            continue
+    for name, value in _without_client(model, kwargs, warn).items():
         option = _ALIASES.get(name)
         if option == "headers":
             # Under several names, they are sent together.
@@ -117,16 +115,19 @@ def split_options(model: str, kwargs: dict[str, Any]) -> tuple[dict[str, Any], d
     return options, params
 
 
-def _without_client(model: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _without_client(model: str, kwargs: dict[str, Any], warn: Callable[..., None]) -> dict[str, Any]:
     """Return `kwargs` without what is said to a client rather than to a server."""
     if kwargs.get("stream"):
         raise UserError("`stream` must be False, since answers are read whole; leave it out.")
     rest = {name: value for name, value in kwargs.items() if name != "stream"}
-    if _provider_of(model) not in {LOCAL, *PROVIDERS}:
+    asks_litellm = _provider_of(model) not in {LOCAL, *PROVIDERS}
+    for name in kwargs:
+        if name in _OF_DSPY or (name in _OF_LITELLM and not asks_litellm):
+            value = rest.pop(name)
+            if value and value != "auto":
+                warn(name, "`%s` has no meaning in mipro for %s and is left out.", name, model)
+    if asks_litellm:
         return rest
-    for name in _OF_LITELLM.intersection(rest):
-        if rest.pop(name):
-            _log.warning("`%s` is for litellm, which is not asked for %s; it is left out.", name, model)
     for name, header in _HEADERS.items():
         value = rest.pop(name, None)
         if value:

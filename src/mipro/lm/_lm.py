@@ -73,7 +73,8 @@ class LM(BaseLM):
     ) -> None:
         if model_type not in PATHS:
             raise UserError(f"`model_type` must be one of {sorted(PATHS)}, but got {model_type!r}.")
-        options, params = _backends.split_options(str(model), kwargs)
+        self._warned: frozenset[str] = frozenset()
+        options, params = _backends.split_options(str(model), kwargs, self._warn_once)
         super().__init__(
             model,
             model_type,
@@ -96,7 +97,6 @@ class LM(BaseLM):
                 self.kwargs[name] = value
         self._options = {**options, "prices": prices}
         self._backend: Backend = _backends.create(model, self._options)
-        self._warned: frozenset[str] = frozenset()
         self._warn_of_vain_rollout(self.kwargs)
 
     @property
@@ -215,7 +215,7 @@ class LM(BaseLM):
                 None removes a parameter.
         """
         prices = {"prices": changes.pop("prices")} if "prices" in changes else {}
-        options, rest = _backends.split_options(changes.get("model", self.model), changes)
+        options, rest = _backends.split_options(changes.get("model", self.model), changes, self._warn_once)
         rest = _with_limit_renamed(rest.get("model", self.model), rest)
         other = super().copy(**rest)
         other.kwargs = _with_limit_renamed(other.model, other.kwargs)
@@ -257,7 +257,7 @@ class LM(BaseLM):
 
     def _split_call(self, kwargs: dict[str, Any]) -> tuple[Self, dict[str, Any]]:
         """Split what configures the model, such as a key, from the parameters of one call."""
-        options, params = _backends.split_options(self.model, kwargs)
+        options, params = _backends.split_options(self.model, kwargs, self._warn_once)
         for name in ("cache", "num_retries", "prices"):
             if name in params:
                 options[name] = params.pop(name)
