@@ -1,4 +1,4 @@
-"""Texts in the form in which answers are compared."""
+"""Texts in the form in which they are compared."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+QUOTES = {
+    '"': '"',
+    "'": "'",
+    "`": "`",
+    "\u201c": "\u201d",
+    "\u2018": "\u2019",
+    "\u201e": "\u201c\u201d",
+    "\u201a": "\u2018",
+    "\u00ab": "\u00bb",
+    "\u00bb": "\u00ab",
+    "\u300c": "\u300d",
+    "\u300e": "\u300f",
+}
+"""Quotation marks of all languages: each that opens, with those that may close."""
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -29,6 +44,11 @@ def normalize_text(s: str) -> str:
     """
     bare = unicodedata.normalize("NFD", s).lower().translate(_NO_PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", bare).split())
+
+
+def unquoted(text: str) -> str:
+    """Return a text without the quotation marks around it, if there are any."""
+    return text[1:-1] if len(text) > 1 and text[-1] in QUOTES.get(text[0], "") else text
 
 
 def as_spelled(name: str, names: Collection[str]) -> str:

@@ -28,6 +28,7 @@ def _guard(trainset=(), **settings):
         ("```\n'Answer.'\n```", "Answer."),
         ("\u201cAnswer.\u201d", "Answer."),
         ("\u201eAntworte.\u201c", "Antworte."),
+        ("\u201eOdpowiedz.\u201d", "Odpowiedz."),
         ("\u300c短く答える。\u300d", "短く答える。"),
         ("<think>\nHow?\n</think>\n\nAnswer in one word.", "Answer in one word."),
         ('"```\nAnswer in one word.\n```"', "Answer in one word."),

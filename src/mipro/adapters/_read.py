@@ -12,6 +12,7 @@ import unicodedata
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from mipro._normal import unquoted
 from mipro.adapters._code import Code
 from mipro.adapters._reasoning import Reasoning
 from mipro.adapters._type import Type
@@ -35,9 +36,6 @@ _TEXT_LIKE = (
     complex,
 )
 _NONE_WORDS = frozenset({"None", "null"})
-_QUOTES = frozenset(
-    ['""', "''", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u00ab\u00bb", "\u300c\u300d"]
-)
 # Full-width forms of ASCII, and the minus of typesetters.
 _IN_ASCII = {**{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}, 0x2212: "-"}
 _OBJECT_STARTS = ("{", "```json")
@@ -156,10 +154,10 @@ def _enum_member(value: Any, annotation: Any) -> Any:
     text = str(value).strip()
     values = {str(member.value): member for member in reversed(list(annotation))}  # the first of equals
     named = {**annotation.__members__, **values}
-    for written in (text, _unquoted(text), text.removeprefix(f"{annotation.__name__}.")):
+    for written in (text, unquoted(text), text.removeprefix(f"{annotation.__name__}.")):
         if written in named:
             return named[written]
-    folded = _folded(_unquoted(text))
+    folded = _folded(unquoted(text))
     found = {member.name: member for name, member in named.items() if _folded(name) == folded}
     if len(found) == 1:
         return next(iter(found.values()))
@@ -178,16 +176,12 @@ def _literal(value: Any, annotation: Any) -> Any:
     text = value.strip()
     if text.startswith(("Literal[", "str[")) and text.endswith("]"):
         text = text[text.find("[") + 1 : -1]
-    text = _unquoted(text)
+    text = unquoted(text)
     if text in allowed:
         return text
     # "Yes" for "yes": no other can be meant.
     found = [name for name in allowed if isinstance(name, str) and _folded(name) == _folded(text)]
     return found[0] if len(found) == 1 else text
-
-
-def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] + text[-1] in _QUOTES else text
 
 
 def _folded(text: str) -> str:

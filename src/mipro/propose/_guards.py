@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mipro._normal import unquoted
 from mipro.propose._leaks import LeakCheck
 from mipro.propose._text import num_words, phrase, token_estimate, words_of
 
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
 NEAR_DUPLICATE = 0.8
 """Instructions that share this part of their words and word pairs (Jaccard) are the same."""
 
-
-_QUOTES = dict(
-    zip(
-        "\"'`\u201c\u2018\u00ab\u201e\u201a\u00bb\u300c\u300e",
-        "\"'`\u201d\u2019\u00bb\u201c\u2018\u00ab\u300d\u300f",
-        strict=True,
-    )
-)
 _FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*)```\Z", re.DOTALL)
 _THOUGHTS = re.compile(r"\A<(think(?:ing)?)>.*?</\1>", re.DOTALL)
 _KIND = (
@@ -60,9 +53,9 @@ def clean(text: str) -> str:
         text = _PREAMBLE.sub("", _THOUGHTS.sub("", text).strip())
         if fenced := _FENCE.match(text):
             text = fenced.group(1).strip()
-        closing = _QUOTES.get(text[:1])
-        if closing and len(text) > 1 and text.endswith(closing) and closing not in text[1:-1]:
-            text = text[1:-1].strip()
+        inside = unquoted(text)
+        if text[-1:] not in inside:  # else a quote may end there that began later
+            text = inside.strip()
         if text == before:
             return text
 

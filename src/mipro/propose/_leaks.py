@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mipro._canonical import distinct
+from mipro._normal import QUOTES
 from mipro.propose._text import (
     LETTERS,
     LONG_UNSPACED,
@@ -42,10 +43,12 @@ _RUN = 3
 # Words of an example beside its answer that show that the example is meant.
 _COMPANIONS = 2
 _SHORTEST_COMPANION = 4
+# An apostrophe in a word is no mark.
 _QUOTED = re.compile(
-    r"\"([^\"]+)\"|`([^`]+)`|(?<!\w)'([^']+)'(?!\w)|\u201c([^\u201c\u201d]+)\u201d|\u2018([^\u2018\u2019]+)\u2019"
-    r"|\u00ab([^\u00ab\u00bb]+)\u00bb|\u00bb([^\u00ab\u00bb]+)\u00ab|\u201e([^\u201c-\u201e]+)[\u201c\u201d]"
-    r"|\u201a([^\u2018-\u201a]+)\u2018|\u300c([^\u300c\u300d]+)\u300d|\u300e([^\u300e\u300f]+)\u300f"
+    "|".join(
+        r"(?<!\w)'([^']+)'(?!\w)" if opens == "'" else f"{opens}([^{opens}{closes}]+)[{closes}]"
+        for opens, closes in QUOTES.items()
+    )
 )
 # Eight words where none have blanks between them.
 _UNSPACED_RUN = re.compile(
