@@ -162,33 +162,39 @@ def _program_run(job: Job, program: Module, default: BaseLM | None) -> list[_Pro
         program: The student, or its teacher.
         default: The model of the predictors that have none of their own.
     """
+    most = _most_calls(program)
+    by_model: dict[str, tuple[BaseLM, list[tuple[Range, ...]]]] = {}
+    for predictor in program.predictors():
+        lm = predictor.lm or default
+        if lm is not None:
+            loops = most[id(predictor)]
+            tokens = _one_call(job, predictor)
+            asked = (Range(1, loops), *(Range(each.low, loops * each.high) for each in tokens))
+            by_model.setdefault(lm.model, (lm, []))[1].append(asked)
+    # A program may leave predictors out, but asks one at least.
+    least = 1 if len(by_model) == 1 else 0
+    return [
+        _ProgramRun(
+            lm,
+            *(
+                Range(least * min(each.low for each in parts), sum(each.high for each in parts))
+                for parts in zip(*asked_of, strict=True)
+            ),
+        )
+        for lm, asked_of in by_model.values()
+    ]
+
+
+def _most_calls(program: Module) -> dict[int, int]:
+    """Return how often each predictor, by its id, may be called for one example."""
     predictors = program.predictors()
     most = LOOPS
-    if len(predictors) == 1 and program is predictors[0]:
+    if predictors == [program]:
         adapter = _adapter()
         falls_back = isinstance(adapter, ChatAdapter) and adapter.use_json_adapter_fallback
         most = ASKED_AGAIN if falls_back else 1
     steps = {id(agent.react): max(most, agent.max_iters) for _, agent in program.named_sub_modules(ReAct)}
-    by_model: dict[str, list[tuple[BaseLM, int, Range, Range]]] = {}
-    for predictor in predictors:
-        lm = predictor.lm or default
-        if lm is not None:
-            loops = steps.get(id(predictor), most)
-            by_model.setdefault(lm.model, []).append((lm, loops, *_one_call(job, predictor)))
-    runs = []
-    for asked in by_model.values():
-        # A program may leave predictors out, but asks one at least.
-        least = 1 if len(by_model) == 1 else 0
-        lms, loops_of, *ranges_of = zip(*asked, strict=True)
-        tokens = [
-            Range(
-                least * min(r.low for r in ranges),
-                sum(loops * r.high for loops, r in zip(loops_of, ranges, strict=True)),
-            )
-            for ranges in ranges_of
-        ]
-        runs.append(_ProgramRun(lms[0], Range(least, sum(loops_of)), *tokens))
-    return runs
+    return {id(predictor): steps.get(id(predictor), most) for predictor in predictors}
 
 
 def _one_call(job: Job, predictor: Any) -> tuple[Range, Range]:
