@@ -46,6 +46,23 @@ def check_program(name: str, program: Any) -> None:
         )
 
 
+def num_predictors(program: Module) -> int:
+    """Return how many predictors a program holds.
+
+    Raises:
+        UserError: It holds none.
+    """
+    found = len(program.predictors())
+    if not found:
+        others = next(filter(None, map(of_dspy, vars(program).values())), "")
+        raise UserError(
+            "the program must hold at least one predictor (`Predict`, `ChainOfThought`, ...), but "
+            f"{type(program).__name__} holds "
+            + (f"{others}." if others else "none; assign them to attributes in `__init__`.")
+        )
+    return found
+
+
 def listed(name: str, examples: Any, *, least: int = 0) -> list[Example]:
     """Return a data set as a list.
 

@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from mipro._names import of_dspy
 from mipro._terminal import is_watched
 from mipro.context import context, settings, watching
-from mipro.errors import BudgetExhausted, UserError
+from mipro.errors import BudgetExhausted
 from mipro.evaluate._score import check_metric
 from mipro.optimize._ahead import begun_ahead, load_ahead
 from mipro.optimize._checks import (
@@ -22,6 +21,7 @@ from mipro.optimize._checks import (
     check_threshold,
     check_whole,
     listed,
+    num_predictors,
 )
 from mipro.optimize._data import check_inputs, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
@@ -368,14 +368,7 @@ class MIPROv2(Teleprompter):
         proposer: Mapping[str, Any],
     ) -> Job:
         check_program("student", student)
-        predictors = len(student.predictors())
-        if not predictors:
-            others = next(filter(None, map(of_dspy, vars(student).values())), "")
-            raise UserError(
-                "the program must hold at least one predictor (`Predict`, `ChainOfThought`, ...), but "
-                f"{type(student).__name__} holds "
-                + (f"{others}." if others else "none; assign them to attributes in `__init__`.")
-            )
+        predictors = num_predictors(student)
         if teacher is not None:
             check_program("teacher", teacher)
             check_same_structure(student, teacher)
