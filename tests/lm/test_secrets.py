@@ -323,38 +323,29 @@ def _answer_once(listening, status):
         connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
 
 
-def test_password_of_a_proxy_is_hidden(serve, monkeypatch):
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (b"403 No", LMConnectionError, "http://127.0.0.1"),
+        # No waiting helps, so it is an error of the kind that ends a run at once.
+        (b"407 No", LMAuthError, "the proxy asks for a user and a password"),
+    ],
+)
+def test_password_of_a_proxy_is_hidden(serve, monkeypatch, status, kind, told):
     """A proxy that refuses is named without its login, in the error and in its causes."""
     # Proxies are read with the first call only.
     LM("openai/m", api_base=serve("ok").url, cache=False)("hi")
     with socket.create_server(("127.0.0.1", 0)) as proxy:
-        thread = threading.Thread(target=_answer_once, args=(proxy, b"403 No"), daemon=True)
+        thread = threading.Thread(target=_answer_once, args=(proxy, status), daemon=True)
         thread.start()
         monkeypatch.setattr(
             "mipro.lm._wire._proxies", {"https": f"http://user:{KEY}@127.0.0.1:{proxy.getsockname()[1]}"}
         )
         monkeypatch.setattr("urllib.request.proxy_bypass", lambda _: False)
         lm = LM("openai/m", api_base="https://example.invalid/v1", api_key="k", cache=False, num_retries=0)
-        text = failure(lm, LMConnectionError)
+        text = failure(lm, kind)
         thread.join(10)
-    assert "http://127.0.0.1" in text
-    assert KEY not in text
-
-
-def test_proxy_that_asks_for_a_login(serve, monkeypatch):
-    """No waiting helps, so it is an error of the kind that ends a run at once."""
-    LM("openai/m", api_base=serve("ok").url, cache=False)("hi")
-    with socket.create_server(("127.0.0.1", 0)) as proxy:
-        thread = threading.Thread(target=_answer_once, args=(proxy, b"407 No"), daemon=True)
-        thread.start()
-        monkeypatch.setattr(
-            "mipro.lm._wire._proxies", {"https": f"http://user:{KEY}@127.0.0.1:{proxy.getsockname()[1]}"}
-        )
-        monkeypatch.setattr("urllib.request.proxy_bypass", lambda _: False)
-        lm = LM("openai/m", api_base="https://example.invalid/v1", api_key="k", cache=False, num_retries=0)
-        text = failure(lm, LMAuthError)
-        thread.join(10)
-    assert "the proxy asks for a user and a password" in text
+    assert told in text
     assert KEY not in text
 
 

@@ -470,27 +470,20 @@ def wait_until(condition):
         time.sleep(0.01)
 
 
-def test_ctrl_c_once_finishes_what_is_in_flight(start, tmp_path):
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a process can't be sent a signal")
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("SIGINT", 1),
+        # Whoever sent these sees them obeyed.
+        pytest.param("SIGTERM", -15, marks=POSIX),
+        pytest.param("SIGHUP", -1, marks=POSIX),
+    ],
+)
+def test_what_ends_the_run_waits_for_what_is_in_flight(start, tmp_path, name, status):
     """The calls in flight are answered and kept, the message says how to resume, nothing is paid twice."""
-    with OpenAIServer(answer, latency_s=0.02) as server:
-        assert start(server, "whole").wait(100) == 0
-        whole = server.count
-        server.reset()
-        process = start(server)
-        wait_until(lambda: server.count >= whole // 2)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert f"run_dir={str(tmp_path / 'run')!r}" in errors.splitlines()[-1]
-        assert start(server).wait(100) == 0
-        assert server.count == whole
-    assert (tmp_path / "run.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a process can't be sent a signal")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_what_ends_the_process_ends_the_run_in_order_first(start, tmp_path, name):
-    """The calls in flight are kept, so that nothing is paid twice; whoever sent the signal sees it obeyed."""
     with OpenAIServer(answer, latency_s=0.02) as server:
         assert start(server, "whole").wait(100) == 0
         whole = server.count
@@ -499,13 +492,14 @@ def test_what_ends_the_process_ends_the_run_in_order_first(start, tmp_path, name
         wait_until(lambda: server.count >= whole // 2)
         process.send_signal(signal.Signals[name])
         _, errors = process.communicate(timeout=60)
-        assert process.returncode == -signal.Signals[name]
+        assert process.returncode == status
         assert f"run_dir={str(tmp_path / 'run')!r}" in errors.splitlines()[-1]
         assert start(server).wait(100) == 0
         assert server.count == whole
+    assert (tmp_path / "run.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a process can't be sent a signal")
+@POSIX
 def test_second_sigterm_ends_the_process_now(start):
     """Calls that a server leaves hanging are not waited for."""
     with OpenAIServer(answer, latency_s=0.02) as server:
