@@ -18,7 +18,9 @@ def script():
 def optimize(tmp_path):
     """Return a function that optimizes against a server; returns the best program and its saved bytes."""
 
-    def run(server, run_dir="run", *, metric=right, program=None, lm=None, threads=8, **options):
+    def run(
+        server, run_dir="run", *, metric=right, program=None, lm=None, threads=8, testset=None, **options
+    ):
         options = {"search": "random", "num_candidates": 4, "seed": 0, **options}
         place = run_dir if "://" in run_dir else str(tmp_path / run_dir)
         optimizer = mipro.MIPROv2(metric, num_threads=threads, run_dir=place, **options)
@@ -29,6 +31,7 @@ def optimize(tmp_path):
                 program or mipro.Predict("a, b -> sum"),
                 trainset=examples[:24],
                 valset=examples[24:],
+                testset=testset,
                 num_trials=6,
                 minibatch_size=10,
             )

@@ -18,6 +18,7 @@ from mipro.errors import (
     RunInterrupted,
     StateError,
 )
+from mipro.optimize import TestScores
 from mipro.runs import CallRecord, SQLStore
 from mipro.runs import _evaluation as evaluation
 from mipro.testing.server import Fault, OpenAIServer
@@ -328,6 +329,20 @@ def test_model_that_refuses_everything_ends_the_run(optimize):
         best, saved = optimize(server, threads=2)
     assert saved == expected
     assert "request" not in best.optimization.failures
+
+
+def test_testset_whose_requests_are_all_refused_costs_no_result(optimize):
+    """Three documents that were too long, and what the whole run had found was lost."""
+
+    def strict(request):
+        too_long = "a ## ]]\nlong" in str(request["messages"][-1]["content"])
+        return Fault(400, "prompt is too long") if too_long else answer(request)
+
+    testset = [mipro.Example(a=f"long {i}", b="1", sum="1").with_inputs("a", "b") for i in range(3)]
+    with OpenAIServer(strict) as server:
+        best, _ = optimize(server, testset=testset)
+    assert best.optimization.test == TestScores(before=0.0, after=0.0, examples=3)
+    assert best.optimization.stop_reason == "complete"
 
 
 class Voting(mipro.Module):

@@ -148,6 +148,10 @@ class Evaluator:
         self._on_done = on_done or (lambda _: None)
         self._raised = 0
         self._refusals = Refusals(len(dataset))
+        run.flush()
+        if run.store.count(EvaluationRecord):
+            # It has answered, in an earlier session or on another data set; nothing is kept before.
+            self._refusals.end()
         self._told: set[str] = set()
         """Fields of predictions that were said to be kept as text."""
         self._met: dict[str, int] = {}
@@ -183,8 +187,6 @@ class Evaluator:
         """
         candidate = of_candidate(program)
         known = self._known(candidate, examples)
-        if known:
-            self._refusals.end()  # an earlier session was past that
         for record in known.values():
             self._on_done(record)
         return Measurement(known, examples, partial(self._begin, program, candidate, stage))

@@ -38,7 +38,7 @@ class Refusals:
         self._lock = threading.Lock()
 
     def end(self) -> None:
-        """Hold nothing back from now on: an earlier session was past that."""
+        """Hold nothing back from now on: the model is known to answer."""
         self._is_over = True
 
     @contextmanager
