@@ -90,6 +90,11 @@ class DemoLimits:
     max_tokens: int | None
     """Tokens of all of them at most, estimated."""
 
+    @property
+    def zero_shot(self) -> bool:
+        """Whether there are to be none, so that demos serve to ground proposals alone."""
+        return not self.max_bootstrapped and not self.max_labeled
+
 
 def trim(demos: Sequence[Any], max_tokens: int | None) -> tuple[Any, ...]:
     """Return the demos that fit into about `max_tokens`, the first ones first."""

@@ -156,9 +156,8 @@ class _Collector:
         ]
 
     def collect(self, count: int, *, grounds: bool) -> DemoSets:
-        zero_shot = not self._limits.max_bootstrapped and not self._limits.max_labeled
         drawn = [self._original()]
-        if zero_shot:
+        if self._limits.zero_shot:
             everything = Want(tuple(range(len(self._trainset))), _GROUNDING_DEMOS if grounds else 0)
             first_successes(self._runs, [everything], patience=_PATIENCE)
         elif self._trainset:
@@ -168,7 +167,7 @@ class _Collector:
             source=tuple(made.kind for made in drawn),
             showings=tuple(made.showings for made in drawn),
             grounding=self._grounding(),
-            notes=tuple(self._notes(len(drawn), count, zero_shot=zero_shot)),
+            notes=tuple(self._notes(len(drawn), count)),
             num_attempts=len(self._runs),
             num_successes=self._runs.num_succeeded,
         )
@@ -276,7 +275,7 @@ class _Collector:
             if p not in self._frozen and successes and not any(self._bootstrapped(i, p) for i in successes)
         ]
 
-    def _notes(self, made: int, count: int, *, zero_shot: bool) -> list[str]:
+    def _notes(self, made: int, count: int) -> list[str]:
         notes = []
         if self._runs.num_unanswered:
             notes.append(
@@ -300,7 +299,7 @@ class _Collector:
                 f"{', '.join(strangers)}. Assign them to attributes in `__init__`; where a tool asks them, "
                 "let it be a method, since another function asks those of the program that it was made in."
             )
-        if made < count and not zero_shot:
+        if made < count and not self._limits.zero_shot:
             notes.append(
                 f"{made} demo sets instead of {count}: the training data do not give more different ones."
             )
@@ -330,8 +329,7 @@ def _ready_teacher(
     if teacher is not None:
         check_same_structure(program, teacher)
     ready = (teacher if teacher is not None else program).deepcopy()
-    grounding_only = not limits.max_bootstrapped and not limits.max_labeled
-    size = _GROUNDING_DEMOS if grounding_only else limits.max_labeled
+    size = _GROUNDING_DEMOS if limits.zero_shot else limits.max_labeled
     order = rng.sample(range(len(trainset)), len(trainset))
     for predictor in ready.predictors():
         if not predictor.demos:
