@@ -199,11 +199,14 @@ def test_xml_is_read_as_models_write_it(text, answer):
     assert XMLAdapter().parse(Signature("question -> note, answer"), text)["answer"] == answer
 
 
-@pytest.mark.parametrize("repeated", ["<think>", "<answer><![CDATA[", "<answer><![CDATA[ ]]>"])
-def test_xml_that_a_model_repeats_without_end_is_read_at_once(repeated):
-    """Each opening tag was searched to the end of the answer: a megabyte took hours."""
+@pytest.mark.parametrize(
+    ("begin", "repeated"),
+    [("", "<think>"), ("", "<answer><![CDATA["), ("", "<answer><![CDATA[ ]]>"), ("<", "\u3000")],
+)
+def test_xml_that_a_model_repeats_without_end_is_read_at_once(begin, repeated):
+    """Each opening tag, or full-width blank, was searched to the end of the answer: a megabyte took hours."""
     with pytest.raises(AdapterParseError):
-        XMLAdapter().parse(Signature("question -> answer"), repeated * (1_000_000 // len(repeated)))
+        XMLAdapter().parse(Signature("question -> answer"), begin + repeated * (1_000_000 // len(repeated)))
 
 
 def test_xml_is_asked_for_and_said_to_be_missing():

@@ -37,8 +37,9 @@ RESERVED_NAMES = {
     "model_config": "pydantic looks for its settings there",
 }
 
-FIELD_NAME = r"[\w\x80-\U0010ffff]+"
-"""What may be the name of a field. Names in scripts such as Hindi's have marks, which are not in `\\w`."""
+FIELD_NAME = r"[^\s\x00-/:-@\x5b-\x5e\x60\x7b-\x7f]+"
+"""What may be the name of a field: no blanks, and of ASCII what `\\w` has. Names in scripts such as Hindi's
+have marks, which are not in `\\w`."""
 
 # Between the words of a name: "two_words", "twoWords", "HTMLText", "text2". Letters with marks end no word.
 _WORD_ENDS = re.compile(
