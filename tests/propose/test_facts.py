@@ -124,6 +124,11 @@ def test_answers_without_blanks_are_as_long_as_they_are():
     assert cities.notes == ("The answer is short: 2 characters, never a full sentence.",)
     reasons = observe(_rows([f"因为在第{i}个例子中作者明确说明了这一点" for i in range(12)]), "answer")
     assert reasons.notes == ("The answer usually has about 18 characters.",)
+    mixed = observe(
+        _rows([f"Number {i} of all these cities is called 北京 by those who live there" for i in range(12)]),
+        "answer",
+    )
+    assert mixed.notes == ("The answer usually has about 14 words.",)
 
 
 def test_a_field_without_values_has_no_facts():

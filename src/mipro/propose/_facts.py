@@ -131,7 +131,7 @@ def _form(field: str, values: list[Any], rows: list[Example]) -> list[str]:
     notes = []
     unspaced = statistics.median(map(num_unspaced, values))
     words = statistics.median(len(value.split()) for value in values)
-    size = _count(unspaced, "character") if unspaced else _count(words, "word")
+    size = _count(unspaced, "character") if unspaced >= max(words, 1) else _count(words, "word")
     if unspaced <= _SHORT_UNSPACED and words <= _SHORT_WORDS:
         notes.append(f"The {name} is short: {size}, never a full sentence.")
     else:
