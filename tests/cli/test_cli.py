@@ -102,3 +102,14 @@ def test_demo_shows_a_run_that_ended_before_anything_was_measured(tmp_path):
     shown = Console(file=io.StringIO(), width=200)
     shown.print(_demo._table(best, 0.0, 0.0, 300.0))
     assert "not known" in shown.file.getvalue()
+
+
+def test_demo_tells_a_warning_once(tmp_path, caplog):
+    """The log has it already."""
+    rows = [mipro.Example(utterance=f"say {n}", intent="speak").with_inputs("utterance") for n in range(10)]
+    optimizer = mipro.MIPROv2(_demo.same_intent, budget=mipro.Budget(lm_calls=1), run_dir=str(tmp_path))
+    with mipro.context(lm=ScriptedLM(lambda _: {"intent": "speak"})):
+        best = optimizer.compile(mipro.Predict("utterance -> intent"), trainset=rows, valset=rows)
+    shown = Console(file=io.StringIO(), width=200)
+    shown.print(_demo._table(best, 0.0, 0.0, 300.0))
+    assert (caplog.text + shown.file.getvalue()).count("inputs are in both") == 1

@@ -138,8 +138,6 @@ def _table(best: Any, before: float, after: float, seconds: float) -> Table:
     table.add_row("tokens", f"{usage.prompt_tokens:,} prompt, {usage.completion_tokens:,} completion")
     table.add_row("seconds", _seconds(result, seconds))
     table.add_row("search ended", Text(result.stop_reason))
-    for warning in result.warnings:
-        table.add_row("note", Text(warning))
     return table
 
 
