@@ -1,15 +1,23 @@
 """What makes two runs the same run, and what makes them different ones."""
 
+import collections
+import dataclasses
+import fractions
 import functools
+import ipaddress
 import linecache
 import os
+import re
 import runpy
 import subprocess
 import sys
 import threading
+import types
 import typing
-from typing import Any, Literal, NewType
+from datetime import timedelta, timezone
+from typing import Any, Literal, NamedTuple, NewType
 
+import attrs
 import numpy as np
 import pydantic
 import pytest
@@ -347,6 +355,53 @@ class Slotted(Named):
 Alias = NewType("Alias", AtLeast)
 
 
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Is never another one, whatever it has found out."""
+
+    limit: float
+    api_key: str = "k"
+    found: dict = dataclasses.field(default_factory=dict, compare=False)
+
+    @functools.cached_property
+    def doubled(self):
+        """Be kept in the object once it was asked for."""
+        return 2 * self.limit
+
+
+@attrs.frozen
+class AttrsRule:
+    """The same of attrs."""
+
+    limit: float
+    found: dict = attrs.field(factory=dict, eq=False)
+
+
+class PydanticRule(pydantic.BaseModel, frozen=True, extra="allow"):
+    """The same of pydantic."""
+
+    limit: float
+    _found: dict = pydantic.PrivateAttr(default_factory=dict)
+
+
+class Pair(NamedTuple):
+    """The same as a tuple."""
+
+    limit: float
+
+
+@dataclasses.dataclass
+class Count:
+    """Can be changed, so that nobody knows what of it was given."""
+
+    limit: float
+
+
+def holding(value):
+    """Return a metric that holds a value and only reads it."""
+    return lambda example, prediction, trace=None: value
+
+
 def closed_over(limit):
     """Return a metric that holds the limit, and what it has met."""
     met, count = [], 0
@@ -424,6 +479,55 @@ class TestFunction:
         one, same, other = (of_function("metric", make(limit)) for limit in (1, 1, 100))
         assert one == same
         assert {name for name in one if one[name] != other[name]} == {named}
+
+    @pytest.mark.parametrize(
+        ("make", "one", "other"),
+        [
+            (Rule, 1, 2),
+            (AttrsRule, 1, 2),
+            (lambda fields: PydanticRule(**fields), {"limit": 1}, {"limit": 2}),
+            (lambda fields: PydanticRule(**fields), {"limit": 1}, {"limit": 1, "more": 1}),
+            (Pair, 1, 2),
+            (lambda limit: {"rules": [Rule(limit)]}, 1, 2),
+            (re.compile, "a", "b"),
+            (functools.partial(re.compile, "a"), re.IGNORECASE, re.DOTALL),
+            (lambda pattern: re.compile(pattern).search, "a", "b"),
+            (fractions.Fraction, "1/2", "1/3"),
+            (complex, 1, 2),
+            (range, 1, 2),
+            (collections.deque, [1], [2]),
+            (types.MappingProxyType, {"a": 1}, {"a": 2}),
+            (ipaddress.ip_network, "10.0.0.0/8", "10.0.0.0/16"),
+            (timezone, timedelta(0), timedelta(hours=1)),
+            (mipro.Signature, "text -> good: bool", "text -> bad: bool"),
+            (functools.partial(mipro.Signature, "text -> good: bool"), "Be strict.", "Be kind."),
+            (lambda values: list[Literal[values]], ("a", "b"), ("a", "c")),
+            (lambda kind: kind, Rule, Pair),
+            (lambda kind: kind.__call__, AtLeast, Slotted),
+            (lambda function: function, str.lower, str.upper),
+            (lambda limit: functools.cache(holding(limit)), 1, 2),
+        ],
+    )
+    def test_what_is_never_changed_counts(self, make, one, other):
+        """A metric that holds it is another one where it differs, and the same where it was made again."""
+        first, same, changed = (of_function("metric", holding(make(given))) for given in (one, one, other))
+        assert first == same
+        assert {name for name in first if first[name] != changed[name]} == {"metric.value"}
+
+    @pytest.mark.parametrize("kind", [Rule, AttrsRule, lambda limit: PydanticRule(limit=limit)])
+    def test_what_it_has_found_out_does_not(self, kind):
+        """Fields that are not compared, private and cached ones are memory of a frozen object too."""
+        rule = kind(1)
+        before = of_function("metric", holding(rule))
+        getattr(rule, "found", getattr(rule, "_found", None))["a"] = 1
+        assert getattr(rule, "doubled", 2) == 2
+        assert of_function("metric", holding(rule)) == before
+
+    def test_what_can_be_changed_does_not(self):
+        """Nor does what has the name of a secret in what can't."""
+        assert set(of_function("metric", holding(Count(1)))) == {"metric"}
+        one, other = (of_function("metric", holding(Rule(1, api_key=key))) for key in ("a", "b"))
+        assert one == other
 
     def test_its_memory_does_not(self):
         """What a metric has counted and met is not what it was given."""
@@ -521,7 +625,7 @@ class TestSecrets:
 
 
 PRINT = """
-import functools, sys, threading
+import dataclasses, functools, re, sys, threading
 import mipro
 from mipro.runs import canonical, of_function, of_program
 class Program(mipro.Module):
@@ -530,9 +634,15 @@ class Program(mipro.Module):
         self.answer = mipro.Predict("question -> answer", temperature=1.0)
         self.words = {"some", "words", "in", "a", "set"}
         self.options = {"client": object(), "words": [frozenset(self.words)], ("a", object): threading.Lock()}
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    words: set
+    client: object
 class Metric:
     def __init__(self):
         self.words, self.client, self.clients = {"some", "more", "words"}, object(), [object()]
+        self.rule, self.call, self.type = Rule(self.words, self.client), self.client.__eq__, list[Rule]
+        self.find, self.acquire = re.compile("a").search, threading.Lock().acquire
     def __call__(self, example, prediction, trace=None): return 1
 metric = functools.partial(Metric(), object(), words={"a", "b", "c"})
 print(canonical({**of_program(Program()), **of_function("metric", metric)}))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import date, time, timedelta
+from datetime import date, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import PurePath
-from types import FunctionType, MethodType
+from types import BuiltinMethodType, FunctionType, MappingProxyType, MethodDescriptorType, MethodType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
+from zoneinfo import ZoneInfo
 
+from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -26,7 +32,7 @@ from mipro.lm import BaseLM
 from mipro.lm._secrets import is_secret_name
 from mipro.modules import Module, Parameter, Predict
 from mipro.runs._memory import changed_by, changed_when_called, source_of
-from mipro.signature import unaliased
+from mipro.signature import Signature, unaliased
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,15 +42,26 @@ if TYPE_CHECKING:
 Apart = Callable[[Any], Collection[str]]
 """Names the attributes of a module that are no part of the program, such as the story of an earlier run."""
 
-_BUILT_IN = "mipro."
+_BUILT_IN = ("mipro.", "pydantic.")
 SHOWN = 80
 """Characters up to which a fact is shown as it is when it differs."""
 
-_SAID_BY_TEXT = (str, int, float, bytes, Enum, PurePath, Decimal, date, time, timedelta)
-"""Types of which a text tells all, the same in every process."""
-_CALLED = (FunctionType, functools.partial)
-_TOLD = (*_SAID_BY_TEXT, dict, list, tuple, set, frozenset, Example, BaseLM, Module, Tool, *_CALLED)
-"""Types of values that count; of others, a client or a lock, nobody knows what of them matters."""
+_NUMBERS = (int, float, complex, Decimal, Fraction)
+_TIMES = (date, time, timedelta, timezone, ZoneInfo)
+_ADDRESSES = (IPv4Address, IPv4Network, IPv6Address, IPv6Network)
+_SAID_BY_TEXT = (str, bytes, range, Enum, PurePath, *_NUMBERS, *_TIMES, *_ADDRESSES)
+"""Types of which a text tells all, the same in every process. Not a UUID: who holds one drew it just now."""
+_LISTS = (list, tuple, deque)
+_DICTS = (dict, MappingProxyType, Example)
+_BOUND = (MethodType, BuiltinMethodType)
+_CACHED = type(functools.cache(len))
+_CALLED = (FunctionType, functools.partial, MethodDescriptorType, _CACHED)
+_TOLD = (
+    *(*_SAID_BY_TEXT, re.Pattern, *_LISTS, *_DICTS, set, frozenset),
+    *(BaseLM, Module, Tool, *_CALLED, *_BOUND),
+)
+"""Types of values that count, beside types, arrays and what is frozen; of others, a client or a lock,
+nobody knows what of them matters."""
 _OF_MODULES = frozenset({"callbacks", "history", "_compiled"})
 _OF_PREDICTORS = frozenset({"signature", "demos", "lm", "config", "traces", "train", "_warned"})
 """Attributes that count in a way of their own, or not at all."""
@@ -223,6 +240,8 @@ def _of_metric(metric: Any, above: frozenset[int]) -> str:
 
 
 def _of_function(name: str, function: Any, above: frozenset[int]) -> dict[str, str]:
+    while isinstance(function, _CACHED):
+        function = function.__wrapped__
     target = function.func if isinstance(function, functools.partial) else function
     if not inspect.isroutine(target) and not inspect.isclass(target):
         target = type(target)
@@ -289,11 +308,30 @@ def _attributes(owner: Any, *entrances: str) -> dict[str, Any]:
 
 def _counting(held: Mapping[str, Any]) -> dict[str, Any]:
     """Return what counts of values by name: no secrets, and no None, which often waits for a client."""
-    return {
-        name: value
-        for name, value in held.items()
-        if not is_secret_name(name) and (isinstance(value, _TOLD) or is_array(value))
-    }
+    return {name: value for name, value in held.items() if not is_secret_name(name) and _is_told(value)}
+
+
+def _is_told(value: Any) -> bool:
+    is_type = isinstance(value, type) or get_origin(value) is not None
+    return isinstance(value, _TOLD) or is_type or is_array(value) or _frozen(value) is not None
+
+
+def _frozen(value: Any) -> dict[str, Any] | None:
+    """Return by name what a value holds that is declared never to change, or None for any other.
+
+    What is left out of comparisons, such as a cache, is no part of it.
+    """
+    kind: Any = type(value)
+    names: Iterable[str]
+    if getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
+        names = [field.name for field in dataclasses.fields(kind) if field.compare]
+    elif isinstance(value, BaseModel) and value.model_config.get("frozen"):
+        names = [*kind.model_fields, *(value.model_extra or ())]
+    elif hasattr(kind, "__attrs_attrs__") and kind.__setattr__.__name__ == "_frozen_setattrs":
+        names = [field.name for field in kind.__attrs_attrs__ if field.eq]
+    else:
+        return None
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def state_of(value: Any) -> Any:
@@ -310,13 +348,13 @@ def _state(value: Any, above: frozenset[int]) -> Any:
     if id(value) in above:
         return "..."
     above |= {id(value)}
-    if isinstance(value, (dict, Example)):
+    if isinstance(value, _DICTS):
         return {
             key if isinstance(key, _SAID_BY_TEXT) else canonical(_state(key, above)): _state(item, above)
             for key, item in dict(value).items()
             if not (isinstance(key, str) and is_secret_name(key))
         }
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, _LISTS):
         return [_state(item, above) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted(canonical(_state(item, above)) for item in value)
@@ -333,7 +371,30 @@ def _identity(value: Any, above: frozenset[int]) -> Any:
         return [*(_state(part, above) for part in shown), _of_metric(value.func, above)]
     if isinstance(value, _CALLED):
         return _of_metric(value, above)
-    kind = value if isinstance(value, type) else type(value)
+    if isinstance(value, _BOUND):
+        function = value.__func__ if isinstance(value, MethodType) else getattr(value, "__qualname__", "")
+        return [_state(function, above), _state(value.__self__, above)]
+    return _declared(value, above)
+
+
+def _declared(value: Any, above: frozenset[int]) -> Any:
+    """Return what identifies a type or what is frozen; of any other object the name of its type."""
+    if isinstance(value, re.Pattern):
+        return [value.pattern, value.flags]
+    if (origin := get_origin(value)) is not None:
+        return [_state(part, above) for part in (origin, *get_args(value))]
+    if (held := _frozen(value)) is not None:
+        return [_of_class(type(value), above), _state(held, above)]
+    return _of_class(value, above) if isinstance(value, type) else _name(type(value))
+
+
+def _of_class(kind: type, above: frozenset[int]) -> Any:
+    if issubclass(kind, Signature):
+        return of_predictors(Predict(kind))
+    return [_name(kind), _of_metric(kind, above)] if _is_own(kind) else _name(kind)
+
+
+def _name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
