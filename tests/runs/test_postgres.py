@@ -184,6 +184,39 @@ def test_lock_is_taken_again_after_a_restart(server, url):
     first.close()
 
 
+def _cut_locks(server):
+    """Cut the connections that hold the locks of runs, and no others."""
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid, 10000) from pg_locks where locktype = 'advisory'"
+        )
+
+
+def test_lock_that_alone_was_cut_is_taken_again(server, url, monkeypatch):
+    """The lock's connection is idle all the time, and may be cut while those that write are not."""
+    monkeypatch.setattr("mipro.runs._connections.GUARD_S", 0.0)
+    first = Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+    _cut_locks(server)
+    first.keep(EventRecord("noted", "{}", time.time()))
+    with pytest.raises(StateError, match="one process at a time"):
+        Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+    first.close()
+
+
+def test_run_ends_where_another_process_has_taken_its_lock(server, url, monkeypatch):
+    """Two processes never go on with one run."""
+    monkeypatch.setattr("mipro.runs._connections.GUARD_S", 0.0)
+    first = Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+    _cut_locks(server)
+    monkeypatch.setattr("mipro.runs._connections.GUARD_S", 1e9)
+    second = Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+    monkeypatch.setattr("mipro.runs._connections.GUARD_S", 0.0)
+    with pytest.raises(StateError, match="one process at a time"):
+        first.keep(EventRecord("noted", "{}", time.time()))
+    first.close()
+    second.close()
+
+
 def test_database_is_not_started_afresh(url):
     """`resume="fresh"` needs a folder."""
     with pytest.raises(UserError, match="empty database"):

@@ -230,6 +230,25 @@ except mipro.errors.StateError as error:
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on files' size")
+@pytest.mark.skipif(sys.platform == "win32", reason="a file in use can't be moved there")
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_ledger_that_is_moved_stops_the_run(tmp_path, monkeypatch, is_replaced):
+    """What is written to a file that nobody finds any more is not kept, though the system takes it."""
+    monkeypatch.chdir(tmp_path)
+    run = start("run")
+    monkeypatch.chdir("/")
+    run.keep(EventRecord("noted", "{}", 1.0))
+    ledger = tmp_path / "run" / "ledger.sqlite"
+    ledger.rename(tmp_path / "elsewhere.sqlite")
+    if is_replaced:
+        ledger.touch()
+    with pytest.raises(StateError, match="moved, deleted or replaced"):
+        run.keep(EventRecord("noted", "{}", 2.0))
+    with pytest.raises(StateError):
+        run.flush()
+    run.close()
+
+
 def test_full_disk_is_one_clear_error(tmp_path):
     """When nothing more can be written the run stops with the reason, and all that was kept is there."""
     command = [sys.executable, "-c", FILL, str(tmp_path / "run")]

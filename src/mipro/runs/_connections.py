@@ -20,6 +20,8 @@ logger = logging.getLogger("mipro")
 
 PATIENCE_S = 60.0
 """Seconds that a server may be away: a managed database is restarted or replaced within less."""
+GUARD_S = 30.0
+"""Seconds after which the guard is asked again; what is idle for longer some servers and networks cut."""
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 
@@ -43,8 +45,10 @@ class Connections:
         self.errors = (sa.exc.SQLAlchemyError, self._driver_error)
         """What `work` raises where the database can't be used."""
         self._lock = threading.Lock()
-        self.regained: Callable[[], None] | None = None
-        """Called where the server has been away, before it is used again; what it raises ends the work."""
+        self.guard: Callable[[], None] | None = None
+        """Called before a server is used, where it was away or that was long ago; what it raises ends the
+        work."""
+        self._guarded_at = time.monotonic()
 
     def work(self, do: Callable[[Any], T], *, again: Callable[[Any], T] | None = None) -> T:
         """Return what `do` returns for a cursor, in a transaction of its own.
@@ -110,9 +114,11 @@ class Connections:
         with contextlib.suppress(IndexError):
             return self._idle.pop()
         try:
-            if regain and self.regained is not None:
+            if self.guard is not None:
                 with self._lock:
-                    self.regained()
+                    if regain or time.monotonic() - self._guarded_at >= GUARD_S:
+                        self.guard()
+                        self._guarded_at = time.monotonic()
             return self._engine.raw_connection()
         except sa.exc.OperationalError as error:
             if self._is_server:

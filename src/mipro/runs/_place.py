@@ -109,7 +109,7 @@ def _lock_database(url: sa.URL, store: SQLStore) -> Callable[[], None]:
     backend, where = url.get_backend_name(), shown(url.render_as_string(hide_password=False))
     if backend == "postgresql":
         lock = _PostgresLock(url)
-        store.when_regained(lock.keep)
+        store.guard(lock.keep)
         return lock.release
     if backend == "sqlite":
         return _lock_file(Path(f"{url.database}.lock"), where)

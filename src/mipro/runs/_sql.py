@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,6 +75,18 @@ class SQLStore(Store):
         except StateError:
             self._engine.dispose()
             raise
+        is_file = self._engine.dialect.name == "sqlite" and self._url.database and not read_only
+        # As SQLAlchemy opens it, wherever the program goes meanwhile.
+        self._path = os.path.abspath(self._url.database or "") if is_file else ""  # noqa: PTH100 - as text
+        self._file = self._found_file()
+
+    def _found_file(self) -> tuple[int, int] | None:
+        """Return what tells the file at the ledger's path from others, or None where none is found."""
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - at every commit
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _check_or_create(self) -> None:
         existing = set(sa.inspect(self._engine).get_table_names())
@@ -103,9 +116,9 @@ class SQLStore(Store):
     def __repr__(self) -> str:
         return f"SQLStore({self._url.render_as_string(hide_password=True)!r})"
 
-    def when_regained(self, do: Callable[[], None]) -> None:
-        """Have `do` called where a database server has been away, before it is used again."""
-        self._connections.regained = do
+    def guard(self, do: Callable[[], None]) -> None:
+        """Have `do` called before a database server is used, after it was away and every half minute."""
+        self._connections.guard = do
 
     def _unusable(self, error: Exception) -> StateError:
         reason = getattr(error, "orig", None) or error
@@ -131,6 +144,13 @@ class SQLStore(Store):
                 insert(cursor)
 
         self._work(insert, again=insert_once)
+        # Into a file that was deleted the system writes on, and says nothing.
+        if self._file is not None and self._found_file() != self._file:
+            raise StateError(
+                f"the ledger must stay where it is while a run uses it, but {self._path!r} was moved, deleted "
+                "or replaced, so that nothing is kept there any more. Put it back, or give its new folder as "
+                "run_dir."
+            )
 
     def _are_newest(self, cursor: Any, by_kind: Mapping[type[Record], list[Any]]) -> bool:
         """Whether these rows are what was appended last; one process at a time appends."""
