@@ -431,6 +431,18 @@ class TestResume:
         assert len(fruit_lm.calls) == paid
 
     @pytest.mark.usefixtures("fruit_lm")
+    def test_an_adapter_that_writes_other_prompts_is_another_run(self, optimize):
+        """A class of the user's own is told by its source, though its name and settings are as before."""
+        one, other = (
+            type("Own", (mipro.ChatAdapter,), {"__module__": "own", "HEAD": head})() for head in ("a", "b")
+        )
+        with mipro.context(adapter=one):
+            optimize()
+            optimize()
+        with mipro.context(adapter=other), pytest.raises(RunMismatchError, match="adapter"):
+            optimize()
+
+    @pytest.mark.usefixtures("fruit_lm")
     def test_no_secret_is_written(self, optimize, tmp_path):
         """Neither what a model, a config or an attribute has under such a name."""
         program = Shades(1, model="own", api_key="sk-secret")

@@ -141,4 +141,6 @@ def _settings_of(given: Mapping[str, Any]) -> Any:
 
 def _adapter(adapter: Adapter) -> str:
     plain = {name: value for name, value in vars(adapter).items() if isinstance(value, (str, int, float))}
-    return f"{type(adapter).__qualname__} {canonical(state_of(plain))}"
+    made = state_of(type(adapter))  # of a class of the user's its source too
+    source = "" if isinstance(made, str) else f" {digest(made)}"
+    return f"{type(adapter).__qualname__} {canonical(state_of(plain))}{source}"
