@@ -147,9 +147,9 @@ class SQLStore(Store):
         # Into a file that was deleted the system writes on, and says nothing.
         if self._file is not None and self._found_file() != self._file:
             raise StateError(
-                f"the ledger must stay where it is while a run uses it, but {self._path!r} was moved, deleted "
-                "or replaced, so that nothing is kept there any more. Put it back, or give its new folder as "
-                "run_dir."
+                f"the ledger must stay where it is while a run uses it, but {self._path!r} was moved, "
+                "deleted or replaced, so that nothing is kept there any more. Put it back, or give its new "
+                "folder as run_dir."
             )
 
     def _are_newest(self, cursor: Any, by_kind: Mapping[type[Record], list[Any]]) -> bool:
