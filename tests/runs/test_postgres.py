@@ -155,6 +155,16 @@ def test_database_that_stays_away_is_one_clear_error(server, url, monkeypatch):
     store.close()
 
 
+def test_no_connection_left_for_the_lock_is_one_clear_error(server, url):
+    """A run needs one connection for its lock beside those that it writes and reads by."""
+    name = sqlalchemy.make_url(url).database
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("create role narrow login connection limit 1")
+        connection.execute(f'alter database "{name}" owner to narrow')
+    with pytest.raises(StateError, match="too many connections"):
+        Run(url.replace("postgres:", "narrow:", 1), {"seed": "1"}, budget=Budget(), seed=0)
+
+
 def test_run_goes_on_through_a_restart_of_its_database(server, url, optimize):
     """Answers that come while the server is restarted are kept, and none is paid for twice."""
     calls = itertools.count(1)

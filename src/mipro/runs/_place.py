@@ -96,6 +96,9 @@ def _open_database(url: str) -> tuple[Store, Callable[[], None]]:
     store = SQLStore(url)
     try:
         return store, _lock_database(parts, store)
+    except sa.exc.SQLAlchemyError as error:  # as where the server has no room for one connection more
+        store.close()
+        raise store.unusable(error) from error
     except BaseException:
         store.close()
         raise

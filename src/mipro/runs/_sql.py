@@ -56,7 +56,7 @@ class SQLStore(Store):
         try:
             self._engine = sa.create_engine(self._url)
         except (sa.exc.ArgumentError, ImportError) as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
         if self._engine.dialect.name == "sqlite" and not read_only:
             sa_event.listen(self._engine, "connect", _tune_sqlite)
         # `mipro.runs.open(run_dir).facts()` leaves nobody who could close it.
@@ -71,7 +71,7 @@ class SQLStore(Store):
             self._check() if read_only else self._check_or_create()
         except sa.exc.SQLAlchemyError as error:
             self._engine.dispose()
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
         except StateError:
             self._engine.dispose()
             raise
@@ -120,7 +120,8 @@ class SQLStore(Store):
         """Have `do` called before a database server is used, after it was away and every half minute."""
         self._connections.guard = do
 
-    def _unusable(self, error: Exception) -> StateError:
+    def unusable(self, error: Exception) -> StateError:
+        """Return the error that says why the database can't be used."""
         reason = getattr(error, "orig", None) or error
         return StateError(
             f"{self!r} can't be used as a ledger: {reason}. Check that the place exists, can be "
@@ -169,7 +170,7 @@ class SQLStore(Store):
         try:
             return self._connections.work(do, again=again)
         except self._connections.errors as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -182,7 +183,7 @@ class SQLStore(Store):
             with self._auto.connect() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
 
     def _statement(self, kind: type[Record]) -> Statement:
         if kind not in self._inserts:
@@ -354,7 +355,7 @@ class SQLStore(Store):
             with self._engine.begin() as connection:
                 connection.execute(self._insert_new(FACTS), rows)
         except sa.exc.SQLAlchemyError as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
 
     def close(self) -> None:
         self._connections.close()
