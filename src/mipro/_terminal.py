@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
+    from rich.progress import Progress
 
 # All but line breaks and tabs: those of a model's answer may move the cursor, hide or send text.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def is_watched() -> bool:
-    """Return whether standard error is a terminal.
+    """Return whether somebody sees a bar: standard error is a terminal, or the process a notebook's kernel.
 
     What runs without a console, such as a service or `pythonw`, has no standard error, or a closed one.
     """
     try:
-        return sys.stderr.isatty()
+        return sys.stderr.isatty() or in_notebook()
     except (AttributeError, ValueError):  # None, or closed
         return False
+
+
+def in_notebook() -> bool:
+    """Tell whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")  # a kernel has imported it
+    shell = ipython.get_ipython() if ipython is not None else None
+    return "IPKernelApp" in getattr(shell, "config", {})
 
 
 def error_console() -> Console:
@@ -30,6 +41,16 @@ def error_console() -> Console:
 
     has_widgets = importlib.util.find_spec("ipywidgets") is not None
     return Console(stderr=True, force_jupyter=None if has_widgets else False)
+
+
+@contextmanager
+def drawn(bars: Progress) -> Iterator[Progress]:
+    """Draw `bars` inside the block, and how they stand at its end: in a notebook Rich leaves that out."""
+    with bars:
+        try:
+            yield bars
+        finally:
+            bars.refresh()
 
 
 def encodable(text: str, stream: TextIO | None) -> str:

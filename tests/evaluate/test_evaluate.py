@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import csv
+import importlib.machinery
 import io
 import json
 import logging
@@ -350,6 +352,28 @@ def test_bar_in_a_notebook_without_widgets(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     Evaluate(devset=numbers(2), metric=right, display_progress=True)(same)
     assert "Average Metric: 100.0%" in capsys.readouterr().err
+
+
+def test_bar_in_a_notebook_shows_the_end(monkeypatch):
+    """Rich draws a bar in a notebook ten times a second and not when it ends: one stayed at 24/30."""
+    shown = []
+    output = type(
+        "Output",
+        (contextlib.nullcontext,),
+        {"clear_output": lambda *_, **__: None, "close": lambda _: None},
+    )
+    widgets = types.ModuleType("ipywidgets")
+    widgets.Output = output
+    widgets.__spec__ = importlib.machinery.ModuleSpec("ipywidgets", None)
+    display = types.ModuleType("IPython.display")
+    display.display = shown.append
+    monkeypatch.setattr(builtins, "get_ipython", type("ZMQInteractiveShell", (), {}), raising=False)
+    monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    Evaluate(devset=numbers(2), metric=right, display_progress=True)(same)
+    drawn = [str(one._repr_mimebundle_([], [])) for one in shown if hasattr(one, "_repr_mimebundle_")]
+    assert "2/2" in [text for text in drawn if "Average Metric" in text][-1]
 
 
 def test_notebook_gets_html(monkeypatch):

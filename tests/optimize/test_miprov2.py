@@ -6,6 +6,7 @@ import io
 import random
 import sys
 import time
+import types
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -1061,6 +1062,16 @@ def test_without_standard_error(optimize, fruit, is_closed, monkeypatch):
         best = optimize(num_candidates=2, max_bootstrapped_demos=0, compile_with={"num_trials": 1})
         found = mipro.Parallel()([(best, example.inputs()) for example in fruit[:4]])
     assert [answer.colour for answer in found] == ["red"] * 4
+
+
+@pytest.mark.usefixtures("fruit_lm")
+def test_notebook_sees_progress(optimize, monkeypatch, capsys):
+    """The standard error of a notebook's kernel is no terminal, but somebody looks on: nothing was shown."""
+    kernel = types.ModuleType("IPython")
+    kernel.get_ipython = lambda: types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    optimize()
+    assert "3/3 search" in capsys.readouterr().err
 
 
 def test_callback_that_fails_ends_nothing(optimize, caplog):

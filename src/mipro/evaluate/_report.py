@@ -9,12 +9,11 @@ import io
 import json
 import math
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipro._terminal import printable
+from mipro._terminal import in_notebook, printable
 from mipro.errors import UserError
 from mipro.evaluate._score import score_of
 from mipro.example import Example
@@ -144,13 +143,6 @@ def as_html(rows: Sequence[dict[str, Any]], metric_name: str, note: str = "") ->
     )
     caption = f"<caption>{html.escape(note)}</caption>" if note else ""
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def in_notebook() -> bool:
-    """Tell whether this process is the kernel of a notebook."""
-    ipython = sys.modules.get("IPython")  # a kernel has imported it
-    shell = ipython.get_ipython() if ipython is not None else None
-    return "IPKernelApp" in getattr(shell, "config", {})
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mipro._terminal import error_console
+from mipro._terminal import drawn, error_console
 from mipro.errors import LMAuthError, LMError, LMNotFoundError, NoModelError, ProgramError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def bar(total: int) -> Iterator[Callable[[Outcome], None]]:
     )
     total_score, num_scores = 0.0, 0
     failures: Counter[str] = Counter()
-    with rich_progress.Progress(*columns, console=error_console()) as bars:
+    with drawn(rich_progress.Progress(*columns, console=error_console())) as bars:
         task = bars.add_task("Average Metric", total=total)
 
         def advance(outcome: Outcome) -> None:

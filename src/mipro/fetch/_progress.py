@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from mipro._terminal import error_console
+from mipro._terminal import drawn, error_console
 
 Progress: TypeAlias = bool | Callable[[int, int], None]
 """True draws a bar on stderr; a function is called with (bytes done, bytes in all)."""
@@ -64,7 +64,7 @@ def _bar() -> Iterator[Callable[[int, int, str], None]]:
         rich_progress.TransferSpeedColumn(),
         rich_progress.TimeRemainingColumn(),
     )
-    with rich_progress.Progress(*columns, console=error_console()) as bars:
+    with drawn(rich_progress.Progress(*columns, console=error_console())) as bars:
         task = bars.add_task("", total=None)
         yield lambda done, total, text: bars.update(
             task, completed=done, total=total or None, description=text

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from mipro._terminal import error_console, is_watched
+from mipro._terminal import drawn, error_console, is_watched
 from mipro.context import context, settings
 from mipro.errors import NoModelError, ProgramError, RunStopped, UserError
 from mipro.example import Example
@@ -217,12 +217,12 @@ class _Run:
 
 @contextlib.contextmanager
 def _progress(total: int, *, hidden: bool) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar where there is a terminal to show it."""
+    """Show a progress bar where there is a terminal or a notebook to show it."""
     if hidden or not is_watched():
         yield lambda _: None
         return
     from rich.progress import Progress  # noqa: PLC0415 - heavy, and only where it is seen
 
-    with Progress(console=error_console()) as bar:
+    with drawn(Progress(console=error_console())) as bar:
         task = bar.add_task("Calls", total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -83,7 +83,8 @@ class MIPROv2(Teleprompter):
         max_errors: Evaluations that may raise before the run stops.
         seed: Seeds everything that is drawn; 0 is a seed.
         init_temperature: Temperature of the proposals.
-        verbose: Whether to show progress where standard error is no terminal.
+        verbose: Whether to show progress also where nobody seems to look on, neither at a terminal
+            nor in a notebook.
         track_stats: Whether the best program gets `trial_logs`, `candidate_programs` and the rest.
         log_dir: Name of `run_dir` in DSPy.
         metric_threshold: Score from which a bootstrapped demo is kept; any true score where left out.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from mipro._terminal import error_console
+from mipro._terminal import drawn, error_console
 from mipro.errors import RunStopped, UserError
 
 if TYPE_CHECKING:
@@ -64,13 +64,14 @@ class Bars:
         """Two evaluations that are the first of their stage to end would make a bar each."""
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        self._drawn = drawn(self._bars)
+        self._drawn.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self._drawn.__exit__(kind, error, trace)
 
     def __call__(self, progress: Progress) -> None:
         """Show `progress`, from any thread.
