@@ -5,6 +5,7 @@ import re
 import threading
 from collections import Counter
 
+import numpy as np
 import pytest
 
 import mipro
@@ -193,13 +194,40 @@ def test_a_predictor_never_called_gets_what_fits_it():
     assert all(demos == () for demos in demo_sets.sets[2])
 
 
-@pytest.mark.parametrize(("kind", "shown"), [("str", 2), ("str | None", 4)])
-def test_a_label_that_is_missing_is_no_demo(kind, shown):
-    """None would be shown as the answer "None", unless that is one."""
+class NAType:
+    """What pandas calls the type of its `NA`, which can't be compared."""
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+    def __repr__(self):
+        return "<NA>"
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "shown"),
+    [
+        ("str", None, 2),
+        ("str | None", None, 4),
+        ("str", float("nan"), 2),
+        ("str", np.float32("nan"), 2),
+        ("float | None", float("nan"), 2),
+        ("str", NAType(), 2),
+        ("str", 10**400, 4),
+    ],
+    ids=str,
+)
+def test_a_label_that_is_missing_is_no_demo(kind, label, shown):
+    """None would be shown as the answer "None", unless that is one, and what tables write for it as "nan"."""
     trainset = [
         TRAIN[0],
         TRAIN[1],
-        *(Example(row, answer=None).with_inputs("question") for row in TRAIN[2:4]),
+        *(Example(row, answer=label).with_inputs("question") for row in TRAIN[2:4]),
     ]
     program = mipro.Predict(f"question -> answer: {kind}")
     demo_sets = _collect(program, trainset=trainset, max_bootstrapped=0, max_labeled=4, count=20)

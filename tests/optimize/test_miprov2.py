@@ -997,6 +997,19 @@ class TestDataInSeveralSets:
         assert max(map(len, shown)) == 5
         assert all(len(set(names)) == len(names) for names in shown)
 
+    def test_missing_values_are_said(self, optimize, fruit):
+        """A table's NaN was asked about, shown in demos and counted as wrong without a word."""
+        nan = float("nan")
+        trainset = [mipro.Example(row, colour=nan, weight=nan) for row in fruit[:2]] + fruit[2:20]
+        valset = [mipro.Example(row, fruit=nan) for row in fruit[20:23]] + fruit[23:40]
+        with mipro.context(lm=ScriptedLM(red_or_proposal)):
+            warnings = optimize(trainset=trainset, valset=valset).optimization.warnings
+        said = [warning for warning in warnings if "missing (NaN)" in warning]
+        assert [warning.split(";")[0] for warning in said] == [
+            "`trainset` has values that are missing (NaN): 2 in `colour`",
+            "`valset` has values that are missing (NaN): 3 in `fruit`",
+        ]
+
     @pytest.mark.usefixtures("fruit_lm")
     def test_own_demos_of_the_valset_are_said(self, optimize, fruit):
         """A program that comes with demos of examples to measure on may look too good."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+import math
+import numbers
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from mipro.optimize._traces import every_predictor, shows
 from mipro.runs import canonical
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 
     from mipro.example import Example
     from mipro.modules import Module
+
+_MISSING = ("NaTType", "NAType")
+"""Types of pandas, which is not imported for them."""
 
 _LEAST_DIFFERENT = 0.9
 """Share of a data set's inputs, below which an interval is too narrow to pass over it."""
@@ -53,6 +59,33 @@ def check_inputs(**sets: Sequence[Example]) -> tuple[str, ...]:
                 "interval of its score is too narrow."
             )
     return tuple(warnings)
+
+
+def check_missing(program: Module, **sets: Sequence[Example]) -> tuple[str, ...]:
+    """Return a warning for every data set in which values are missing that a prompt or a score needs."""
+    outputs = {name for predictor in every_predictor(program) for name in predictor.signature.output_fields}
+    warnings = []
+    for name, examples in sets.items():
+        fields = Counter(
+            field
+            for example in examples
+            for field, value in example.items()
+            if is_missing(value) and (field in outputs or field in example.inputs())
+        )
+        if fields:
+            counts = ", ".join(f"{count} in `{field}`" for field, count in fields.items())
+            warnings.append(
+                f"`{name}` has values that are missing (NaN): {counts}; a prompt shows them as such, and no "
+                "answer equals them. Leave such rows out, as `dropna` of a table does, or fill them."
+            )
+    return tuple(warnings)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is what tables have in the place of one that is missing: NaN, NaT or NA of pandas."""
+    if isinstance(value, numbers.Real):
+        return not isinstance(value, numbers.Rational) and math.isnan(value)  # an int may be beyond floats
+    return type(value).__name__ in _MISSING
 
 
 def check_own_demos(program: Module, **sets: Sequence[Example]) -> tuple[str, ...]:

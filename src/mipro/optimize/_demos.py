@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mipro._canonical import distinct
 from mipro.adapters import is_optional
+from mipro.optimize._data import is_missing
 from mipro.optimize._demo_sets import (
     MAX_REDRAWS,
     DemoLimits,
@@ -309,11 +310,13 @@ class _Collector:
 def is_labelled_demo(example: Example, predictor: Any) -> bool:
     """Whether a training example shows a predictor anything: an input and an output of it.
 
-    None is no output but a label that is missing, except where the field takes None.
+    None is no output but a label that is missing, except where the field takes None; NaN is none anywhere.
     """
     signature = predictor.signature
     return any(name in example for name in signature.input_fields) and any(
-        name in example and (example[name] is not None or is_optional(field.annotation))
+        name in example
+        and not is_missing(example[name])
+        and (example[name] is not None or is_optional(field.annotation))
         for name, field in signature.output_fields.items()
     )
 

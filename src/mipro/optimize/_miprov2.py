@@ -23,7 +23,7 @@ from mipro.optimize._checks import (
     listed,
     num_predictors,
 )
-from mipro.optimize._data import check_inputs, check_own_demos
+from mipro.optimize._data import check_inputs, check_missing, check_own_demos
 from mipro.optimize._estimate import Estimate, estimate
 from mipro.optimize._job import Job, facts
 from mipro.optimize._progress import Bars, Progress, Reporter, permitted
@@ -419,6 +419,7 @@ class MIPROv2(Teleprompter):
             num_threads=_first(self.num_threads, settings.num_threads),
             warnings=(
                 *check_inputs(trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
+                *check_missing(student, trainset=plan.trainset, valset=plan.valset, testset=plan.testset),
                 *check_own_demos(student, valset=plan.valset, testset=plan.testset),
                 *check_attached(student, track_stats=self.track_stats),
             ),
