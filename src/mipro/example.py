@@ -14,6 +14,9 @@ from mipro.errors import UserError
 # Fields with this prefix are bookkeeping: kept, but not counted, listed or shown.
 _HIDDEN_PREFIX = "dspy_"
 
+ROWS = '`mipro.datasets.from_records(table.to_dict("records"), input_keys=[...])`'
+"""How examples are made of a table, which is no list of rows: going through it gives its columns' names."""
+
 
 class Example:
     """A row of data with named fields, read as attributes or as keys.

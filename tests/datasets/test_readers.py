@@ -43,8 +43,10 @@ def test_csv_line_of_another_length_is_refused(tmp_path, line):
         ('a,b\n1,2\n"x"y,2\n', "error in line 3"),
         ('a,b\n1,"2\n3,4\n', "error in line 3.*from line 2 on"),
         ("a,a,b\n1,2,3\n", r"each column once, but names \['a'\]"),
+        ("a;b\n1;2\n", r"separated by commas, but .* 'a;b'.*delimiter=';'"),
+        ("a\tb\n1\t2\n", r"separated by commas, .*delimiter='\\t'"),
     ],
-    ids=["quote", "open", "columns"],
+    ids=["quote", "open", "columns", "semicolons", "tabs"],
 )
 def test_csv_that_is_none_is_refused_with_its_place(tmp_path, text, message):
     """Quotes that do not fit and a column that hides another are a UserError that names the place."""
@@ -157,7 +159,7 @@ def test_a_data_set_refuses_a_text_as_input_keys():
     ("records", "message"),
     [
         ([{"q": 1}, ("q", 2)], "record 2 must be a mapping from field to value, but got tuple"),
-        ({"q": 1}, "record 1 must be a mapping from field to value, but got str: 'q'"),
+        ({"q": 1}, "record 1 must be .* but got str: 'q'; of a table pass the rows: .*to_dict"),
         ([{0: "q", 1: "a"}], r"fields must have texts as names, but got \[0, 1\]"),
     ],
     ids=["tuple", "mapping", "numbers"],
@@ -246,3 +248,17 @@ def test_a_column_may_be_called_base():
         _train = ({"base": "metre", "answer": "cm"},)
 
     assert Units(input_keys=["base"]).train[0].inputs().toDict() == {"base": "metre"}
+
+
+def test_rows_of_polars():
+    """Its frames have no `to_dict(orient=)`: a TypeError from within was what one saw."""
+
+    class Frame:
+        def to_dicts(self):
+            return [{"q": 1, "a": 2}]
+
+        def to_dict(self, *, as_series=True):
+            raise AssertionError
+
+    [example] = DataLoader().from_pandas(Frame(), input_keys=["q"])
+    assert (example.inputs().toDict(), example.a) == ({"q": 1}, 2)

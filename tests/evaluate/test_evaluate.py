@@ -214,6 +214,7 @@ def test_stopped_run_passes_through():
             {"devset": [*numbers(1), {"x": 1}]},
             r"must be a `mipro.Example`, but example 1 is none: \{'x': 1\}",
         ),
+        ({"devset": {"q": ["1", "2"]}}, "example 0 is none: 'q'; .*of a table .*to_dict"),
         ({"metric": lambda example: 1}, r"trace=None\), but <lambda> takes \(example\)"),
         ({"metric": lambda example, prediction, trace: 1}, "can't be called with two arguments"),
     ],

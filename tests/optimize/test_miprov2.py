@@ -517,6 +517,7 @@ class TestRefusals:
             ({"trainset": []}, "`trainset` must hold at least 1"),
             ({"valset": []}, "`valset` must hold at least 1"),
             ({"trainset": [mipro.Example(fruit="lime 1", colour="green")]}, "names its inputs"),
+            ({"trainset": {"fruit": [], "colour": []}}, "does not: 'fruit'; .*of a table .*to_dict"),
             ({"search": "grid"}, "`search` must be one of"),
             ({"search": lambda space, budget: None}, r"can be called as \(space, num_examples="),
             ({"metric": "accuracy"}, "`metric` must be a function"),

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import DownloadError, MissingExtraError, UserError
-from mipro.example import Example
+from mipro.example import ROWS, Example
 
 if TYPE_CHECKING:
     import os
@@ -58,9 +58,10 @@ def from_records(
     examples = []
     for number, record in enumerate(records, 1):
         if not isinstance(record, (Mapping, Example)):
+            of_table = f"; of a table pass the rows: {ROWS}" if isinstance(record, str) else ""
             raise UserError(
                 f"record {number} must be a mapping from field to value, but got "
-                f"{type(record).__name__}: {record!r}."
+                f"{type(record).__name__}: {record!r}{of_table}."
             )
         names = list(record) if fields is None else list(fields)
         absent = [name for name in (*names, *input_keys) if name not in record]
@@ -121,6 +122,12 @@ def _csv_records(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, 
         raise UserError(
             f"the first line of {str(path)!r} must name each column once, but names {twice} more often; "
             "the last one would hide the others. Rename them."
+        )
+    if len(columns) == 1 and (mark := next((mark for mark in ";\t" if mark in columns[0]), None)):
+        raise UserError(
+            f"the values of {str(path)!r} must be separated by commas, but its first line is {columns[0]!r}; "
+            f"save it with commas, or pass csv.DictReader(file, delimiter={mark!r}) to "
+            "`mipro.datasets.from_records`."
         )
     for record in reader:
         if None in record or None in record.values():
@@ -282,8 +289,9 @@ class DataLoader:
     def from_pandas(
         self, df: Any, fields: Sequence[str] | None = None, input_keys: Sequence[str] = ()
     ) -> list[Example]:
-        """Make one example of each row of a data frame."""
-        return from_records(df.to_dict(orient="records"), fields, input_keys)
+        """Make one example of each row of a data frame, of pandas or of polars."""
+        rows = df.to_dicts() if hasattr(df, "to_dicts") else df.to_dict(orient="records")
+        return from_records(rows, fields, input_keys)
 
     def from_parquet(
         self,

@@ -79,9 +79,12 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
     except aiohttp.InvalidURL:
         reason = "the address is not a URL"
     except aiohttp.ClientConnectorError as error:
-        to = " to the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+        is_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
+        to = " to the proxy" if is_proxy else ""
         reason = f"could not connect{to} ({error.os_error.strerror or error.os_error})"
         reason += _advice_for(error.os_error)
+        if is_proxy:
+            reason += f"; correct it in the environment, or add {urlsplit(url).hostname} to NO_PROXY there"
     except (aiohttp.ClientError, OSError) as error:
         if isinstance(error, aiohttp.ClientHttpProxyError) and error.status == _PROXY_LOGIN:
             return Reply(error.status, error.headers or {}, b"")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mipro._names import of_dspy
 from mipro._whole import is_whole
 from mipro.errors import UserError
+from mipro.example import ROWS
 from mipro.lm import BaseLM
 from mipro.modules import Module, Predict
 from mipro.optimize._traces import check_same_structure
@@ -114,7 +115,8 @@ def _made_of(example: Any) -> str:
         return (
             "`mipro.Example(row).with_inputs(...)`, or `mipro.datasets.from_records(rows, input_keys=[...])`"
         )
-    return "`mipro.Example(name=value, ...).with_inputs(...)`"
+    of_table = f", or of a table {ROWS}" if isinstance(example, str) else ""
+    return "`mipro.Example(name=value, ...).with_inputs(...)`" + of_table
 
 
 def check_positive(**values: Any) -> None:
