@@ -37,6 +37,14 @@ def _only_loopback(monkeypatch):
 
 
 @pytest.fixture
+def heeds_hangups():
+    """Heed SIGHUP in the processes that a test starts, also where `nohup` started the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
 def heeds_interrupts():
     """Heed Ctrl-C, also where the tests run in the background of a shell, which ignores it.
 

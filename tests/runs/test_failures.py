@@ -494,7 +494,7 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a process can't be s
         ("SIGINT", 1),
         # Whoever sent these sees them obeyed.
         pytest.param("SIGTERM", -15, marks=POSIX),
-        pytest.param("SIGHUP", -1, marks=POSIX),
+        pytest.param("SIGHUP", -1, marks=[POSIX, pytest.mark.usefixtures("heeds_hangups")]),
     ],
 )
 def test_what_ends_the_run_waits_for_what_is_in_flight(start, tmp_path, name, status):
