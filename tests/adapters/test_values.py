@@ -14,8 +14,9 @@ from typing_extensions import TypeAliasType
 
 import mipro
 from mipro.adapters import ChatAdapter, JSONAdapter, as_plain, is_optional
+from mipro.adapters._read import read_value, repair_json
 from mipro.adapters._values import type_name, value_text
-from mipro.errors import SignatureError
+from mipro.errors import AdapterParseError, SignatureError
 from mipro.propose._text import show_value
 from mipro.runs._fingerprint import canonical
 from mipro.signature import InputField, OutputField, Signature
@@ -185,3 +186,27 @@ def test_the_schema_of_a_type_is_in_the_letters_of_its_author():
     sized = pydantic.create_model("Sized", size=(int, pydantic.Field(description="Größe in Metern")))
     signature = Signature({"q": InputField(), "a": (sized, OutputField())})
     assert "Größe in Metern" in ChatAdapter().format(signature, [], {"q": "Q"})[0]["content"]
+
+
+@pytest.mark.parametrize("repeated", ['{"{"', "{ 1", "{\u201c(]]", "(", "[{"])
+def test_an_answer_that_repeats_a_bit_of_json_is_read_at_once(repeated):
+    """Repairing it took minutes to hours; a short one is repaired as before."""
+    with pytest.raises(ValueError, match="number"):
+        read_value(repeated * (20_000 // len(repeated)), float)
+    assert read_value("[1, 2, {'a': 'b'", list[Any]) == [1, 2, {"a": "b"}]
+
+
+@pytest.mark.parametrize(
+    "text", ["{'a': 'b', 'c': ['d']", 'It is: {"a": "b", "c": ["d"]', '{"a": "b" "c": ["d"}']
+)
+def test_texts_of_a_repaired_answer_are_plain(text):
+    """What bounds the repair does not get into the values."""
+    value = repair_json(text)
+    assert value == {"a": "b", "c": ["d"]}
+    assert {type(part) for part in (*value, value["a"], *value["c"])} == {str}
+
+
+def test_an_answer_that_the_repair_fails_on_is_an_answer_that_cant_be_read():
+    """An assertion within json_repair went out of the adapter as the program's own failure."""
+    with pytest.raises(AdapterParseError):
+        JSONAdapter().parse(Signature("question -> answer"), '{"```json1}```json')

@@ -74,6 +74,12 @@ def test_data_in_a_text_are_described_with_their_kind():
     assert show_value("data: 12 images", 50) == "data: 12 images"
 
 
+def test_what_begins_like_a_data_uri_is_looked_at_in_linear_time():
+    """A value of a megabyte in a file of data stopped the proposer for hours."""
+    assert show_value("data:a/" + "a" * 1_000_000, 50).startswith("data:a/aaa")
+    assert show_value("data:a/b;charset=utf-8;base64,AA", 50) == "<a/b, 32 characters>"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

@@ -209,3 +209,9 @@ def test_type_without_all_its_parts_is_refused():
     """`dict[str]` is read as a type, but no field can have it; it was a TypeError of another package."""
     with pytest.raises(SignatureError, match=r"must be whole, but got .*'b': dict\[str\].*: Expected two"):
         Signature("a -> b: dict[str]")
+
+
+def test_a_type_of_very_many_parts_is_refused():
+    """A RecursionError of Python's own came, which names nothing."""
+    with pytest.raises(SignatureError, match="many parts|is not a type"):
+        Signature("question -> answer: " + " | ".join(["int"] * 1500))

@@ -10,7 +10,7 @@ import json
 import pathlib
 import unicodedata
 import uuid
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, get_args, get_origin
 
 from mipro._normal import unquoted
 from mipro.adapters._code import Code
@@ -39,6 +39,9 @@ _NONE_WORDS = frozenset({"None", "null"})
 # Full-width forms of ASCII, and the minus of typesetters.
 _IN_ASCII = {**{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}, 0x2212: "-"}
 _OBJECT_STARTS = ("{", "```json")
+# Of JSON whose repair makes sense a character is read six times at most, in the measure of `_ReadInBounds`.
+_READS_PER_CHAR = 30
+_MOST_READS = 10_000_000
 
 
 def read_value(value: Any, annotation: Any) -> Any:
@@ -134,13 +137,43 @@ def _repaired(text: str) -> Any:
         return text
 
 
+class _ReadInBounds(str):
+    """A text of which no more than so many characters can be read, the same one as often as wanted.
+
+    What json_repair tries at `{"{"{"` or `{1{1{1`, which small models repeat when they ramble, grows with the
+    square of the length or faster: 3,000 characters stopped all threads for seconds, 40,000 for minutes.
+    """
+
+    __slots__ = ("_left",)
+    _left: list[int]
+
+    @classmethod
+    def of(cls, text: str, left: list[int]) -> _ReadInBounds:
+        """Return `text`, of which the first of `left` says how many characters may still be read."""
+        made = cls(text)
+        made._left = left
+        return made
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        found = str.__getitem__(self, key)
+        self._left[0] -= len(found)
+        if self._left[0] < 0:
+            raise ValueError("what this JSON was meant to be can't be told")
+        # From the beginning on: to be put together with other parts, and read on.
+        return self.of(found, self._left) if isinstance(key, slice) and key.start is None else found
+
+    def __add__(self, other: str) -> _ReadInBounds:
+        return self.of(str.__add__(self, other), self._left)
+
+
 def repair_json(text: str) -> Any:
     """Return the JSON value that `text` almost is; "" where it is none."""
     import json_repair  # noqa: PLC0415 - most answers need no repair
 
+    reads = min(_READS_PER_CHAR * len(text), _MOST_READS)
     try:
-        return json_repair.loads(text)
-    except (ValueError, RecursionError, IndexError, TypeError):
+        return json_repair.loads(_ReadInBounds.of(text, [reads]))
+    except Exception:  # noqa: BLE001 - its own assertions, too, fail on odd answers
         return ""
 
 

@@ -25,7 +25,7 @@ _ELLIPSIS = " [...]"
 _PLAIN_TYPES = (str, int, float, bool, type(None), dt.date, dt.time, decimal.Decimal)
 _MAX_DEPTH = 6
 _BOOKKEEPING = "augmented"
-_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)[\w;=.+-]*;base64,")
+_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]*)*?;base64,")
 # Signs on letters, such as vowels, and joiners: `\w` lacks them, and would part the words of Hindi or Hebrew.
 _MARKS = (
     "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"

@@ -79,6 +79,8 @@ def read_type(text: str, custom_types: Mapping[str, Any] | None = None) -> Any:
     indent = len(text) - len(text.lstrip())
     try:
         return _Reader(custom_types or {}).read(node)
+    except RecursionError as error:
+        raise TypeFault("the type has too many parts within each other", indent) from error
     except TypeFault as fault:
         # ast counts UTF-8 bytes; what people see are characters.
         characters = len(text.strip().encode()[: fault.column].decode(errors="ignore"))
