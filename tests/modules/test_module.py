@@ -21,6 +21,7 @@ from mipro.lm import LM
 from mipro.modules import ChainOfThought, Module, Parameter, Predict, ReAct
 from mipro.signature import Signature
 from mipro.testing.lms import ScriptedLM
+from mipro.testing.server import OpenAIServer
 
 
 class Hop(Module):
@@ -409,6 +410,31 @@ def test_an_address_under_any_name_is_loaded_only_from_files_that_are_trusted(na
     assert (lm.kwargs["top_k"], name in lm.kwargs) == (3, False)
     other.load_state(state, allow_unsafe_lm_state=True)
     assert other.get_lm().kwargs[name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("extra_headers", {"X-Account": "sk-of-theirs"}),
+        ("extra_body", {"api_key": "sk-of-theirs"}),
+    ],
+)
+def test_an_account_is_loaded_only_from_files_that_are_trusted(name, value, monkeypatch):
+    """What the user asks would go to the account of whoever wrote the file."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-user")
+    program = Hop()
+    program.set_lm(LM("openai/some-model"))
+    state = program.dump_state()
+    state["query"]["lm"][name] = value
+    seen = []
+    for trusted in (False, True):
+        with OpenAIServer(answer={"answer": "a", "query": "b"}) as server:
+            other = Hop()
+            other.load_state(state, allow_unsafe_lm_state=trusted)
+            other.get_lm().copy(api_base=server.url)("hello")
+            request = server.requests[0]
+            seen.append("sk-of-theirs" in f"{request.headers} {request.body}")
+    assert seen == [False, True]
 
 
 def test_half_a_character_leaves_a_saved_program_readable(tmp_path):

@@ -213,5 +213,5 @@ def test_type_without_all_its_parts_is_refused():
 
 def test_a_type_of_very_many_parts_is_refused():
     """A RecursionError of Python's own came, which names nothing."""
-    with pytest.raises(SignatureError, match="many parts|is not a type"):
+    with pytest.raises(SignatureError, match=r"many parts|is not a type"):
         Signature("question -> answer: " + " | ".join(["int"] * 1500))

@@ -316,9 +316,15 @@ def _loaded_lm(state: Mapping[str, Any] | None, *, allow_unsafe: bool) -> BaseLM
     if not isinstance(state, Mapping):
         raise StateError(f"`lm` must be a dict in the state of a predictor, or None, but got {state!r}.")
     from mipro.lm import BaseLM  # noqa: PLC0415 - heavy, and a caller with a model has it loaded
+    from mipro.lm._secrets import split_secrets  # noqa: PLC0415 - as above
 
-    # Clients have many names for an address, and would send the user's key to whatever it is.
-    unsafe = sorted(key for key, value in state.items() if key in _UNSAFE_LM_KEYS or "://" in str(value))
+    # Clients have many names for an address, and would send the user's key to whatever it is. With a key or
+    # headers, which no saved state has, the user's data would go to the account of whoever wrote the file.
+    unsafe = sorted(
+        key
+        for key, value in state.items()
+        if key in _UNSAFE_LM_KEYS or "://" in str(value) or split_secrets({key: value})[1]
+    )
     if unsafe and not allow_unsafe:
         logger.warning(
             "Ignoring unsafe LM config key(s) during state load: %s. "
