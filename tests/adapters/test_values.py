@@ -210,3 +210,22 @@ def test_an_answer_that_the_repair_fails_on_is_an_answer_that_cant_be_read():
     """An assertion within json_repair went out of the adapter as the program's own failure."""
     with pytest.raises(AdapterParseError):
         JSONAdapter().parse(Signature("question -> answer"), '{"```json1}```json')
+
+
+DEEP = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize(
+    ("adapter", "answer", "kind"),
+    [
+        (ChatAdapter(), f"[[ ## answer ## ]]\n{DEEP}", "list"),
+        (JSONAdapter(), f'{{"answer": {DEEP}}}', "list"),
+        (JSONAdapter(), f'{{"answer": {DEEP}}}', "str"),
+        (JSONAdapter(), f'{{"answer": {DEEP}}}', "int"),
+    ],
+)
+def test_an_answer_nested_very_deeply_cant_be_read(adapter, answer, kind):
+    """Functions that go through a value and call themselves failed later, and ended the run."""
+    with pytest.raises(AdapterParseError, match="at most 100 lists"):
+        adapter.parse(Signature(f"question -> answer: {kind}"), answer)
+    assert adapter.parse(Signature("question -> answer"), answer.replace(DEEP, '"[[1]]"'))

@@ -322,6 +322,13 @@ def test_table_shows_markup_as_it_is(capsys):
     assert "✔️ [0.500]" in out
 
 
+def test_table_cuts_a_cell_that_is_one_long_word(capsys):
+    """The bound was one of words: six answers of 5 MB without blanks took minutes to show."""
+    devset = [Example(x="x" * 2_000_000).with_inputs("x")]
+    Evaluate(devset=devset, metric=lambda e, p: 0.5, display_table=True)(lambda x: "plain")
+    assert capsys.readouterr().out.count("x") < 2_000
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
 def test_table_shows_any_answer_on_any_output(monkeypatch, encoding):
     """A letter that the output has not ended a paid evaluation, a control character went to the terminal."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _MARKER = re.compile(rf"^[^\S\n]*\[\[ ## ({FIELD_NAME}) ## \]\]", re.MULTILINE)
 _END_MARKER = "[[ ## completed ## ]]"
+# More values within each other than any task asks for, and fewer than end the functions that go through them.
+_MAX_DEPTH = 100
 
 
 class FieldInfoWithName(NamedTuple):
@@ -244,17 +246,38 @@ def read_field(
         value: What the answer holds for it.
         found: The fields that could be read.
     """
+    is_deep, cause = _is_too_deep(value), None
+    reason = f"at most {_MAX_DEPTH} lists and objects may be within each other"
     try:
-        return read_value(value, signature.output_fields[name].annotation)
+        made = value if is_deep else read_value(value, signature.output_fields[name].annotation)
+        if not is_deep and not _is_too_deep(made):
+            return made
     except ValueError as error:
-        raise AdapterParseError(
-            adapter,
-            signature,
-            completion,
-            f"Failed to parse field {name} with value {value!r}: {error}",
-            parsed_result=found,
-            missing=(name,),
-        ) from error
+        reason, cause = str(error), error
+    shown = "" if is_deep else f" with value {value!r}"
+    raise AdapterParseError(
+        adapter,
+        signature,
+        completion,
+        f"Failed to parse field {name}{shown}: {reason}",
+        parsed_result=found,
+        missing=(name,),
+    ) from cause
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Whether more lists and dicts are within each other than `_MAX_DEPTH`."""
+    level = [value]
+    for _ in range(_MAX_DEPTH + 1):
+        parts = (
+            part.values() if isinstance(part, dict) else part
+            for part in level
+            if isinstance(part, (list, dict))
+        )
+        level = [inner for part in parts for inner in part]
+        if not level:
+            return False
+    return True
 
 
 def complete_or_raise(

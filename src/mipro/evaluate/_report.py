@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 25
 """Words of a cell that a table shows, as DSPy's."""
+MAX_CHARS = 1_000
+"""Characters of it: data, addresses and texts in scripts such as Chinese's are one word of any length."""
 MAX_DEPTH = 50
 """Values within values that a file holds as such; what lies deeper, or in itself, is text."""
 
@@ -156,7 +158,8 @@ def _cell(value: Any, is_score: bool) -> str:
         return printable(f"✔️ [{value:.3f}]" if isinstance(value, float) else f"✔️ [{value}]")
     text = printable(text_of(value))
     words = text.split()
-    return " ".join(words[:MAX_WORDS]) + "..." if len(words) > MAX_WORDS else text
+    shown = (" ".join(words[:MAX_WORDS]) if len(words) > MAX_WORDS else text)[:MAX_CHARS]
+    return shown if shown == text else f"{shown}..."
 
 
 def _plain(value: Any, within: tuple[int, ...] = ()) -> Any:
