@@ -34,6 +34,8 @@ async def acompletion(**kwargs):
         return {"error": {"code": 502}, "choices": []}
     if text in globals():
         raise globals()[text]("bad key " + kwargs.get("api_key", ""))
+    if text == "no usage":
+        return {"model": "m", "choices": [{"message": {"content": text}}]}
     return {"model": "m", "choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 1}}
 def supports_response_schema(model):
     return "schema" in model
@@ -130,3 +132,14 @@ def test_no_completion(litellm):
     """A failure in the form of an answer is one of ours, that passes."""
     with pytest.raises(LMServerError, match="502"):
         LM("anthropic/claude", cache=False, num_retries=0)("no choices")
+
+
+def test_answer_without_a_count_of_tokens_is_not_free(litellm):
+    """Its price is not known, unless the model's is nothing."""
+
+    def cost(text, price):
+        lm = LM("anthropic/claude", cache=False, prices={"input": price, "output": price})
+        lm(text)
+        return lm.history[-1]["cost"]
+
+    assert (cost("no usage", 1.0), cost("no usage", 0.0), cost("hi", 1.0)) == (None, 0.0, 1e-6)

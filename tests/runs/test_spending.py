@@ -46,6 +46,28 @@ def test_tokens_and_cost_are_never_exceeded(optimize, tmp_path, resource, limit)
     assert best.optimization.stop_reason == f"budget: {resource}"
 
 
+class OwnModel(ScriptedLM):
+    """A model of the user's own, which says what its answers cost."""
+
+    def price_usd(self, usage):
+        """Return a price by the token, as providers have one."""
+        return 2e-6 * usage.prompt_tokens + 8e-6 * usage.completion_tokens
+
+
+def test_model_of_ones_own_counts_against_the_dollars(tmp_path):
+    """What a call of it cost is its `price_usd` of the tokens used, in the ledger and for the budget."""
+    asked = LMRequest("m", ({"role": "user", "content": "new"},), {"max_tokens": 5})
+    again = LMRequest("m", ({"role": "user", "content": "newer"},), {"max_tokens": 5})
+    model, live = OwnModel(["hello", "hello"]), open_run(tmp_path, cost_usd=1e-4)
+    response = run(live.gate("search").call(model, asked))
+    assert live.spent()[0].cost_usd == response.cost_usd == model.price_usd(response.usage)
+    live.close()
+    live = open_run(tmp_path, cost_usd=1.5 * response.cost_usd)
+    with pytest.raises(BudgetExhausted, match="cost_usd"):
+        run(live.gate("search").call(model, again))
+    live.close()
+
+
 def uncounted(request):
     """Answer as a server that reports no `usage`."""
     fields = answer(request).items()

@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import time
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from mipro.lm._loop import run, submit
 from mipro.lm._openai import NoCompletionError, plain
 from mipro.lm._outputs import lm_response, openai_response, outputs_of, usage_dict
 from mipro.lm._own_calls import note_call, watched
+from mipro.lm._prices import cost_of_answer
 from mipro.lm._retry import delay_s
 from mipro.lm._secrets import public
 from mipro.lm._threads import in_thread
@@ -120,7 +122,10 @@ class BaseLM:
         return public(self.kwargs)
 
     def price_usd(self, usage: Usage) -> float | None:
-        """Return the price of a call with these tokens in US dollars, or None where it is not known."""
+        """Return the price of a call with these tokens in US dollars, or None where it is not known.
+
+        A subclass whose answers are to count against `Budget(cost_usd=)` says it here.
+        """
         del usage
         return None
 
@@ -261,7 +266,7 @@ class BaseLM:
 
         def read(value: Any) -> LMResponse:
             try:
-                return lm_response(value, time.perf_counter() - start_s)
+                response = lm_response(value, time.perf_counter() - start_s)
             except NoCompletionError as error:
                 text = json.dumps(plain(value), default=str)
                 raise error_from_no_completion(call, text, {}) from error
@@ -271,6 +276,9 @@ class BaseLM:
                     f"`{kind}.forward` must return a text or an OpenAI-like response: {error}.",
                     model=self.model,
                 ) from error
+            if response.cost_usd is not None:
+                return response
+            return replace(response, cost_usd=cost_of_answer(self.price_usd, response.usage))
 
         try:
             yield read

@@ -157,8 +157,4 @@ class HTTPBackend:
 
     def _cost_usd(self, data: dict[str, Any], usage: Usage) -> float | None:
         told = openai.cost_from(data.get("usage")) if self.provider.tells_cost and not self.prices else None
-        if told is not None:
-            return told
-        cost_usd = self.price_usd(usage if usage.total_tokens else Usage(1, 1))
-        # Without a count of tokens nobody knows the price, unless the model is free.
-        return cost_usd if usage.total_tokens or not cost_usd else None
+        return _prices.cost_of_answer(self.price_usd, usage) if told is None else told

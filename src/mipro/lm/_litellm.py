@@ -109,7 +109,7 @@ class LiteLLMBackend:
         )
         if listed is not None:
             return float(listed)
-        return self.price_usd(response.usage)
+        return _prices.cost_of_answer(self.price_usd, response.usage)
 
     def load(self) -> None:
         """Load nothing: it reaches for the network."""

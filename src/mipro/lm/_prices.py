@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mipro.errors import UserError
+from mipro.lm._types import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mipro.lm._types import Usage
+    from collections.abc import Callable, Mapping
 
 _MILLION = 1_000_000
 _NAMES = ("input", "output", "cached_input")
@@ -70,6 +69,18 @@ def _listed(provider: str, name: str) -> Any:
     except LookupError:
         return None
     return functools.partial(calc_price, model_ref=name, provider_id=provider)
+
+
+def cost_of_answer(price_usd: Callable[[Usage], float | None], usage: Usage) -> float | None:
+    """Return what an answered call cost in US dollars, or None where that is not known.
+
+    Args:
+        price_usd: The model's price of a call with these token counts.
+        usage: What the model says that it used.
+    """
+    cost = price_usd(usage if usage.total_tokens else Usage(1, 1))
+    # Without a count of tokens nobody knows the price, unless the model is free.
+    return cost if usage.total_tokens or not cost else None
 
 
 def cost_usd(provider: str, name: str, usage: Usage, prices: Prices | None) -> float | None:
