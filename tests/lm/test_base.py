@@ -387,3 +387,21 @@ def test_a_temperature_that_is_not_sent_is_told(caplog, temperature, told):
     """A reasoning model samples at 1; who asked for nothing else is told nothing."""
     LM("openai/o3-mini", api_key="none", temperature=temperature)
     assert ("samples at temperature 1 only" in caplog.text) is told
+
+
+class UsedUp(BaseLM):
+    """Answers from an iterator that has nothing left, as a stand-in in a test of the user's may."""
+
+    def forward(self, prompt=None, messages=None, **kwargs):
+        """Raise StopIteration."""
+        return next(iter(()))
+
+
+def test_model_that_raises_stop_iteration_is_not_waited_for():
+    """No future can hold that exception; the caller would wait for ever, and a run with it."""
+
+    async def ask():
+        await asyncio.wait_for(UsedUp("m").acall("hi"), 20)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(ask())

@@ -28,11 +28,21 @@ async def in_thread(call: Callable[[], T], *, workers: int) -> T:
     Args:
         call: The function.
         workers: How many run at a time at most, at each depth of calls inside of others.
+
+    Raises:
+        RuntimeError: It raised StopIteration, which no future can hold: its caller would wait for ever.
     """
+
+    def run() -> T:
+        try:
+            return call()
+        except StopIteration as error:  # as of a coroutine, PEP 479
+            raise RuntimeError("a blocking call raised StopIteration") from error
+
     depth = _depth.get()
     key = (os.getpid(), workers, depth)
     if key not in _pools:
         _pools.setdefault(key, ThreadPoolExecutor(workers, thread_name_prefix="mipro-blocking"))
     inside = copy_context()
     inside.run(_depth.set, depth + 1)
-    return await asyncio.get_running_loop().run_in_executor(_pools[key], inside.run, call)
+    return await asyncio.get_running_loop().run_in_executor(_pools[key], inside.run, run)

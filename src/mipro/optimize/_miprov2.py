@@ -79,7 +79,7 @@ class MIPROv2(Teleprompter):
         auto: Size of the run: "light", "medium" or "heavy" (6, 12, 18 candidates; 100, 300, 1000
             validation examples). "light" where neither `num_candidates` nor `num_trials` is given.
         num_candidates: Instructions and demo sets per predictor, in place of `auto`.
-        num_threads: Evaluations under way at once; changes no result.
+        num_threads: Evaluations under way at once, `settings.num_threads` (8) where left out; changes no result.
         max_errors: Evaluations that may raise before the run stops.
         seed: Seeds everything that is drawn; 0 is a seed.
         init_temperature: Temperature of the proposals.
@@ -87,7 +87,7 @@ class MIPROv2(Teleprompter):
             nor in a notebook.
         track_stats: Whether the best program gets `trial_logs`, `candidate_programs` and the rest.
         log_dir: Name of `run_dir` in DSPy.
-        metric_threshold: Score from which a bootstrapped demo is kept; any true score where left out.
+        metric_threshold: Score from which a bootstrapped demo is kept; any but 0 where left out.
         search: "bayes", "tpe", "random", "halving", or a function that makes a `mipro.search.Search`
             of your own and is called as `mipro.search.create` is, without the name.
         budget: What may be spent at most.

@@ -38,18 +38,20 @@ class Budget:
     A call is reserved before it is sent, so no limit is exceeded by a single call.
     When the budget is used up the run ends with the best program found so far.
 
+    Args:
+        lm_calls: Requests sent to all models, repeated ones after a failure included.
+        tokens: Prompt and completion tokens together.
+        cost_usd: US dollars; the price of every model must be known.
+        seconds: Seconds of running, over all sessions of a resumed run.
+
     Raises:
         UserError: A limit is not a positive number.
     """
 
     lm_calls: int | None = None
-    """Requests sent to all models, repeated ones after a failure included."""
     tokens: int | None = None
-    """Prompt and completion tokens together."""
     cost_usd: float | None = None
-    """US dollars; the price of every model must be known."""
     seconds: float | None = None
-    """Seconds of running, over all sessions of a resumed run."""
 
     def __post_init__(self) -> None:
         for name, limit in self.limits().items():
