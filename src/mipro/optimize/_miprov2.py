@@ -79,7 +79,8 @@ class MIPROv2(Teleprompter):
         auto: Size of the run: "light", "medium" or "heavy" (6, 12, 18 candidates; 100, 300, 1000
             validation examples). "light" where neither `num_candidates` nor `num_trials` is given.
         num_candidates: Instructions and demo sets per predictor, in place of `auto`.
-        num_threads: Evaluations under way at once, `settings.num_threads` (8) where left out; changes no result.
+        num_threads: Evaluations under way at once, the setting `num_threads` (8) where left out; changes
+            no result.
         max_errors: Evaluations that may raise before the run stops.
         seed: Seeds everything that is drawn; 0 is a seed.
         init_temperature: Temperature of the proposals.
