@@ -36,6 +36,7 @@ class SignatureMeta(ModelMetaclass):
 
     if TYPE_CHECKING:  # what every class of this metaclass has
         model_fields: dict[str, FieldInfo]
+        __pydantic_fields__: dict[str, FieldInfo]
         _make: Callable[..., type[Signature]]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> type[Signature]:
@@ -86,12 +87,12 @@ class SignatureMeta(ModelMetaclass):
     @property
     def input_fields(cls) -> dict[str, FieldInfo]:
         """Input fields by name, in order."""
-        return _of_role(cls.model_fields, "input")
+        return _of_role(cls.__pydantic_fields__, "input")
 
     @property
     def output_fields(cls) -> dict[str, FieldInfo]:
         """Output fields by name, in order."""
-        return _of_role(cls.model_fields, "output")
+        return _of_role(cls.__pydantic_fields__, "output")
 
     @property
     def fields(cls) -> dict[str, FieldInfo]:
@@ -111,7 +112,8 @@ class SignatureMeta(ModelMetaclass):
 
 
 def _of_role(fields: dict[str, FieldInfo], role: str) -> dict[str, FieldInfo]:
-    # Asked for a dozen times a call, so no function is called for a field; a signature's have these extras.
+    # Asked for a dozen times a call, so no function is called for a field, nor for `model_fields`, which is
+    # `__pydantic_fields__`; a signature's have these extras.
     return {n: f for n, f in fields.items() if f.json_schema_extra[ROLE] == role}  # type: ignore[index]
 
 
