@@ -215,10 +215,9 @@ def test_lock_that_alone_was_cut_is_taken_again(server, url, monkeypatch):
 
 def test_run_ends_where_another_process_has_taken_its_lock(server, url, monkeypatch):
     """Two processes never go on with one run."""
-    monkeypatch.setattr("mipro.runs._connections.GUARD_S", 0.0)
+    monkeypatch.setattr("mipro.runs._connections.GUARD_S", 1e9)
     first = Run(url, {"seed": "1"}, budget=Budget(), seed=0)
     _cut_locks(server)
-    monkeypatch.setattr("mipro.runs._connections.GUARD_S", 1e9)
     second = Run(url, {"seed": "1"}, budget=Budget(), seed=0)
     monkeypatch.setattr("mipro.runs._connections.GUARD_S", 0.0)
     with pytest.raises(StateError, match="one process at a time"):
