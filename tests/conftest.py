@@ -39,9 +39,10 @@ def _only_loopback(monkeypatch):
 @pytest.fixture
 def heeds_hangups():
     """Heed SIGHUP in the processes that a test starts, also where `nohup` started the tests."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    number = getattr(signal, "SIGHUP", signal.SIGTERM)  # which Windows has not
+    before = signal.signal(number, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGHUP, before)
+    signal.signal(number, before)
 
 
 @pytest.fixture

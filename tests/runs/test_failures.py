@@ -488,13 +488,14 @@ def wait_until(condition):
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a process can't be sent a signal")
 
 
+@pytest.mark.usefixtures("heeds_hangups")
 @pytest.mark.parametrize(
     ("name", "status"),
     [
         ("SIGINT", 1),
         # Whoever sent these sees them obeyed.
         pytest.param("SIGTERM", -15, marks=POSIX),
-        pytest.param("SIGHUP", -1, marks=[POSIX, pytest.mark.usefixtures("heeds_hangups")]),
+        pytest.param("SIGHUP", -1, marks=POSIX),
     ],
 )
 def test_what_ends_the_run_waits_for_what_is_in_flight(start, tmp_path, name, status):
