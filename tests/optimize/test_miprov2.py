@@ -547,6 +547,10 @@ class TestRefusals:
             ({"metric_threshold": "0.5"}, "`metric_threshold` must be a number"),
             ({"metric_threshold": float("nan")}, "`metric_threshold` must be a number"),
             ({"metric": lambda example, prediction, trace: 1}, "can't be called with two arguments"),
+            (
+                {"program": mipro.ChainOfThought("text, kind -> colour")},
+                r"asks for, which are \['kind', 'text'\], but its examples have \['fruit'\]",
+            ),
             ({"program": mipro.Predict}, "`student` must be a program, .* make one of this class first"),
             ({"program": Listed()}, "Listed has an attribute of that name; give it another"),
             ({"program": "fruit -> colour"}, r"`student` must be a program, .* such as Predict\(signature\)"),

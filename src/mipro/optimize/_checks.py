@@ -9,11 +9,12 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from mipro._names import of_dspy
+from mipro._normal import as_spelled
 from mipro._whole import is_whole
 from mipro.errors import UserError
 from mipro.example import ROWS
 from mipro.lm import BaseLM
-from mipro.modules import Module, Predict
+from mipro.modules import ChainOfThought, Module, Predict
 from mipro.optimize._traces import check_same_structure
 from mipro.signature import SignatureMeta
 
@@ -117,6 +118,24 @@ def _made_of(example: Any) -> str:
         )
     of_table = f", or of a table {ROWS}" if isinstance(example, str) else ""
     return "`mipro.Example(name=value, ...).with_inputs(...)`" + of_table
+
+
+def check_is_given(program: Module, **sets: Sequence[Example]) -> None:
+    """Refuse a predictor that no example of a data set gives anything that it asks for.
+
+    A call only warns of it, as of one input that is missing, and a whole run would be paid for empty
+    questions. A program of the user's own may make inputs of others.
+    """
+    if type(program) not in {Predict, ChainOfThought}:
+        return
+    asked = set(program.predictors()[0].signature.input_fields)
+    for name, examples in sets.items():
+        given = {field for example in examples for field in example.inputs()}
+        if asked and given and not any(as_spelled(field, asked) in asked for field in given):
+            raise UserError(
+                f"`{name}` must have inputs that the program asks for, which are {sorted(asked)}, but its "
+                f"examples have {sorted(given)}; give both the same names."
+            )
 
 
 def check_positive(**values: Any) -> None:

@@ -13,6 +13,7 @@ from mipro.errors import BudgetExhausted
 from mipro.evaluate._score import check_metric
 from mipro.optimize._ahead import begun_ahead, load_ahead
 from mipro.optimize._checks import (
+    check_is_given,
     check_not_negative,
     check_positive,
     check_program,
@@ -384,6 +385,7 @@ class MIPROv2(Teleprompter):
             valset=None if valset is None else listed("valset", valset),
             testset=None if testset is None else listed("testset", testset),
         )
+        check_is_given(student, trainset=plan.trainset, valset=plan.valset, testset=plan.testset)
         if self.propose_rounds is None:
             plan = replace(plan, propose_rounds=default_rounds(self.search, plan))
         lookahead = self.lookahead or lookahead_of(self.search, plan, self.budget, predictors)
