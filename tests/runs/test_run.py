@@ -133,6 +133,7 @@ def test_run_is_free_again_where_the_last_table_cannot_be_read(tmp_path, monkeyp
     [
         ("update calls set response = '{\"cut of' where serial = 2", "answers"),
         ("update calls set response = '[]' where serial = 2", "answers"),
+        (f"update calls set response = '{'[' * 100_000}' where serial = 2", "answers"),
         ("update decisions set jobs = '[[' where serial = 2", "decisions"),
     ],
 )

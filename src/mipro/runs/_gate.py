@@ -277,7 +277,7 @@ class GateCore:
             return None
         try:
             return LMResponse.from_json(record.response)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             # Else it would count as the program's, and the run go on another way.
             told = damaged("answers", error)
             self.stop(told)
