@@ -18,6 +18,11 @@ ROWS = '`mipro.datasets.from_records(table.to_dict("records"), input_keys=[...])
 """How examples are made of a table, which is no list of rows: going through it gives its columns' names."""
 
 
+def or_of_table(row: Any) -> str:
+    """Return what to add to advice on how an example is made, where the row that is none is a column's name."""
+    return f", or of a table {ROWS}" if isinstance(row, str) else ""
+
+
 class Example:
     """A row of data with named fields, read as attributes or as keys.
 

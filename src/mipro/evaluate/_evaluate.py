@@ -20,7 +20,7 @@ from mipro.evaluate._outcome import Outcome, run_example
 from mipro.evaluate._score import check_metric
 from mipro.evaluate._threads import parallel_map
 from mipro.evaluate._watch import Guard, bar, counted
-from mipro.example import ROWS, Prediction
+from mipro.example import Prediction, or_of_table
 
 if TYPE_CHECKING:
     import os
@@ -269,10 +269,9 @@ def _check(devset: Sequence[Example] | None, metric: Metric | None) -> None:
     check_metric(metric)
     for index, example in enumerate(devset):
         if not hasattr(example, "inputs"):
-            of_table = f", or of a table {ROWS}" if isinstance(example, str) else ""
             raise UserError(
                 f"every example of `devset` must be a `mipro.Example`, but example {index} is none: "
-                f"{example!r}; use `mipro.Example(...).with_inputs(...)`{of_table}."
+                f"{example!r}; use `mipro.Example(...).with_inputs(...)`{or_of_table(example)}."
             )
         example.inputs()  # raises where they are not set: before any call is paid
 

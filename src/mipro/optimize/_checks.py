@@ -12,7 +12,7 @@ from mipro._names import of_dspy
 from mipro._normal import as_spelled
 from mipro._whole import is_whole
 from mipro.errors import UserError
-from mipro.example import ROWS
+from mipro.example import or_of_table
 from mipro.lm import BaseLM
 from mipro.modules import ChainOfThought, Module, Predict
 from mipro.optimize._traces import check_same_structure
@@ -116,8 +116,7 @@ def _made_of(example: Any) -> str:
         return (
             "`mipro.Example(row).with_inputs(...)`, or `mipro.datasets.from_records(rows, input_keys=[...])`"
         )
-    of_table = f", or of a table {ROWS}" if isinstance(example, str) else ""
-    return "`mipro.Example(name=value, ...).with_inputs(...)`" + of_table
+    return "`mipro.Example(name=value, ...).with_inputs(...)`" + or_of_table(example)
 
 
 def check_is_given(program: Module, **sets: Sequence[Example]) -> None:
@@ -130,11 +129,14 @@ def check_is_given(program: Module, **sets: Sequence[Example]) -> None:
         return
     asked = set(program.predictors()[0].signature.input_fields)
     for name, examples in sets.items():
-        given = {field for example in examples for field in example.inputs()}
-        if asked and given and not any(as_spelled(field, asked) in asked for field in given):
+        # Ends mostly at the first example, of however many.
+        if any(as_spelled(field, asked) in asked for example in examples for field in example.inputs()):
+            continue
+        given = sorted({field for example in examples for field in example.inputs()})
+        if asked and given:
             raise UserError(
                 f"`{name}` must have inputs that the program asks for, which are {sorted(asked)}, but its "
-                f"examples have {sorted(given)}; give both the same names."
+                f"examples have {given}; give both the same names."
             )
 
 
