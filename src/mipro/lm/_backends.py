@@ -120,7 +120,7 @@ def _without_client(model: str, kwargs: dict[str, Any], warn: Callable[..., None
     if kwargs.get("stream"):
         raise UserError("`stream` must be False, since answers are read whole; leave it out.")
     rest = {name: value for name, value in kwargs.items() if name != "stream"}
-    asks_litellm = _provider_of(model) not in {LOCAL, *PROVIDERS}
+    asks_litellm = not is_local(model) and _provider_of(model) not in PROVIDERS
     for name in kwargs:
         if name in _OF_DSPY or (name in _OF_LITELLM and not asks_litellm):
             value = rest.pop(name)

@@ -72,9 +72,8 @@ class BestOfN(Module):
             raise UserError(f"`N` must be at least 1, but got {N!r}.")
         self.module = module
         self.N = N
-        self.reward_fn: functools.partial[float] = functools.partial(
-            reward_fn
-        )  # a program as judge is no part of this one
+        # A program as judge is no part of this one.
+        self.reward_fn: functools.partial[float] = functools.partial(reward_fn)
         self.threshold = threshold
         self.fail_count: int = N if fail_count is None else fail_count
 
