@@ -19,7 +19,7 @@ ROWS = '`mipro.datasets.from_records(table.to_dict("records"), input_keys=[...])
 
 
 def or_of_table(row: Any) -> str:
-    """Return what to add to advice on how an example is made, where the row that is none is a column's name."""
+    """Return what to add to advice on making an example where `row`, which is none, is a column's name."""
     return f", or of a table {ROWS}" if isinstance(row, str) else ""
 
 
