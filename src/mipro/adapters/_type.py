@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, get_args, get_origin
+import secrets
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import pydantic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # A custom value becomes text between these two while a prompt is put together, and
 # a content block of its own at the end. Saved demos hold them, so they can't change.
 _START = "<<CUSTOM-TYPE-START-IDENTIFIER>>"
 _END = "<<CUSTOM-TYPE-END-IDENTIFIER>>"
+_SIGN = "CUSTOM-TYPE-"
 _MARKED = re.compile(f"{_START}(.*?){_END}", re.DOTALL)
+# While a value is being written they are others, which no text of the data or of a model can hold: a text
+# could otherwise have the server open a file or an address.
+_WORD = secrets.token_hex(8)
+_OWN_MARKS = (f"<<{_WORD}-START>>", f"<<{_WORD}-END>>")
+_marks: ContextVar[tuple[str, str]] = ContextVar("_marks", default=(_START, _END))
 
 
 class Type(pydantic.BaseModel):
@@ -49,8 +61,50 @@ class Type(pydantic.BaseModel):
         """Return the text that stands for this value until the prompt is put together."""
         formatted = self.format()
         if isinstance(formatted, list):
-            return f"{_START}{json.dumps(formatted, ensure_ascii=False)}{_END}"
+            start, end = _marks.get()
+            return f"{start}{json.dumps(formatted, ensure_ascii=False)}{end}"
         return formatted
+
+
+@contextmanager
+def own_marks() -> Iterator[None]:
+    """While it lasts, custom values are written with marks that no text can have been given."""
+    token = _marks.set(_OWN_MARKS)
+    try:
+        yield
+    finally:
+        _marks.reset(token)
+
+
+def has_marks(text: str) -> bool:
+    """Return whether `text` may hold marks of custom values, true ones or not."""
+    return _SIGN in text
+
+
+def without_marks(text: str) -> str:
+    """Return `text` with a blank in all marks but those of `own_marks`, so that they are read as text."""
+    return text.replace(_START, f"<< {_START[2:]}").replace(_END, f"<< {_END[2:]}")
+
+
+def with_own_marks_shown(text: str) -> str:
+    """Return `text` with the marks of `own_marks` as all know them."""
+    return text.replace(_OWN_MARKS[0], _START).replace(_OWN_MARKS[1], _END)
+
+
+def may_be_saved_with_marks(annotation: Any) -> bool:
+    """Return whether values of a type hold custom values that are saved as marked text, at any depth."""
+    return _saved_with_marks(annotation, set())
+
+
+def _saved_with_marks(annotation: Any, seen: set[Any]) -> bool:
+    if not isinstance(annotation, type) or get_origin(annotation) is not None:
+        return any(_saved_with_marks(part, seen) for part in get_args(annotation))
+    if issubclass(annotation, Type):
+        return annotation.serialize_model is Type.serialize_model
+    if not issubclass(annotation, pydantic.BaseModel) or annotation in seen:
+        return False
+    seen.add(annotation)
+    return any(_saved_with_marks(field.annotation, seen) for field in annotation.model_fields.values())
 
 
 def with_content_blocks(message: dict[str, Any]) -> dict[str, Any]:

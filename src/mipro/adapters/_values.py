@@ -16,10 +16,17 @@ import pydantic_core
 
 from mipro.adapters._code import Code
 from mipro.adapters._reasoning import Reasoning
-from mipro.adapters._type import Type
+from mipro.adapters._type import (
+    Type,
+    has_marks,
+    may_be_saved_with_marks,
+    own_marks,
+    with_own_marks_shown,
+    without_marks,
+)
 from mipro.adapters._wording import WORDING
 from mipro.errors import SignatureError
-from mipro.signature import extra_of, role_of, unaliased
+from mipro.signature import IS_FORMATTED, extra_of, role_of, unaliased
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,9 +111,34 @@ def _place_in_set(plain: Any) -> tuple[bool, float, str]:
 
 
 def value_text(field: FieldInfo, value: Any) -> str:
-    """Return `value` as it stands in a prompt under the name of `field`."""
+    """Return `value` as it stands in a prompt under the name of `field`.
+
+    Marks of custom values in its texts get a blank, unless the field is one whose values are saved with them.
+    """
     if type(value) is str:
-        return value
+        return value if not has_marks(value) or _is_marked(field, value) else without_marks(value)
+    with own_marks():
+        text = _value_text(field, value)
+    if has_marks(text) and not _is_marked(field, value):
+        text = without_marks(text)
+    return with_own_marks_shown(text)
+
+
+def _is_marked(field: FieldInfo, value: Any) -> bool:
+    """Return whether marks in `value` are true: in a saved demo's, or in what is made of formatted values."""
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and extra.get(IS_FORMATTED):
+        return True
+    return _is_json(value) and may_be_saved_with_marks(field.annotation)
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, (list, dict)):
+        return all(map(_is_json, value.values() if isinstance(value, dict) else value))
+    return type(value) in _SCALARS
+
+
+def _value_text(field: FieldInfo, value: Any) -> str:
     if isinstance(value, list) and field.annotation is str:
         return _numbered(value)
     as_json = as_plain(value)

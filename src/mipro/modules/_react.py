@@ -24,7 +24,7 @@ from mipro.example import Prediction
 from mipro.modules._chain_of_thought import ChainOfThought
 from mipro.modules._module import AnsweringModule, Module
 from mipro.modules._predict import Predict
-from mipro.signature import InputField, OutputField, ensure_signature, make_signature
+from mipro.signature import IS_FORMATTED, InputField, OutputField, ensure_signature, make_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -82,13 +82,13 @@ class ReAct(AnsweringModule):
         self.tools: dict[str, Tool] = _named_tools(tools, self.signature)
         acting = make_signature(dict(self.signature.input_fields), _instructions(self.signature, self.tools))
         self.react: Predict = Predict(
-            acting.append("trajectory", InputField(), str)
+            _with_trajectory(acting)
             .append("next_thought", OutputField(), str)
             .append("next_tool_name", OutputField(), Literal[tuple(self.tools)])
             .append("next_tool_args", OutputField(), dict[str, Any])
         )
         answering = make_signature(self.signature.fields, self.signature.instructions)
-        self.extract: ChainOfThought = ChainOfThought(answering.append("trajectory", InputField(), str))
+        self.extract: ChainOfThought = ChainOfThought(_with_trajectory(answering))
 
     def forward(self, **inputs: Any) -> Prediction:
         """Run the agent; the prediction has its `trajectory` beside the outputs."""
@@ -180,6 +180,10 @@ _TRAJECTORY_ADAPTER = ChatAdapter()
 def _trajectory_signature(names: tuple[str, ...]) -> type[Signature]:
     """Return a signature whose inputs are the entries of a trajectory; all agents share them."""
     return make_signature({name: InputField() for name in names}, "")
+
+
+def _with_trajectory(signature: type[Signature]) -> type[Signature]:
+    return signature.append(_TRAJECTORY, InputField(json_schema_extra={IS_FORMATTED: True}), str)
 
 
 def _checked(signature: type[Signature]) -> type[Signature]:

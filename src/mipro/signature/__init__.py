@@ -2,6 +2,7 @@
 
 from mipro.signature._fields import (
     FIELD_NAME,
+    IS_FORMATTED,
     TYPE_IS_UNDEFINED,
     InputField,
     OutputField,
@@ -15,6 +16,7 @@ from mipro.signature._types import unaliased
 
 __all__ = [
     "FIELD_NAME",
+    "IS_FORMATTED",
     "TYPE_IS_UNDEFINED",
     "AnySignature",
     "InputField",

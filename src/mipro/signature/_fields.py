@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Keys of `json_schema_extra`; the names are those that programs written for DSPy read.
 ROLE = "__dspy_field_type"
 TYPE_IS_UNDEFINED = "IS_TYPE_UNDEFINED"
+# Of an input that is text made of formatted values, images among them, such as the steps of an agent.
+IS_FORMATTED = "mipro_is_formatted"
 _OWN_ARGUMENTS = frozenset({"desc", "prefix", "format", "parser", ROLE, TYPE_IS_UNDEFINED})
 
 _CONSTRAINTS = {
