@@ -152,7 +152,8 @@ def test_counts_may_be_texts():
         ({"prompt_tokens": 6, "completion_tokens": None, "total_tokens": 523}, Usage(6, 517)),
         # A total that is none, or less than its parts, is not believed.
         ({"prompt_tokens": 6, "completion_tokens": 10, "total_tokens": 0}, Usage(6, 10)),
-        ({"completion_tokens": 10, "total_tokens": 523}, Usage(0, 10)),
+        ({"completion_tokens": 10, "total_tokens": 523}, Usage(513, 10)),
+        ({"total_tokens": 523}, Usage(523)),
     ],
 )
 def test_hidden_reasoning_that_only_the_total_counts(usage, expected):

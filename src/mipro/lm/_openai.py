@@ -137,8 +137,9 @@ def usage_from(usage: Any) -> Usage:
     """Read OpenAI's `usage`, of either API; what is not there, or can't be a count, is 0: not known."""
     if usage is None:
         return Usage()
-    prompt = _count(get(usage, "prompt_tokens", get(usage, "input_tokens")))
     output = _count(get(usage, "completion_tokens", get(usage, "output_tokens")))
+    total = _count(get(usage, "total_tokens"))
+    prompt = _count(get(usage, "prompt_tokens", get(usage, "input_tokens"))) or max(0, total - output)
     prompt_details = get(usage, "prompt_tokens_details", get(usage, "input_tokens_details"))
     output_details = get(usage, "completion_tokens_details", get(usage, "output_tokens_details"))
     # Moonshot, Together and DeepSeek have, or had, no details.
@@ -146,7 +147,7 @@ def usage_from(usage: Any) -> Usage:
     return Usage(
         prompt,
         # xAI and Gemini count hidden reasoning, which is paid as output, in the total only.
-        max(output, _count(get(usage, "total_tokens")) - prompt) if prompt else output,
+        max(output, total - prompt),
         _count(get(prompt_details, "cached_tokens", cached)),
         _count(get(output_details, "reasoning_tokens")),
     )
