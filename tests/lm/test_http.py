@@ -566,10 +566,10 @@ def test_text_model(serve):
 
 
 def test_responses_model(serve):
-    """`model_type="responses"` speaks OpenAI's newer API."""
+    """`model_type="responses"` speaks OpenAI's newer API, whose answers are dicts, as in DSPy."""
     server = serve("done")
     lm = model(server, model_type="responses", max_tokens=50)
-    assert lm("hi") == ["done"]
+    assert lm("hi") == lm.history[0]["outputs"] == [{"text": "done"}]
     body = server.requests[0].body
     assert server.requests[0].path == "/v1/responses"
     assert (body["input"], body["max_output_tokens"]) == ([{"role": "user", "content": "hi"}], 50)

@@ -395,7 +395,7 @@ class BaseLM:
         response: LMResponse,
         shown: Any,
     ) -> list[Any]:
-        outputs = outputs_of(response)
+        outputs = outputs_of(response, self.model_type)
         tracker = settings.usage_tracker
         if tracker is not None and not response.cached:
             tracker.add_usage(self.model, usage_dict(response.usage))

@@ -8,12 +8,12 @@ from mipro.lm._openai import plain, response_from
 from mipro.lm._types import Completion, LMResponse, Usage
 
 
-def outputs_of(response: LMResponse) -> list[Any]:
+def outputs_of(response: LMResponse, model_type: str = "chat") -> list[Any]:
     """Return one output for each completion.
 
-    A list of texts; where any completion holds more than text, a list of dicts with
-    `text` and what else there is: `reasoning_content`, `tool_calls`, `logprobs`. They are copies, which
-    the caller may change: a cached answer is given to others too.
+    A list of texts; where any completion holds more than text, or was asked for through the Responses
+    API, a list of dicts with `text` and what else there is: `reasoning_content`, `tool_calls`, `logprobs`.
+    They are copies, which the caller may change: a cached answer is given to others too.
     """
     outputs = []
     for completion in response.completions:
@@ -27,7 +27,8 @@ def outputs_of(response: LMResponse) -> list[Any]:
         if completion.tool_calls:
             output["tool_calls"] = plain(completion.tool_calls)
         outputs.append(output)
-    if all(len(output) == 1 for output in outputs):
+    # Programs written for DSPy read `["text"]` of every answer through the Responses API.
+    if model_type != "responses" and all(len(output) == 1 for output in outputs):
         return [output["text"] for output in outputs]
     return outputs
 
