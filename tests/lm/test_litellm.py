@@ -37,6 +37,12 @@ async def acompletion(**kwargs):
     if text == "no usage":
         return {"model": "m", "choices": [{"message": {"content": text}}]}
     return {"model": "m", "choices": [{"message": {"content": text}}], "usage": {"prompt_tokens": 1}}
+async def atext_completion(**kwargs):
+    calls.append(kwargs)
+    return {"model": "m", "choices": [{"text": "a text"}]}
+async def aresponses(**kwargs):
+    calls.append(kwargs)
+    return {"output": [{"type": "message", "content": [{"type": "output_text", "text": "an answer"}]}]}
 def supports_response_schema(model):
     return "schema" in model
 def supports_function_calling(model):
@@ -75,6 +81,17 @@ def test_call(litellm):
     call = litellm.calls[-1]
     assert (call["model"], call["max_tokens"], call["api_key"]) == ("anthropic/claude", 5, "sk-1234")
     assert "rollout_id" not in call
+
+
+def test_model_type_chooses_the_function(litellm):
+    """What Azure offers through the Responses API alone was asked for as chat, as were texts to complete."""
+    assert LM("azure/base", model_type="text", cache=False)("hi") == ["a text"]
+    assert litellm.calls[-1]["prompt"].startswith("hi")
+    lm = LM("azure/pro", model_type="responses", max_tokens=5, reasoning_effort=None, cache=False)
+    assert lm("hi") == [{"text": "an answer"}]
+    call = litellm.calls[-1]
+    assert (call["input"], call["max_output_tokens"]) == ([{"role": "user", "content": "hi"}], 5)
+    assert not call.keys() & {"messages", "max_tokens", "reasoning"}
 
 
 @pytest.mark.parametrize(

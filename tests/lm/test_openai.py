@@ -47,14 +47,14 @@ def test_reasoning_models_by_name(name, reasons):
 def test_extra_body_is_merged():
     """`extra_body` holds parameters of the server that nobody here knows."""
     request = LMRequest("m", ({"role": "user", "content": "x"},), {"extra_body": {"top_k": 3}, "top_p": None})
-    assert body(request, "m") == {"model": "m", "messages": request.messages, "top_k": 3}
+    assert body(request, "m") == {"model": "m", "messages": list(request.messages), "top_k": 3}
 
 
 @pytest.mark.parametrize("given", [{"max_tokens": 9}, {"max_tokens": 5, "max_completion_tokens": 9}])
 def test_a_reasoning_model_is_limited_under_its_own_name(given):
     """A limit is sent as `max_completion_tokens`, and neither lost nor sent twice."""
     sent = body(LMRequest("m", (), {**given, "temperature": 0.5}), "o3-mini")
-    assert sent == {"model": "o3-mini", "messages": (), "max_completion_tokens": 9}
+    assert sent == {"model": "o3-mini", "messages": [], "max_completion_tokens": 9}
 
 
 def test_responses_input():

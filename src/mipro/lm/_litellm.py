@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.errors import LMConnectionError, LMNotFoundError, LMServerError, MissingExtraError
 from mipro.lm import _prices
 from mipro.lm._failures import Call, error_from_answer, error_from_no_completion, key_from
-from mipro.lm._openai import plain, response_from
+from mipro.lm._openai import asked, plain, response_from
 from mipro.lm._secrets import Secret, public_url, redact
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _REASONING = re.compile(
     r"claude-(?:3-7|[a-z]+-[4-9])|gemini-(?:2\.5|[3-9])|reasoner|thinking|/o[1-9]|gpt-[5-9]"
 )
+# What litellm calls the APIs.
+_FUNCTIONS = {"chat": "acompletion", "text": "atext_completion", "responses": "aresponses"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class LiteLLMBackend:
     async def send(self, request: LMRequest) -> LMResponse:
         """Have litellm make the call, once; see `Backend.send`."""
         litellm = _import_litellm(self.model)
-        params = {k: v for k, v in request.sent_params.items() if k not in ("rollout_id", "model_type")}
+        ours = ("rollout_id", "model_type")
+        params = {k: v for k, v in request.sent_params.items() if k not in ours and v is not None}
         secrets = {
             name: value.reveal() if isinstance(value, Secret) else value
             for name, value in self.credentials.items()
@@ -74,6 +77,8 @@ class LiteLLMBackend:
         if self.api_key:
             secrets["api_key"] = await key_from(self.api_key, self.model)
         headers = {name: await key_from(value, self.model) for name, value in self.headers.items()}
+        send = getattr(litellm, _FUNCTIONS[request.params.get("model_type", "chat")])
+        params = asked(request, params)
         if headers:
             params["extra_headers"] = headers
         if self.api_base:
@@ -82,9 +87,8 @@ class LiteLLMBackend:
         hidden = (*texts, *headers.values(), *request.secrets.texts())
         start_s = time.perf_counter()
         try:
-            data = await litellm.acompletion(
+            data = await send(
                 model=self.model,
-                messages=list(request.messages),
                 timeout=self.timeout_s,
                 num_retries=0,
                 max_retries=0,

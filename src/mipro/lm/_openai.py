@@ -58,12 +58,17 @@ def body(request: LMRequest, name: str) -> dict[str, Any]:
             params.setdefault("max_completion_tokens", limit)
         if params.get("temperature") != 1:
             params.pop("temperature", None)
+    return {"model": name, **asked(request, params)}
+
+
+def asked(request: LMRequest, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the messages of `request` and `params` as the API that it is meant for has them."""
     model_type = request.params.get("model_type", "chat")
     if model_type == "text":
-        return {"model": name, "prompt": flat_prompt(request.messages), **params}
+        return {"prompt": flat_prompt(request.messages), **params}
     if model_type == "responses":
-        return {"model": name, **_responses_params(params), "input": _responses_input(request.messages)}
-    return {"model": name, "messages": request.messages, **params}
+        return {**_responses_params(params), "input": _responses_input(request.messages)}
+    return {"messages": list(request.messages), **params}
 
 
 def encode(data: Mapping[str, Any], model: str) -> bytes:
