@@ -24,7 +24,7 @@ from mipro.errors import (
     LMServerError,
     UserError,
 )
-from mipro.lm import LM, _wire
+from mipro.lm import LM, _wire, track_usage
 from mipro.lm._loop import io_loop
 from mipro.testing.lm_contract import LMContract
 from mipro.testing.server import Fault
@@ -574,6 +574,31 @@ def test_responses_model(serve):
     assert server.requests[0].path == "/v1/responses"
     assert (body["input"], body["max_output_tokens"]) == ([{"role": "user", "content": "hi"}], 50)
     assert lm.history[0]["usage"]["total_tokens"] > 0
+
+
+@pytest.mark.parametrize("model_type", ["chat", "responses"])
+@pytest.mark.parametrize("is_gated", [False, True])
+def test_more_answers_than_the_server_gives_at_once(serve, model_type, is_gated):
+    """`n=3` gave one answer where a server knows no `n`, and none of the Responses API, which refuses it."""
+    asked = []
+
+    class Gate:
+        async def call(self, lm, request):
+            asked.append(request.key)
+            return await lm.send(request)
+
+    numbers = iter("abc")
+    server = serve(lambda _body: [next(numbers)])
+    lm = model(server, model_type=model_type, cache=True)
+    with context(gate=Gate() if is_gated else None), track_usage() as tracker:
+        outputs = lm("hi", n=3)
+        if not is_gated:
+            assert lm("hi", n=3) == outputs
+    assert [output if model_type == "chat" else output["text"] for output in outputs] == ["a", "b", "c"]
+    sent = [request.body.get("n") for request in server.requests]
+    assert sent == [3 if model_type == "chat" else None, None, None]
+    assert len(set(asked)) == (3 if is_gated else 0)
+    assert tracker.get_total_tokens()["openai/m"]["completion_tokens"] == 3
 
 
 def test_responses_model_gets_all_in_the_form_of_its_api(serve):

@@ -26,6 +26,7 @@ from mipro.lm._own_calls import note_call, watched
 from mipro.lm._prices import cost_of_answer
 from mipro.lm._retry import delay_s
 from mipro.lm._secrets import public
+from mipro.lm._several import answers
 from mipro.lm._threads import in_thread
 from mipro.lm._types import LMRequest
 
@@ -178,14 +179,12 @@ class BaseLM:
             request = lm.request(prompt, messages, **kwargs)
             gate = _gate()
             shown: Any = None
-            if gate is not None:
-                response = run(gate.call(lm, request))
-            elif lm._forward_is_custom():  # noqa: SLF001 - this very object, or a copy of it
+            if gate is None and lm._forward_is_custom():  # noqa: SLF001 - this very object, or a copy of it
                 with lm._failing_as_ours(request) as read:  # noqa: SLF001
                     shown = lm.forward(prompt=prompt, messages=messages, **kwargs)
                     response = read(shown)
             else:
-                response = run(lm.answer(request))
+                response = run(_answered(lm, request, gate))
             return seen(self._finish(prompt, messages, kwargs, request, response, shown))
 
     async def acall(
@@ -197,14 +196,12 @@ class BaseLM:
             request = lm.request(prompt, messages, **kwargs)
             gate = _gate()
             shown: Any = None
-            if gate is not None:
-                response = await asyncio.wrap_future(submit(gate.call(lm, request)))
-            elif lm._forward_is_custom():  # noqa: SLF001 - this very object, or a copy of it
+            if gate is None and lm._forward_is_custom():  # noqa: SLF001 - this very object, or a copy of it
                 with lm._failing_as_ours(request) as read:  # noqa: SLF001
                     shown = await lm.aforward(prompt=prompt, messages=messages, **kwargs)
                     response = read(shown)
             else:
-                response = await asyncio.wrap_future(submit(lm.answer(request)))
+                response = await asyncio.wrap_future(submit(_answered(lm, request, gate)))
             return seen(self._finish(prompt, messages, kwargs, request, response, shown))
 
     def forward(
@@ -420,6 +417,12 @@ def _gate() -> Gate | None:
     if gate is None:
         passed_by()
     return gate
+
+
+async def _answered(lm: BaseLM, request: LMRequest, gate: Gate | None) -> LMResponse:
+    ask = lm.answer if gate is None else functools.partial(gate.call, lm)
+    # How many answers a user's own model gives is the user's to say.
+    return await (ask(request) if lm._forward_is_custom() else answers(request, ask))  # noqa: SLF001
 
 
 def _told(

@@ -274,7 +274,9 @@ def _responses_part(part: dict[str, Any], role: str) -> dict[str, Any]:
 
 
 def _responses_params(params: dict[str, Any]) -> dict[str, Any]:
-    params = dict(params)
+    params = {
+        name: value for name, value in params.items() if name != "n"
+    }  # it refuses what it does not know
     for name in ("max_tokens", "max_completion_tokens"):
         if name in params:
             params["max_output_tokens"] = params.pop(name)
