@@ -168,7 +168,8 @@ class BaseLM:
 
         Returns:
             A list of `n` texts, or of dicts with `text` and what else came back
-            (`reasoning_content`, `tool_calls`, `logprobs`) where there is more than text.
+            (`reasoning_content`, `tool_calls`, `logprobs`) where there is more than text, and always
+            where `model_type` is "responses".
 
         Raises:
             LMError: The call failed, and trying again did not help.
