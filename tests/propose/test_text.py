@@ -136,6 +136,24 @@ def test_long_parts_get_what_the_short_ones_leave():
     assert shown.count("label: no\ntext: word\n") == 8
 
 
+def test_examples_of_wide_tables_keep_to_the_bound():
+    """A row of 300 columns shows its first and last ones, and fewer rows are shown than of a narrow table."""
+    row = Example({f"column_{i}": f"value {i}" for i in range(300)})
+    shown = show_examples([row] * 10, list(row), 200)
+    assert token_estimate(shown) < 220
+    assert shown.startswith("column_0: value 0\n")
+    assert "\n[...]\n" in shown
+    assert shown.endswith("\ncolumn_299: value 299")
+
+
+def test_rows_are_left_out_before_columns():
+    """Of 20 columns a part of each is shown, on as many rows as there is room for."""
+    row = Example({f"column_{i}": "word " * 100 for i in range(20)})
+    shown = show_examples([row] * 10, list(row), 700)
+    assert token_estimate(shown) < 1000
+    assert all(part.count("column_") == 20 for part in shown.split("\n\n"))
+
+
 def test_no_examples_are_no_text():
     """An empty list is an empty text."""
     assert show_examples([], ["text"], 200) == ""

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import itertools
 import json
 import math
 import re
@@ -25,6 +26,8 @@ _ELLIPSIS = " [...]"
 _PLAIN_TYPES = (str, int, float, bool, type(None), dt.date, dt.time, decimal.Decimal)
 _MAX_DEPTH = 6
 _BOOKKEEPING = "augmented"
+_LEAST = 4
+"""Tokens that a value gets at least: fewer say nothing."""
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]*)*?;base64,")
 # Signs on letters, such as vowels, and joiners: `\w` lacks them, and would part the words of Hindi or Hebrew.
 _MARKS = (
@@ -121,27 +124,45 @@ def show_example(example: Example | Mapping[str, Any], fields: Sequence[str], ma
 
     Args:
         example: The example or demo.
-        fields: Names of the fields to show, in this order; absent ones are left out.
+        fields: Names of the fields to show, in this order; absent ones are left out. Where there is
+            no room for all, the first and the last are shown: those are the outputs.
         max_tokens: About how many tokens all of it may have.
     """
-    present = [name for name in fields if name in example and name != _BOOKKEEPING]
+    present = _present(example, fields)
+    num_present, excess = len(present), _least_tokens(present) - max_tokens
+    while excess > 0 and len(present) > 2:  # noqa: PLR2004 - an input and an output
+        excess -= _least_tokens([present.pop(len(present) // 2)])
     if not present:
         return ""
     whole = [show_value(example[name], max_tokens) for name in present]
-    shares = _shares(whole, max_tokens, least=4)
-    shown = map(clip, whole, shares)
-    return "\n".join(f"{name}: {text}" for name, text in zip(present, shown, strict=True))
+    shares = _shares(whole, max_tokens - _least_tokens(present, value=0), least=_LEAST)
+    lines = [f"{name}: {clip(text, share)}" for name, text, share in zip(present, whole, shares, strict=True)]
+    if len(lines) < num_present:
+        lines.insert(len(lines) // 2, _ELLIPSIS.strip())
+    return "\n".join(lines)
 
 
 def show_examples(examples: Iterable[Example], fields: Sequence[str], max_tokens: int) -> str:
-    """Return several examples, a blank line between two, together within `max_tokens`."""
+    """Return several examples, a blank line between two, together within `max_tokens`.
+
+    Only the first ones where there is no room for something of every field of all.
+    """
     rows = list(examples)
-    if not rows:
-        return ""
+    needed = itertools.accumulate(_least_tokens(_present(row, fields)) for row in rows)
+    rows = rows[: max(sum(tokens <= max_tokens for tokens in needed), 1)]
     whole = [show_example(row, fields, max_tokens) for row in rows]
     shares = _shares(whole, max_tokens, least=8)
     shown = [show_example(row, fields, share) for row, share in zip(rows, shares, strict=True)]
     return "\n\n".join(filter(None, shown))
+
+
+def _present(example: Example | Mapping[str, Any], fields: Sequence[str]) -> list[str]:
+    return [name for name in fields if name in example and name != _BOOKKEEPING]
+
+
+def _least_tokens(names: Sequence[str], value: int = _LEAST) -> int:
+    """Return the tokens of the names, and of values of `value` tokens each."""
+    return sum(token_estimate(f"{name}: ") + value for name in names)
 
 
 def _shares(texts: Sequence[str], max_tokens: int, *, least: int) -> list[int]:
