@@ -17,7 +17,15 @@ from mipro.context import context
 from mipro.errors import LMAuthError, LMConnectionError, LMError, LMServerError, UserError
 from mipro.lm import LM, BaseLM, LMRequest, inspect_history
 from mipro.lm._cache import response_cache
-from mipro.lm._secrets import Secret, is_secret_name, public, public_url, redact, split_secrets
+from mipro.lm._secrets import (
+    Secret,
+    is_secret_name,
+    public,
+    public_url,
+    redact,
+    split_secrets,
+    without_literals,
+)
 from mipro.testing.server import Fault
 
 KEY = "sk-test-7d1f9c"
@@ -385,3 +393,34 @@ def test_function_that_gives_no_key(serve, fetch, kind):
     with pytest.raises(kind):
         LM("openai/m", api_base=server.url, api_key=fetch, cache=False, num_retries=0)("hi")
     assert server.count == 0
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "os.environ['OPENAI_API_KEY'] = '{}'",
+        'os.getenv("OPENAI_API_KEY", "{}")',
+        'os.environ.setdefault("OPENAI_API_KEY","{}")',
+        "def f(api_key: str | None = '{}', steps: int = 3): ...",
+        "password: Optional[str] = '{}'",
+        "LM('openai/m', api_key=SecretStr('{}'))",
+        'api_key = """{}"""',
+    ],
+)
+def test_secrets_written_out_in_a_program_are_hidden(code):
+    """However it comes to its name: a subscript, a default, an annotation, a wrapper."""
+    assert without_literals(code.format(KEY)) == code.format("***")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "LM('openai/m', api_key=os.environ['OPENAI_API_KEY'])",
+        "Predict('question, password -> answer')",
+        "def f(api_key: str, style: str = 'short'): ...",
+        "max_tokens: int = int('5')",
+    ],
+)
+def test_a_program_without_secrets_is_shown_as_it_is(code):
+    """The name of a variable, of a field, and what belongs to another name are no secrets."""
+    assert without_literals(code) == code

@@ -38,9 +38,12 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 
-# In a program: `api_key="..."`, `"x-api-key": "..."`, `password: str = "..."`.
+# In a program: `api_key="..."`, `"x-api-key": "..."`, `password: str | None = "..."`, `key=SecretStr("...")`,
+# `environ["OPENAI_API_KEY"] = "..."`, `getenv("OPENAI_API_KEY", "...")`.
 _ASSIGNED = re.compile(
-    r"(?<![\w-])(?P<name>[\w-]+)(?P<between>[\"']?(?:\s*:\s*\w{1,20})?\s*[:=]\s*[bfr]?(?P<quote>[\"']))"
+    r"(?<![\w-])(?P<name>[\w-]+)"
+    r"(?P<between>(?:[\"']?\]?(?:\s*:\s*[\w.|\[\] ]{1,40})?\s*[:=]|[\"']\s*,)\s*(?:\w{1,40}\()?"
+    r"[bfr]?(?P<quote>[\"']{3}|[\"']))"
     r"(?:(?!(?P=quote))[^\n]){1,2000}(?P=quote)"
 )
 
