@@ -167,7 +167,7 @@ class MIPROv2(Teleprompter):
             max_demo_tokens=max_demo_tokens,
             lookahead=lookahead,
         )
-        check_not_negative(max_errors=max_errors, propose_rounds=propose_rounds)
+        check_not_negative(max_errors=max_errors, propose_rounds=propose_rounds, seed=seed)
         check_names(keep=keep, frozen=frozen)
         self.metric = metric
         self.prompt_model = prompt_model
@@ -351,6 +351,7 @@ class MIPROv2(Teleprompter):
         **given: Any,
     ) -> Sizes:
         """Return the arguments that set the size of a run, those of the constructor where left out."""
+        check_not_negative(seed=seed)
         return Sizes(
             auto=self.auto,
             num_candidates=self.num_candidates,
