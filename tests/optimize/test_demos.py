@@ -483,6 +483,19 @@ def test_token_limit_holds_in_every_set():
     assert [max(found) for found in held] == [3, 2, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (6, "1 demo set instead of 6: .* different ones within `max_demo_tokens=6`.$"),
+        (700, "4 demo sets instead of 6: .* different ones.$"),
+    ],
+)
+def test_fewer_sets_are_put_down_to_what_is_in_the_way(limit, said):
+    """Demos that are too long for the limit are not the fault of the data; where all fit, the data are."""
+    notes = _collect(trainset=TRAIN[:2], max_demo_tokens=limit).notes
+    assert any(re.match(said, note) for note in notes)
+
+
 def test_progress_is_reported_for_each_run():
     """Every run of the teacher is counted."""
     seen = []

@@ -150,6 +150,7 @@ class _Collector:
         self._limits = limits
         self._rng = rng
         self._names = [name for name, _ in program.named_predictors()]
+        self._is_trimmed = False
         self._own = [tuple(predictor.demos) for predictor in program.predictors()]
         self._usable = [
             [is_labelled_demo(example, predictor) for example in trainset]
@@ -244,7 +245,9 @@ class _Collector:
             room = max(plan.max_labeled - len(made), 0)
             taken = [i for i, _ in zip(unused, range(room), strict=False)]
             labelled.update(taken)
-            demos.append(trim([*made, *(self._trainset[i] for i in taken)], self._limits.max_tokens))
+            wanted = [*made, *(self._trainset[i] for i in taken)]
+            demos.append(trim(wanted, self._limits.max_tokens))
+            self._is_trimmed |= len(demos[-1]) < len(wanted)
         showings = [*(self._run(i) for i in indices), *(self._example(i) for i in sorted(labelled))]
         return DemoSet(plan.kind if indices else "labelled", tuple(demos), tuple(showings))
 
@@ -301,8 +304,10 @@ class _Collector:
                 "let it be a method, since another function asks those of the program that it was made in."
             )
         if made < count and not self._limits.zero_shot:
+            fitting = f" within `max_demo_tokens={self._limits.max_tokens}`" if self._is_trimmed else ""
             notes.append(
-                f"{made} demo sets instead of {count}: the training data do not give more different ones."
+                f"{made} demo {'sets' if made > 1 else 'set'} instead of {count}: the training data do not "
+                f"give more different ones{fitting}."
             )
         return notes
 
