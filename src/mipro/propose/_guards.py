@@ -20,6 +20,7 @@ NEAR_DUPLICATE = 0.8
 """Instructions that share this part of their words and word pairs (Jaccard) are the same."""
 
 _FENCE = re.compile(r"\A```[\w+-]*[ \t]*\n(.*)```\Z", re.DOTALL)
+_TRIPLE_QUOTES = re.compile(r"\A(\"{3}|'{3})(?!.*\1.)(.*)\1\Z", re.DOTALL)
 _THOUGHTS = re.compile(r"\A<(think(?:ing)?)>.*?</\1>", re.DOTALL)
 _KIND = (
     r"(?:(?:more )?(?:proposed|suggested|improved|revised|updated|refined|rewritten|optimi[sz]ed|better|new"
@@ -53,6 +54,8 @@ def clean(text: str) -> str:
         text = _PREAMBLE.sub("", _THOUGHTS.sub("", text).strip())
         if fenced := _FENCE.match(text):
             text = fenced.group(1).strip()
+        if quoted := _TRIPLE_QUOTES.match(text):
+            text = quoted.group(2).strip()
         inside = unquoted(text)
         if text[-1:] not in inside:  # else a quote may end there that began later
             text = inside.strip()
