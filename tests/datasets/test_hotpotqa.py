@@ -158,6 +158,15 @@ def test_unknown_details_are_refused(copy):
         HotPotQA(path=copy, keep_details="titles")
 
 
+@pytest.mark.parametrize("size", [-1, "5", 2.5, True])
+def test_sizes_are_whole_numbers(size, copy):
+    """-1 gave all but the last question, and a text a TypeError where the split was read."""
+    with pytest.raises(UserError, match="`train_size` must be a whole number of at least 0, or None"):
+        HotPotQA(path=copy, train_size=size)
+    with pytest.raises(UserError, match="`dev_size` must be"):
+        Dataset().reset_seeds(dev_size=size)
+
+
 def test_reset_seeds_takes_zero_and_keeps_the_rest():
     """0 is a seed and a size; what is not given stays."""
     data = Dataset(train_seed=5, train_size=10, eval_seed=7, dev_size=20, test_size=30)

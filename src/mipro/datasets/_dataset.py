@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from mipro._canonical import canonical
+from mipro._whole import is_whole
 from mipro.datasets._readers import check_lists
 from mipro.errors import UserError
 from mipro.example import Example
@@ -30,7 +31,7 @@ class Dataset:
         input_keys: Fields that are given to a program; set with `with_inputs` if None.
 
     Raises:
-        UserError: `input_keys` is one text and no list.
+        UserError: `input_keys` is one text and no list, or a size is no whole number of at least 0.
     """
 
     _train: Iterable[Mapping[str, Any] | Example] | None = None
@@ -47,6 +48,7 @@ class Dataset:
         input_keys: Sequence[str] | None = None,
     ) -> None:
         check_lists(input_keys=input_keys)
+        _check_sizes(train_size=train_size, dev_size=dev_size, test_size=test_size)
         self.train_seed: int = train_seed
         self.train_size = train_size
         self.dev_seed: int = eval_seed
@@ -67,6 +69,7 @@ class Dataset:
         test_size: int | None = None,
     ) -> None:
         """Draw all splits anew with other seeds or sizes; None keeps what was set."""
+        _check_sizes(train_size=train_size, dev_size=dev_size, test_size=test_size)
         self.train_seed = self.train_seed if train_seed is None else train_seed
         self.train_size = self.train_size if train_size is None else train_size
         self.dev_seed = self.dev_seed if eval_seed is None else eval_seed
@@ -108,3 +111,12 @@ class Dataset:
         name = str(uuid.uuid5(uuid.NAMESPACE_OID, canonical(fields)))
         example = Example({**fields, "dspy_uuid": name, "dspy_split": split})
         return example.with_inputs(*self.input_keys) if self.input_keys else example
+
+
+def _check_sizes(**sizes: Any) -> None:
+    """Refuse what a list can't be cut to: -1 would be all but the last."""
+    for name, size in sizes.items():
+        if size is not None and not is_whole(size, 0):
+            raise UserError(
+                f"`{name}` must be a whole number of at least 0, or None for all, but got {size!r}."
+            )
