@@ -106,6 +106,21 @@ def test_answer_exact_match(answer, frac, expected):
     assert answer_exact_match(Example(answer=answer), Prediction(answer="2"), frac=frac) is expected
 
 
+@pytest.mark.parametrize("frac", [1.0, 0.5])
+def test_no_answer_is_never_right(frac):
+    """An optional answer that the model left out ended runs, as if the metric had failed."""
+    assert answer_exact_match(Example(answer="2"), Prediction(answer=None), frac=frac) is False
+
+
+@pytest.mark.parametrize(("answer", "predicted"), [("2", 2), (["2", 2], "2"), ("2", ["2"])])
+def test_values_of_other_types_are_told_what_to_do(answer, predicted):
+    """A typed answer needs another comparison."""
+    with pytest.raises(
+        UserError, match=r"must be a text.*, but got .*; values of other types .* a metric of"
+    ):
+        answer_exact_match(Example(answer=answer), Prediction(answer=predicted))
+
+
 @pytest.mark.parametrize("metric", [answer_exact_match, answer_passage_match])
 def test_answer_of_another_kind_is_refused(metric):
     """A reference that is neither text nor list is the caller's mistake."""

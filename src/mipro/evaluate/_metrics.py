@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 # HotPotQA's answers that are right or wrong as a whole.
 _WHOLE_ANSWERS = frozenset({"yes", "no", "noanswer"})
+_OF_VALUES = (
+    "values of other types are compared by a metric of your own, such as "
+    "`lambda example, pred, trace=None: example.answer == pred.answer`"
+)
 
 
 def em_score(prediction: str, ground_truth: str) -> bool:
@@ -84,15 +88,19 @@ def answer_exact_match(example: Any, pred: Any, trace: Any = None, frac: float =
 
     Args:
         example: Has `answer`, a text or a list of texts.
-        pred: Has `answer`, a text.
+        pred: Has `answer`, a text, or None where the model gave no answer, which is never right.
         trace: Not used; metrics are called with it.
         frac: Below 1.0, a word F1 of at least this much is enough.
 
     Raises:
-        UserError: `example.answer` is neither text nor list.
+        UserError: `example.answer` is neither text nor list of texts, or `pred.answer` no text.
     """
     del trace
     answers = _answers(example)
+    if pred.answer is None:
+        return False
+    if not isinstance(pred.answer, str):
+        raise UserError(f"`pred.answer` must be a text, but got {pred.answer!r}; {_OF_VALUES}.")
     return EM(pred.answer, answers) if frac >= 1 else F1(pred.answer, answers) >= frac
 
 
@@ -105,7 +113,7 @@ def answer_passage_match(example: Any, pred: Any, trace: Any = None) -> bool:
         trace: Not used; metrics are called with it.
 
     Raises:
-        UserError: `example.answer` is neither text nor list.
+        UserError: `example.answer` is neither text nor list of texts.
     """
     del trace
     answers = [_words(normalize_text(answer)) for answer in _answers(example)]
@@ -130,9 +138,9 @@ def _answers(example: Any) -> list[str]:
     answer = example.answer
     if isinstance(answer, str):
         return [answer]
-    if isinstance(answer, list):
+    if isinstance(answer, list) and all(isinstance(one, str) for one in answer):
         return answer
-    raise UserError(f"`example.answer` must be a text or a list of texts, but got {answer!r}.")
+    raise UserError(f"`example.answer` must be a text or a list of texts, but got {answer!r}; {_OF_VALUES}.")
 
 
 def _words(text: str) -> list[str]:
