@@ -7,6 +7,7 @@ import random
 import sys
 import time
 import types
+import unicodedata
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -980,6 +981,23 @@ class TestDataInSeveralSets:
         warnings = " ".join(best.optimization.warnings)
         assert "10 inputs are in both `trainset` and `valset`; no demo is made of them" in warnings
         assert "4 inputs are in both `trainset` and `testset`" in warnings
+
+    @pytest.mark.usefixtures("fruit_lm")
+    @pytest.mark.parametrize("written", ["{} ", " {}\n", "{}\u00e9"])
+    def test_a_copy_with_other_blanks_or_accents_is_no_demo(self, optimize, fruit, demos, written):
+        """Tables differ in a blank at the end, or in how an accent is put together."""
+
+        def named(examples, form):
+            return [mipro.Example(e, fruit=form.format(e.fruit)).with_inputs("fruit") for e in examples]
+
+        best = optimize(
+            trainset=named(fruit[:20], written),
+            valset=named(fruit[10:50], unicodedata.normalize("NFD", written.strip())),
+        )
+        assert demos
+        assert demos <= {e.fruit for e in named(fruit[:10], written)}
+        warnings = " ".join(best.optimization.warnings)
+        assert "10 inputs are in both `trainset` and `valset`; no demo is made of them" in warnings
 
     @pytest.mark.usefixtures("fruit_lm")
     @pytest.mark.parametrize(("times", "is_said"), [(1, False), (2, True)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
+import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,9 @@ _LEAST_DIFFERENT = 0.9
 
 
 def without_shared(examples: Sequence[Example], *others: Sequence[Example]) -> tuple[Example, ...]:
-    """Return the examples whose inputs none of the other data sets has."""
-    seen = {_inputs(e) for other in others for e in other}
-    return tuple(e for e in examples if _inputs(e) not in seen)
+    """Return the examples whose inputs none of the other data sets has, blanks and accents aside."""
+    seen = {_alike(e) for other in others for e in other}
+    return tuple(e for e in examples if _alike(e) not in seen)
 
 
 def num_inputs(examples: Sequence[Example]) -> int:
@@ -39,9 +40,10 @@ def check_inputs(**sets: Sequence[Example]) -> tuple[str, ...]:
     """Return a warning for every two data sets that share inputs, and for those that repeat their own.
 
     Shared inputs would make an estimate too good: a demo may give the answer away. Repeated ones, of more
-    than a tenth of what is measured, are no new evidence, while an interval counts them as such.
+    than a tenth of what is measured, are no new evidence, while an interval counts them as such. Texts
+    that differ in blanks, or in how an accent is written, are taken for the same.
     """
-    inputs = {name: set(map(_inputs, examples)) for name, examples in sets.items()}
+    inputs = {name: set(map(_alike, examples)) for name, examples in sets.items()}
     warnings = []
     for first, second in itertools.combinations(inputs, 2):
         shared = len(inputs[first] & inputs[second])
@@ -103,3 +105,11 @@ def check_own_demos(program: Module, **sets: Sequence[Example]) -> tuple[str, ..
 
 def _inputs(example: Example) -> str:
     return canonical(dict(example.inputs()))
+
+
+def _alike(example: Example) -> str:
+    inputs = {
+        name: unicodedata.normalize("NFC", " ".join(value.split())) if isinstance(value, str) else value
+        for name, value in example.inputs().items()
+    }
+    return canonical(inputs)
