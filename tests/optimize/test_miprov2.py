@@ -20,6 +20,7 @@ import mipro
 from mipro.errors import LMAuthError, ProgramError, RunMismatchError, RunStopped, UserError
 from mipro.evaluate import SemanticF1
 from mipro.lm import Usage
+from mipro.optimize._space import CandidateSpace
 from mipro.runs import Spent
 from mipro.search import create
 from mipro.testing.lms import ScriptedLM
@@ -960,14 +961,14 @@ class TestDataInSeveralSets:
     def demos(self, monkeypatch):
         """Return what every candidate's demos are, as texts."""
         shown = set()
-        built = mipro.optimize._space.CandidateSpace.build
+        built = CandidateSpace.build
 
         def build(space, candidate):
             program = built(space, candidate)
             shown.update(demo["fruit"] for p in program.predictors() for demo in p.demos)
             return program
 
-        monkeypatch.setattr(mipro.optimize._space.CandidateSpace, "build", build)
+        monkeypatch.setattr(CandidateSpace, "build", build)
         return shown
 
     @pytest.mark.usefixtures("fruit_lm")
@@ -1011,13 +1012,13 @@ class TestDataInSeveralSets:
     def test_an_example_is_one_demo_however_often_it_is_there(self, optimize, fruit, monkeypatch):
         """A trainset may repeat examples to give them weight; a prompt that says one twice is only longer."""
         made = []
-        built = mipro.optimize._space.CandidateSpace.build
+        built = CandidateSpace.build
 
         def build(space, candidate):
             made.append(built(space, candidate))
             return made[-1]
 
-        monkeypatch.setattr(mipro.optimize._space.CandidateSpace, "build", build)
+        monkeypatch.setattr(CandidateSpace, "build", build)
         optimize(trainset=fruit[:5] * 8, max_labeled_demos=6)
         shown = [[demo["fruit"] for demo in program.demos] for program in made]
         assert max(map(len, shown)) == 5

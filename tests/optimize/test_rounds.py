@@ -10,6 +10,7 @@ import mipro
 from mipro.errors import RunMismatchError, UserError
 from mipro.optimize._rounds import Rounds
 from mipro.optimize._settings import ROUND_EVALUATIONS
+from mipro.optimize._space import CandidateSpace
 from mipro.runs import CallRecord, EvaluationRecord, EventRecord, Run, SQLStore
 from mipro.runs._records import UNKNOWN
 from mipro.search import create
@@ -154,9 +155,9 @@ class TestRound:
     def test_limits_on_demos_hold(self, optimize, monkeypatch):
         """No recombined set has more bootstrapped demos than allowed, or more demos than a set before."""
         built = []
-        build = mipro.optimize._space.CandidateSpace.build
+        build = CandidateSpace.build
         monkeypatch.setattr(
-            mipro.optimize._space.CandidateSpace,
+            CandidateSpace,
             "build",
             lambda space, candidate: built.append(build(space, candidate)) or built[-1],
         )
