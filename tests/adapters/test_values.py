@@ -39,6 +39,17 @@ class Bag(pydantic.RootModel[set[str]]):
     """A model that is a set."""
 
 
+class Basket(pydantic.BaseModel):
+    """A model that is gone through like a list."""
+
+    items: list[str]
+    tags: set[str] = set(WORDS)
+
+    def __iter__(self):
+        """Go through the items, not the fields."""
+        return iter(self.items)
+
+
 @dataclasses.dataclass
 class Record:
     """A record with a set."""
@@ -85,6 +96,11 @@ def test_numbers_are_sorted_by_size_and_before_all_else():
     assert as_plain(mixed) == [
         True, 2.5, 9, 10, "a", "b", "x", float("inf"), ["c", "d"], [2, 1], None,
     ]  # fmt: skip
+
+
+def test_a_model_that_is_gone_through_like_a_list_is_written_by_its_fields():
+    """Its sets are in order too."""
+    assert as_plain(Basket(items=["one", "three"])) == {"items": ["one", "three"], "tags": WORDS}
 
 
 def test_a_set_that_json_can_not_hold_is_sorted_too():

@@ -30,6 +30,16 @@ def test_media_are_found_at_any_depth():
     assert 2 * MEDIA_TOKENS < value_tokens([{"page": page}]) < 2 * MEDIA_TOKENS + 20
 
 
+def test_a_model_that_is_gone_through_like_a_list_counts_by_its_fields():
+    """Also where its items are no pairs of a name and a value."""
+
+    class Pages(pydantic.RootModel[list[str]]):
+        def __iter__(self):
+            return iter(self.root)
+
+    assert value_tokens(Pages(["some", "words"])) == value_tokens({"root": ["some", "words"]})
+
+
 @pytest.mark.parametrize("value", ["some words", 12, 1.5, True, None])
 def test_text_and_numbers_count_as_text(value):
     """Plain values count as what they are written as."""

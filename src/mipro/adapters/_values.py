@@ -98,7 +98,9 @@ def _parts(value: Any, plain: Any) -> Iterable[tuple[Any, Any]]:
         return [(value.root, plain)]
     if isinstance(value, pydantic.BaseModel) and type(plain) is dict:
         aliases = {name: field.serialization_alias for name, field in type(value).model_fields.items()}
-        return [(part, plain.get(aliases.get(name) or name, plain.get(name))) for name, part in value]
+        # Not `in value`: a model of the user may go through its items instead.
+        fields = pydantic.BaseModel.__iter__(value)
+        return [(part, plain.get(aliases.get(name) or name, plain.get(name))) for name, part in fields]
     if dataclasses.is_dataclass(value) and type(plain) is dict:
         return [(getattr(value, name, None), made) for name, made in plain.items()]
     return ()

@@ -19,7 +19,7 @@ def value_tokens(value: Any) -> int:
     if isinstance(value, Type):
         value = value.format()
     elif isinstance(value, BaseModel):
-        value = dict(value)
+        value = dict(BaseModel.__iter__(value))  # the model's own may go through its items
     if isinstance(value, str):
         # A saved demo holds its images as marked text.
         return content_tokens(with_content_blocks({"role": "user", "content": value})["content"])
