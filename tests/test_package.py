@@ -107,6 +107,11 @@ def test_errors_come_whole_out_of_a_pickle(error):
     assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
 
 
+def test_an_error_of_a_model_without_a_text_says_what_kind_it_is():
+    """As a model of one's own raises it."""
+    assert str(errors.ContextWindowExceededError(model="m")) == "context_window_exceeded"
+
+
 def test_an_error_is_pickled_without_a_signature_that_no_pickle_holds():
     """Which is one that was made of a text."""
     error = errors.AdapterParseError("ChatAdapter", mipro.Signature("q -> answer"), "raw")

@@ -147,40 +147,70 @@ class AdapterParseError(MiproError, ValueError):
 class LMError(MiproError):
     """A call to a language model failed.
 
+    Models of one's own that are written for DSPy raise these errors with `retry_after` and what their
+    provider said.
+
     Attributes:
         model: Name of the model as given to `LM`.
         status: HTTP status, or None where there was no answer.
-        retry_after_s: Seconds the server asks to wait, or None.
+        retry_after_s: Seconds the server asks to wait, or None; `retry_after` is the same.
+        code: What kind of failure it is, in DSPy's words.
+        provider: Who was asked, `provider_code` the code and `request_id` the number that it gave, each as
+            the raising model told it, or None.
     """
 
-    def __init__(
+    code = "lm_error"
+
+    def __init__(  # noqa: PLR0913 - DSPy's call form
         self,
         message: str = "",
         *,
         model: str = "",
         status: int | None = None,
         retry_after_s: float | None = None,
+        retry_after: float | None = None,
+        code: str | None = None,
+        provider: str | None = None,
+        provider_code: str | None = None,
+        request_id: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message or code or self.code)
         self.model = model
         self.status = status
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = retry_after if retry_after_s is None else retry_after_s
+        self.code = code or self.code
+        self.provider = provider
+        self.provider_code = provider_code
+        self.request_id = request_id
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the server asks to wait, under DSPy's name."""
+        return self.retry_after_s
 
 
 class LMAuthError(LMError):
     """The key is missing, wrong or not allowed to use the model (401, 403)."""
 
+    code = "auth"
+
 
 class LMNotFoundError(LMError):
     """The server does not know the model or the path (404)."""
+
+    code = "unsupported_model"
 
 
 class LMRequestError(LMError):
     """The server refuses the request itself (400, 413, 422)."""
 
+    code = "invalid_request"
+
 
 class ContextWindowError(LMRequestError):
     """The prompt is longer than the model's context window."""
+
+    code = "context_window_exceeded"
 
 
 class LMTransientError(LMError):
@@ -190,13 +220,19 @@ class LMTransientError(LMError):
 class LMRateLimitError(LMTransientError):
     """Too many requests (429)."""
 
+    code = "rate_limit"
+
 
 class LMServerError(LMTransientError):
     """The server failed (408, 409, 425, 5xx)."""
 
+    code = "server"
+
 
 class LMConnectionError(LMTransientError):
     """No answer: connection refused or reset, or timed out."""
+
+    code = "transport"
 
 
 class LMUnansweredError(LMTransientError):

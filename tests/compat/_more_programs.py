@@ -164,3 +164,19 @@ def retriever(d, lm, asked):
     passage = module(d, "dsp.utils").dotdict
     with d.context(rm=lambda query, k: [passage(long_text=f"{query} {n}") for n in range(k)]):
         return Hop()(question="Q").toDict()
+
+
+@program(None)
+def errors_of_a_model_of_ones_own(d, lm, asked):
+    """What it tells of a failure, and what can be read from it."""
+    told = {"provider": "acme", "provider_code": "quota", "status": 429, "request_id": "r-1"}
+
+    class Busy(d.BaseLM):
+        def forward(self, prompt=None, messages=None, **kwargs):
+            raise d.LMRateLimitError("slower", model=self.model, retry_after=2.5, **told)
+
+    try:
+        Busy("acme/busy", num_retries=0)("Q")
+    except d.LMRateLimitError as error:
+        found = [error.code, error.model, error.retry_after, {name: getattr(error, name) for name in told}]
+    return [*found, d.ContextWindowExceededError(model="m").code]
