@@ -61,6 +61,7 @@ PATHS = {
     "utils.dummies": ("DummyLM",),
     "utils.exceptions": ("AdapterParseError", "ContextWindowExceededError"),
     "utils.inspect_history": ("pretty_print_history",),
+    "utils.parallelizer": ("ParallelExecutor",),
     "utils.usage_tracker": ("track_usage", "UsageTracker"),
 }
 

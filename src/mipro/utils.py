@@ -13,7 +13,7 @@ from mipro.errors import DownloadError, UserError
 from mipro.fetch._http import READ_LIMIT_S, opened, read_all
 from mipro.lm import _history, _usage
 from mipro.lm._history import pretty_print_history
-from mipro.modules import _asyncify
+from mipro.modules import _asyncify, _parallel
 from mipro.testing import lms
 from mipro.testing.lms import DummyLM
 
@@ -40,6 +40,7 @@ __path__ = lend(
     dummies=lms,
     exceptions=errors,
     inspect_history=_history,
+    parallelizer=_parallel,
     syncify=_asyncify,
     usage_tracker=_usage,
 )

@@ -180,3 +180,19 @@ def errors_of_a_model_of_ones_own(d, lm, asked):
     except d.LMRateLimitError as error:
         found = [error.code, error.model, error.retry_after, {name: getattr(error, name) for name in told}]
     return [*found, d.ContextWindowExceededError(model="m").code]
+
+
+@program({"answer": "A"})
+def parallel_executor(d, lm, asked):
+    """One function for many items, two of which fail."""
+    executor = module(d, "utils.parallelizer").ParallelExecutor(
+        num_threads=3, max_errors=3, disable_progress_bar=True
+    )
+    predictor = d.Predict("question -> answer")
+
+    def ask(number):
+        return 12 // number, predictor(question=f"Q{number}", lm=lm).answer
+
+    found = executor.execute(ask, [1, 0, 3, 0])
+    failed = {index: str(error) for index, error in sorted(executor.exceptions_map.items())}
+    return [found, sorted(executor.failed_indices), failed, len(asked)]

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from mipro.utils.parallelizer import ParallelExecutor
 
 from mipro.adapters import JSONAdapter, Tool
 from mipro.context import context, settings
@@ -238,6 +239,20 @@ def test_too_many_failures_end_it():
     with pytest.raises(ProgramError, match=r"2 calls failed.*OSError: odd") as caught:
         Parallel(num_threads=1, max_errors=2)([(Double(), {"x": x}) for x in (1, 3, 5, 7)])
     assert caught.value.count == 2
+
+
+def test_an_executor_tells_where_it_failed_also_when_it_ended():
+    """By the place in the data; what it tells is of the last call alone."""
+    executor = ParallelExecutor(num_threads=1, max_errors=2)
+    with pytest.raises(ProgramError, match="2 calls failed"):
+        executor.execute(Double(), [2, 1, 3, 5])
+    assert executor.failed_indices == [1, 2]
+    assert {index: str(error) for index, error in executor.exceptions_map.items()} == {
+        1: "odd: 1",
+        2: "odd: 3",
+    }
+    assert [result.y for result in executor.execute(Double(), iter([2, 4]))] == [4, 8]
+    assert (executor.failed_indices, executor.exceptions_map) == ([], {})
 
 
 def test_the_end_of_a_run_is_not_counted_but_raised():

@@ -18,7 +18,7 @@ from mipro.example import Example
 from mipro.modules._trace import place_in_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _log = logging.getLogger("mipro.modules")
 # How often stragglers are looked for.
@@ -86,13 +86,8 @@ class Parallel:
             NoModelError: No model is configured, so that no call can succeed.
             RunStopped: The run that the calls belong to has ended.
         """
-        with place_in_trace() as place:
-            run = _Run(self, list(exec_pairs), num_threads or self.num_threads, is_traced=place is not None)
-            try:
-                results, errors = run.results()
-            finally:
-                if place is not None:
-                    place.fill(run.trace())
+        run = _Run(self, list(exec_pairs), num_threads or self.num_threads)
+        results, errors = run.results(), run.errors
         if not self.return_failed_examples:
             return results
         # New lists: those of the last call are its caller's, and say nothing of this one.
@@ -120,15 +115,63 @@ class Parallel:
         )
 
 
+class ParallelExecutor:
+    """Calls one function with each of many items, in threads that share the caller's settings.
+
+    Args:
+        num_threads: As for `Parallel`, and so are the others that it has.
+        compare_results: Taken for programs that give it; the progress shows no average.
+
+    Attributes:
+        failed_indices: Where in the data of the last call those stand that failed.
+        exceptions_map: What each of them raised, by its index.
+    """
+
+    def __init__(
+        self,
+        num_threads: int | None = None,
+        max_errors: int | None = None,
+        disable_progress_bar: bool = False,
+        provide_traceback: bool | None = None,
+        compare_results: bool = False,
+        timeout: float = 120,
+        straggler_limit: int = 3,
+    ) -> None:
+        del compare_results
+        self._parallel = Parallel(
+            num_threads=num_threads,
+            max_errors=max_errors,
+            provide_traceback=provide_traceback,
+            disable_progress_bar=disable_progress_bar,
+            timeout=timeout,
+            straggler_limit=straggler_limit,
+        )
+        self.failed_indices: list[int] = []
+        self.exceptions_map: dict[int, BaseException] = {}
+
+    def execute(self, function: Callable[[Any], Any], data: Iterable[Any]) -> list[Any]:
+        """Return `function(item)` of each item in order, None for those that failed.
+
+        Raises:
+            ProgramError: `max_errors` calls failed.
+            NoModelError: No model is configured, so that no call can succeed.
+            RunStopped: The run that the calls belong to has ended.
+        """
+        run = _Run(self._parallel, [(function, (item,)) for item in data], self._parallel.num_threads)
+        try:
+            return run.results()
+        finally:
+            self.exceptions_map = run.errors
+            self.failed_indices = sorted(run.errors)
+
+
 class _Run:
     """One run over pairs: hands them out, collects, and stops when too many fail."""
 
-    def __init__(
-        self, parallel: Parallel, pairs: list[tuple[Any, Any]], num_threads: int, *, is_traced: bool
-    ) -> None:
+    def __init__(self, parallel: Parallel, pairs: list[tuple[Any, Any]], num_threads: int) -> None:
         self.parallel = parallel
         self.pairs = pairs
-        self.is_traced = is_traced
+        self.is_traced = False
         self.pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="mipro-parallel")
         # Not `wait`, which looks at all that are left for every one that ends.
         self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -142,8 +185,18 @@ class _Run:
         self.retried: set[int] = set()
         self.stop = threading.Event()
 
-    def results(self) -> tuple[list[Any], dict[int, BaseException]]:
-        """Return the results in order, None for failures, and the failures by index."""
+    def results(self) -> list[Any]:
+        """Return the results in order, None for failures, which are then in `errors` by their index."""
+        with place_in_trace() as place:
+            self.is_traced = place is not None
+            try:
+                self._run_all()
+            finally:
+                if place is not None:
+                    place.fill(self.trace())
+        return [self.done.get(index) for index in range(len(self.pairs))]
+
+    def _run_all(self) -> None:
         total = len(self.pairs)
         try:
             pending = {self._submit(index) for index in range(total)}
@@ -158,7 +211,6 @@ class _Run:
         finally:
             self.stop.set()
             self.pool.shutdown(wait=False, cancel_futures=True)
-        return [self.done.get(index) for index in range(total)], self.errors
 
     def trace(self) -> list[Any]:
         """Return what the pairs that have ended did, in the order of the pairs."""
