@@ -43,6 +43,7 @@ PATHS = {
     "predict.predict": ("Predict",),
     "predict.react": ("ReAct",),
     "primitives": ("Example", "Module", "Prediction"),
+    "primitives.base_module": ("BaseModule",),
     "primitives.example": ("Example",),
     "primitives.module": ("Module", "set_attribute_by_name"),
     "primitives.prediction": ("Prediction", "Completions"),

@@ -329,6 +329,9 @@ class Module(metaclass=ModuleMeta):
         return "\n".join(f"{name} = {predictor}" for name, predictor in self.named_predictors())
 
 
+BaseModule = Module  # under the name that DSPy has it by, in a module of this path
+
+
 if TYPE_CHECKING:
 
     class AnsweringModule(Module):
