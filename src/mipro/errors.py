@@ -106,7 +106,10 @@ class AdapterParseError(MiproError, ValueError):
         lm_response: The raw answer.
         parsed_result: What could be read, if anything.
         missing: Names of the output fields that are missing or wrongly typed.
+        code: What kind of failure it is, in DSPy's words.
     """
+
+    code = "adapter_parse_error"
 
     def __init__(
         self,

@@ -179,7 +179,8 @@ def errors_of_a_model_of_ones_own(d, lm, asked):
         Busy("acme/busy", num_retries=0)("Q")
     except d.LMRateLimitError as error:
         found = [error.code, error.model, error.retry_after, {name: getattr(error, name) for name in told}]
-    return [*found, d.ContextWindowExceededError(model="m").code]
+    unread = d.AdapterParseError("ChatAdapter", d.Signature("q -> a"), "raw")
+    return [*found, d.ContextWindowExceededError(model="m").code, unread.code]
 
 
 @program({"answer": "A"})
