@@ -219,6 +219,8 @@ def test_audio_forms(tmp_path):
             Audio(bad)
     with pytest.raises(TypeError, match="audio_format"):
         Audio(sound, audio_format="mp3")
+    with pytest.raises(TypeError, match="sampling_rate"):
+        Audio(b"samples without a header", sampling_rate=44_100)
 
 
 @pytest.mark.parametrize(

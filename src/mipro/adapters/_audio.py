@@ -28,7 +28,7 @@ class Audio(Type):
 
     Raises:
         UserError: `source` is none of these.
-        TypeError: `data`, or a format that `source` has itself, stands beside it.
+        TypeError: `data`, or a format or rate that `source` has itself, stands beside it.
 
     Example:
         >>> Audio(b"RIFF....", audio_format="wav")
@@ -49,6 +49,8 @@ class Audio(Type):
             rate, kind = data.pop("sampling_rate", None), data.pop("audio_format", None)
             if kind is not None and not isinstance(source, bytes) and not hasattr(source, "shape"):
                 raise TypeError("Audio received audio_format for a source that says its format itself")
+            if rate is not None and not hasattr(source, "shape"):
+                raise TypeError("Audio received sampling_rate for a source that is no array of samples")
             data = {**encode_audio(source, rate or 16_000, kind or "wav"), **data}
         super().__init__(**data)
 
