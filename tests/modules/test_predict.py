@@ -456,6 +456,11 @@ FIELDS = [{"prefix": "Q:", "description": "q"}, {"prefix": "A:", "description": 
         ({"surprise": 1}, r"unknown fields \['surprise'\]"),
         ({"signature": None}, "must have `instructions` and `fields`"),
         ({"signature": {"instructions": "x", "fields": []}}, "has 0 fields"),
+        ({"signature": {"instructions": "x", "fields": FIELDS, "role": 1}}, r"the unknown \['role'\] too"),
+        (
+            {"signature": {"instructions": "x", "fields": [{**FIELDS[0], "type": "int"}, FIELDS[1]]}},
+            r"the unknown \['type'\] too",
+        ),
         ({"signature": {"instructions": [1], "fields": FIELDS}}, r"a text as `instructions`, but got \[1\]"),
         ({"demos": None}, "`demos` must be a list"),
         ({"demos": {"question": "Q"}}, "`demos` must be a list"),

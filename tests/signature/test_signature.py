@@ -112,6 +112,24 @@ def test_a_field_without_a_role_is_refused():
             question: str = pydantic.Field()
 
 
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        (typing.Literal, "field `answer` of `Wrong` must be a type, but got typing.Literal"),
+        (["yes", "no"], r"field `answer` of `Wrong` must be a type, but got \['yes', 'no'\]"),
+        (dict[str], "field `answer` of `Wrong` must have 2 types in its brackets"),
+        (list[dict[str]], r"must be whole, but got .*'answer': list\[dict\[str\]\].*: Expected two"),
+    ],
+)
+def test_a_class_whose_field_has_no_type_is_refused(annotation, message):
+    """The message names the field; it came with the first answer, from another package, or never."""
+    with pytest.raises(SignatureError, match=message):
+
+        class Wrong(Signature):
+            question: str = InputField()
+            answer: annotation = OutputField()
+
+
 def test_text_annotations_are_resolved_where_the_class_is_made():
     """Also a class that is local to a function, under postponed annotations."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ForwardRef, cast
 
 import pydantic
 from pydantic.fields import FieldInfo
 
 from mipro.errors import SignatureError
 from mipro.signature._fields import RESERVED_NAMES, ROLE, TYPE_IS_UNDEFINED, infer_prefix
-from mipro.signature._types import TypeFault, read_type
+from mipro.signature._types import TypeFault, read_type, type_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,13 +48,25 @@ class SignatureMeta(ModelMetaclass):
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
     ) -> SignatureMeta:
         namespace["__annotations__"] = _annotations(namespace)
-        for field_name in namespace["__annotations__"]:
+        for field_name, annotation in namespace["__annotations__"].items():
             is_setting = field_name == "model_config" and not isinstance(namespace.get(field_name), FieldInfo)
             if field_name in RESERVED_NAMES and not is_setting:
                 raise SignatureError(
                     f"`{field_name}` can't be a field name: {RESERVED_NAMES[field_name]}; choose another."
                 )
-        created = cast("SignatureMeta", super().__new__(mcs, name, bases, namespace, **kwargs))
+            if not isinstance(namespace.get(field_name), FieldInfo):
+                continue
+            # A text, or what it is read as, may name a class that is made later.
+            fault = "" if isinstance(annotation, (str, ForwardRef)) else type_fault(annotation)
+            if fault:
+                raise SignatureError(
+                    f"the type of field `{field_name}` of `{name}` {fault}, but got {annotation!r}."
+                )
+        try:
+            created = cast("SignatureMeta", super().__new__(mcs, name, bases, namespace, **kwargs))
+        except TypeError as error:  # a type in a type only looks like one, as `dict[str]` in a list
+            types = dict(namespace["__annotations__"])
+            raise SignatureError(f"the types of fields must be whole, but got {types}: {error}.") from error
         for field_name, field in created.model_fields.items():
             extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
             if extra.get(ROLE) not in ("input", "output"):

@@ -17,12 +17,16 @@ from mipro.errors import SignatureError, StateError
 from mipro.signature._fields import ROLE, TYPE_IS_UNDEFINED, InputField, OutputField, extra_of
 from mipro.signature._meta import SignatureMeta
 from mipro.signature._string import read_signature
-from mipro.signature._types import is_type
+from mipro.signature._types import type_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _warnings_lock = threading.Lock()
+
+# What `dump_state` writes of a signature, and of each of its fields.
+_STATE_KEYS = frozenset({"instructions", "fields"})
+_FIELD_STATE_KEYS = frozenset({"prefix", "description"})
 
 
 class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
@@ -169,6 +173,13 @@ class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
         """
         try:
             instructions, saved_fields = state["instructions"], list(state["fields"])
+            unknown = sorted({*state} - _STATE_KEYS)
+            unknown += sorted({key for saved in saved_fields for key in saved} - _FIELD_STATE_KEYS)
+            if unknown:
+                raise StateError(
+                    f"a saved signature must have {sorted(_STATE_KEYS)}, and each of its fields "
+                    f"{sorted(_FIELD_STATE_KEYS)}, but there are the unknown {unknown} too."
+                )
             if len(saved_fields) != len(cls.fields):
                 raise StateError(
                     f"the saved signature has {len(saved_fields)} fields, but this one is `{cls.signature}`; "
@@ -258,11 +269,7 @@ def ensure_signature(signature: Any, instructions: str | None = None) -> Any:
 def _create(name: str, fields: dict[str, Any], instructions: str | None) -> type[Signature]:
     def create() -> type[Signature]:
         doc = None if instructions is None else ""
-        try:
-            created: type[Signature] = pydantic.create_model(name, __base__=Signature, __doc__=doc, **fields)
-        except TypeError as error:  # a type that only looks like one, such as `dict[str]`
-            types = {field: type_ for field, (type_, _) in fields.items()}
-            raise SignatureError(f"the types of fields must be whole, but got {types}: {error}.") from error
+        created: type[Signature] = pydantic.create_model(name, __base__=Signature, __doc__=doc, **fields)
         if instructions is not None:
             # Not at creation, which refuses what a model may well propose, such as half a surrogate pair.
             created.__doc__ = instructions
@@ -291,8 +298,8 @@ def _typed_field(name: Any, value: Any) -> tuple[Any, FieldInfo]:
         )
     if type_ is None:
         type_ = str
-    if not is_type(type_):
-        raise SignatureError(f"the type of field `{name}` must be a type, but got {type_!r}.")
+    if fault := type_fault(type_):
+        raise SignatureError(f"the type of field `{name}` {fault}, but got {type_!r}.")
     return type_, _copy_field(field)
 
 

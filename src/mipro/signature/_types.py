@@ -15,7 +15,7 @@ import typing
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import TypeAliasType
+from typing_extensions import NotRequired, Required, TypeAliasType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +43,12 @@ _STANDARD_MODULES = frozenset({"typing", "datetime", "decimal", "pathlib", "uuid
 
 # What `type Name = ...` makes, and its like for older Pythons, which is another class up to Python 3.13.
 _ALIASES = (TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType))
+
+# Say something of a name in a class, and are no type of a value.
+_QUALIFIERS = (typing.ClassVar, Required, NotRequired)
+
+# How many types stand in the brackets of these; Python itself does not count them.
+_PARTS: dict[Any, int] = {list: 1, set: 1, frozenset: 1, type: 1, dict: 2}
 
 _MAX_FRAMES = 100
 _OWN_PACKAGE = __name__.partition(".")[0]
@@ -78,7 +84,7 @@ def read_type(text: str, custom_types: Mapping[str, Any] | None = None) -> Any:
         raise TypeFault(f"`{text.strip()}` is not a type", min(column - 1, len(text))) from error
     indent = len(text) - len(text.lstrip())
     try:
-        return _Reader(custom_types or {}).read(node)
+        return _Reader(custom_types or {}).read_whole(node)
     except RecursionError as error:
         raise TypeFault("the type has too many parts within each other", indent) from error
     except TypeFault as fault:
@@ -92,7 +98,18 @@ def is_type(value: Any) -> bool:
     named = (typing.TypeVar, typing.NewType, *_ALIASES)
     if isinstance(value, (type, types.GenericAlias, types.UnionType, *named)) or value is None:
         return True
-    return typing.get_origin(value) is not None or isinstance(value, type(Any)) or value is Any
+    return value is Any or typing.get_origin(value) not in (None, *_QUALIFIERS)
+
+
+def type_fault(value: Any) -> str:
+    """Return what must hold for `value` to be the type of a field and does not; "" where all does."""
+    if not is_type(value):
+        return "must be a type"
+    given, wanted = len(typing.get_args(value)), _PARTS.get(typing.get_origin(value))
+    # Those of `typing`, which count for themselves, may stand without brackets: `List`.
+    if isinstance(value, types.GenericAlias) and wanted not in (None, given):
+        return f"must have {wanted} type{'s' * (wanted > 1)} in its brackets"
+    return ""
 
 
 def unaliased(annotation: Any) -> Any:
@@ -123,6 +140,13 @@ class _Reader:
 
     def __init__(self, custom_types: Mapping[str, Any]) -> None:
         self.custom_types = custom_types
+
+    def read_whole(self, node: ast.expr) -> Any:
+        """Return what `node` means, which must be a type by itself: no `Optional` without its brackets."""
+        found = self.read(node)
+        if fault := type_fault(found):
+            raise TypeFault(f"`{ast.unparse(node)}` {fault}", node.col_offset)
+        return found
 
     def read(self, node: ast.expr) -> Any:
         readers: dict[type[ast.expr], Callable[[Any], Any]] = {
@@ -194,15 +218,20 @@ class _Reader:
             arguments = tuple(self._literal(part) for part in parts)
         elif base is typing.Annotated:  # what follows the type is a note on it
             notes = (part.value if isinstance(part, ast.Constant) else self.read(part) for part in parts[1:])
-            arguments = (self.read(parts[0]), *notes)
+            arguments = (self.read_whole(parts[0]), *notes)
         elif isinstance(getattr(base, "language", None), str):  # Code["java"]: a text, not the name of a type
             arguments = tuple(part.value if isinstance(part, ast.Constant) else None for part in parts)
         else:
-            arguments = tuple(self.read(part) for part in parts)
+            arguments = tuple(self._argument(part) for part in parts)
         try:
             return base[arguments if len(arguments) != 1 else arguments[0]]
         except (TypeError, AttributeError, KeyError) as error:
             raise TypeFault(f"`{ast.unparse(node)}` is not a type ({error})", node.col_offset) from error
+
+    def _argument(self, node: ast.expr) -> Any:
+        # `...`, and the list of Callable, are no types but have a meaning in brackets.
+        is_mark = isinstance(node, ast.List) or (isinstance(node, ast.Constant) and node.value is Ellipsis)
+        return self.read(node) if is_mark else self.read_whole(node)
 
     def _literal(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Attribute):
