@@ -229,6 +229,29 @@ def test_inputs_that_do_not_fit_are_errors_when_strict(inputs, message):
     assert lm.calls == []
 
 
+def test_none_is_of_no_other_type_when_strict():
+    """It was sent as "None", and paid for; where the type or the default is None it may be given."""
+
+    class WithDefault(Signature):
+        count: int = InputField(default=None)
+        answer: str = OutputField()
+
+    lm = ScriptedLM(echo)
+    with context(lm=lm, strict=True):
+        Predict("count: int | None, other -> answer")(count=None, other=None)
+        Predict(WithDefault)()
+        with pytest.raises(UserError, match="'count': expected int .*: None"):
+            Predict("count: int -> answer")(count=None)
+    assert len(lm.calls) == 2
+
+
+def test_a_strict_error_speaks_of_nothing_that_is_ignored():
+    """The call is not made."""
+    with context(lm=ScriptedLM([]), strict=True), pytest.raises(UserError) as caught:
+        Predict("question -> answer")(question="Q", other=1)
+    assert "ignored" not in str(caught.value)
+
+
 @pytest.mark.parametrize("is_checked", [True, False])
 def test_the_type_of_inputs_need_not_be_checked(is_checked, caplog):
     """With `warn_on_type_mismatch=False` a value of another type is passed on without a word."""

@@ -23,15 +23,15 @@ def input_faults(signature: type[Signature], inputs: Mapping[str, Any]) -> Itera
     fields = signature.input_fields
     unknown = [name for name in inputs if name not in fields]
     if unknown:
-        fault = (
-            f"Input contains fields not in signature. These fields will be ignored: {unknown}. "
-            f"Expected fields: {list(fields)}."
-        )
+        then = ":" if settings.strict else ". These fields will be ignored:"
+        fault = f"Input contains fields not in signature{then} {unknown}. Expected fields: {list(fields)}."
         yield f"unknown {unknown}", fault
     if settings.warn_on_type_mismatch or settings.strict:
         for name, field in fields.items():
-            value = inputs.get(name)
-            if value is None or extra_of(field).get(TYPE_IS_UNDEFINED):
+            if name not in inputs or extra_of(field).get(TYPE_IS_UNDEFINED):
+                continue
+            value = inputs[name]
+            if value is None and not (settings.strict and field.is_required()):  # DSPy warns of no None
                 continue
             if not fits(value, field.annotation):
                 fault = (
