@@ -190,6 +190,13 @@ def test_no_text_of_forward_is_named(value):
         Wrong("w")("hi")
 
 
+@pytest.mark.parametrize("messages", ["hello", [], ()])
+def test_what_are_no_messages_is_refused(messages):
+    """Before they are sent: a server's own error says nothing of the argument."""
+    with pytest.raises(UserError, match=r"`messages` must be a list of messages .* pass a text as `prompt`"):
+        Echo("echo")(messages=messages)
+
+
 def test_nothing_implemented():
     """A subclass without `forward` says so."""
     with pytest.raises(NotImplementedError, match="`forward` or `aforward`"):

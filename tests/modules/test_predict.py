@@ -148,6 +148,21 @@ def test_config_of_the_call_wins_over_that_of_the_predictor():
     )
 
 
+def test_what_is_no_config_is_refused():
+    """Before the model is asked."""
+    with context(lm=ScriptedLM([])), pytest.raises(UserError, match=r"`config` must be a dict .*, but got 5"):
+        Predict("question -> answer")(question="Q", config=5)
+
+
+@pytest.mark.parametrize("n", [0, -1, "2", 1.5])
+def test_a_number_of_completions_that_makes_no_sense_is_refused(n):
+    """Before the model is asked."""
+    lm = ScriptedLM([])
+    with context(lm=lm), pytest.raises(UserError, match="`n` must be a whole number of answers, 1 or more"):
+        Predict("question -> answer", n=n)(question="Q")
+    assert lm.calls == []
+
+
 def test_several_completions_are_asked_for_with_a_temperature():
     """Since a cold model would say the same n times."""
     lm = ScriptedLM([[{"answer": "A"}, {"answer": "B"}], [{"answer": "A"}, {"answer": "B"}]])
@@ -240,7 +255,7 @@ def test_none_is_of_no_other_type_when_strict():
     with context(lm=lm, strict=True):
         Predict("count: int | None, other -> answer")(count=None, other=None)
         Predict(WithDefault)()
-        with pytest.raises(UserError, match="'count': expected int .*: None"):
+        with pytest.raises(UserError, match=r"'count': expected int .*: None"):
             Predict("count: int -> answer")(count=None)
     assert len(lm.calls) == 2
 

@@ -182,6 +182,17 @@ def test_tools_have_distinct_names():
         ReAct("question -> answer", tools=[Tool(add, name="finish")])
 
 
+@pytest.mark.parametrize("max_iters", [-1, "3", 2.5, None, True])
+def test_a_number_of_turns_that_makes_no_sense_is_refused(max_iters):
+    """Where the agent is made, and in a call, before the model is asked; -1 left out all tools."""
+    lm = ScriptedLM([])
+    with pytest.raises(UserError, match="`max_iters` must be a whole number of turns, 0 or more, but got"):
+        ReAct("question -> answer", max_iters=max_iters)
+    with context(lm=lm), pytest.raises(UserError, match="`max_iters` must be"):
+        ReAct("question -> answer")(question="Q", max_iters=max_iters)
+    assert lm.calls == []
+
+
 def test_an_input_may_be_called_max_iters():
     """Then it is an input."""
     lm = ScriptedLM([step("finish"), ANSWER])
@@ -277,8 +288,15 @@ def test_pairs_nest():
     assert Parallel(num_threads=2)([(Parallel(num_threads=2), inner)])[0][0].y == 4
     given = Parallel(access_examples=False)([(lambda example: example, Example(x=1))])
     assert given == [Example(x=1)]
-    with pytest.raises(ProgramError, match="only supported types"):
-        Parallel(max_errors=1)([(Double(), 3)])
+    with pytest.raises(ProgramError, match=r"or a list of pairs for another Parallel, but got list: \[3\]"):
+        Parallel(max_errors=1)([(Double(), [3])])
+
+
+@pytest.mark.parametrize("item", [Predict("x -> y"), (Double(),), ({"x": 1}, Double()), "ab"])
+def test_what_is_no_pair_of_program_and_inputs_is_refused(item):
+    """With its place, before anything is called."""
+    with pytest.raises(UserError, match=r"must be a pair of program and inputs.*but item 1 is"):
+        Parallel()([(pytest.fail, ("was called",)), item])
 
 
 def test_a_straggler_is_called_again_and_the_first_answer_taken():

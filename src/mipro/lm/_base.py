@@ -14,6 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from mipro._strict import make_strict
+from mipro._whole import is_whole
 from mipro.callback import notified
 from mipro.context import passed_by, settings
 from mipro.errors import LMError, LMRequestError, UserError
@@ -226,13 +227,21 @@ class BaseLM:
         """Return the complete request: defaults merged in, forms normalised, nothing secret.
 
         Raises:
-            UserError: Neither `prompt` nor `messages` was given.
+            UserError: Neither `prompt` nor `messages` was given, `messages` is a text or empty, or `n` is no
+                whole number of at least 1.
         """
         if messages is None:
             if prompt is None:
                 raise UserError("A call to a model must have `prompt` or `messages`, but got neither.")
             messages = [{"role": "user", "content": prompt}]
+        if isinstance(messages, str) or not messages:
+            raise UserError(
+                '`messages` must be a list of messages such as {"role": "user", "content": "Hello"}, but got '
+                f"{messages!r}; pass a text as `prompt`."
+            )
         params = {k: v for k, v in {**self.kwargs, **kwargs}.items() if v is not None}
+        if not is_whole(params.get("n", 1), 1):
+            raise UserError(f"`n` must be a whole number of answers, 1 or more, but got {params['n']!r}.")
         form = params.get("response_format")
         if isinstance(form, type):
             params["response_format"] = _schema_format(form)

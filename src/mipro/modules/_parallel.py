@@ -82,11 +82,19 @@ class Parallel:
             The results; with `return_failed_examples` results, failed inputs and errors of this call.
 
         Raises:
+            UserError: An item of `exec_pairs` is no pair of program and inputs.
             ProgramError: `max_errors` calls failed.
             NoModelError: No model is configured, so that no call can succeed.
             RunStopped: The run that the calls belong to has ended.
         """
-        run = _Run(self, list(exec_pairs), num_threads or self.num_threads)
+        pairs = list(exec_pairs)
+        for index, pair in enumerate(pairs):
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and callable(pair[0])):  # noqa: PLR2004
+                raise UserError(
+                    "every item of `exec_pairs` must be a pair of program and inputs, such as "
+                    f"(program, {{'question': ...}}), but item {index} is {pair!r}."
+                )
+        run = _Run(self, pairs, num_threads or self.num_threads)
         results, errors = run.results(), run.errors
         if not self.return_failed_examples:
             return results
@@ -99,7 +107,7 @@ class Parallel:
         """Run one program on its inputs.
 
         Raises:
-            UserError: The inputs are no `Example`, dict, list or tuple.
+            UserError: The inputs are no `Example`, dict or tuple, nor a list for another `Parallel`.
         """
         if isinstance(inputs, Example):
             return program(**inputs.inputs()) if self.access_examples else program(inputs)
@@ -110,8 +118,8 @@ class Parallel:
         if isinstance(inputs, tuple):
             return program(*inputs)
         raise UserError(
-            f"Invalid example type: {type(inputs).__name__}, only supported types are Example, dict, list "
-            "and tuple."
+            "the inputs of a call must be an Example, a dict or a tuple, or a list of pairs for another "
+            f"Parallel, but got {type(inputs).__name__}: {inputs!r}."
         )
 
 

@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from mipro._names import of_dspy
 from mipro._normal import as_spelled
+from mipro._whole import is_whole
 from mipro.adapters import ChatAdapter
 from mipro.context import settings
 from mipro.errors import NoModelError, StateError, UserError
@@ -155,7 +156,13 @@ class Predict(Module, Parameter):
         given = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs and name not in own}
         signature = ensure_signature(given.get("signature", self.signature))
         lm = _checked_lm(given.get("lm") or self.lm or settings.lm)
-        config = {**self.config, **(given.get("config") or {})}
+        own_config = given.get("config") or {}
+        if not isinstance(own_config, Mapping):
+            raise UserError(
+                "`config` must be a dict of parameters of the model, such as {'temperature': 0.7}, but got "
+                f"{own_config!r}."
+            )
+        config = {**self.config, **own_config}
         predicted = kwargs.get("prediction")
         if isinstance(predicted, dict) and predicted.get("type") == "content" and "content" in predicted:
             config["prediction"] = kwargs.pop("prediction")  # OpenAI's predicted outputs
@@ -184,7 +191,7 @@ class Predict(Module, Parameter):
         defaults = getattr(lm, "kwargs", {})
         temperature = config.get("temperature") or defaults.get("temperature")
         count = config.get("n") or defaults.get("n") or defaults.get("num_generations") or 1
-        if count > 1 and (temperature is None or temperature <= _MIN_TEMPERATURE_FOR_MANY):
+        if is_whole(count, 2) and (temperature is None or temperature <= _MIN_TEMPERATURE_FOR_MANY):
             config["temperature"] = _TEMPERATURE_FOR_MANY
 
     def _report(self, faults: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro._steps import drive, drive_async
+from mipro._whole import is_whole
 from mipro.adapters import ChatAdapter, Tool
 from mipro.context import settings
 from mipro.errors import (
@@ -59,8 +60,8 @@ class ReAct(AnsweringModule):
 
     Raises:
         SignatureError: `signature` can't be read.
-        UserError: `tools` is no list, two tools have the same name, or a field has the name of one of the
-            agent's own.
+        UserError: `tools` is no list, two tools have the same name, a field has the name of one of the
+            agent's own, or `max_iters` is no whole number of at least 0.
 
     Example:
         >>> def add(x: int, y: int) -> int:
@@ -78,7 +79,7 @@ class ReAct(AnsweringModule):
     ) -> None:
         super().__init__()
         self.signature: type[Signature] = _checked(ensure_signature(signature))
-        self.max_iters = max_iters
+        self.max_iters = _checked_count(max_iters)
         self.tools: dict[str, Tool] = _named_tools(tools, self.signature)
         acting = make_signature(dict(self.signature.input_fields), _instructions(self.signature, self.tools))
         self.react: Predict = Predict(
@@ -102,6 +103,7 @@ class ReAct(AnsweringModule):
         """Yield the calls to make; the one core of `forward` and `aforward`."""
         max_iters = self.max_iters if "max_iters" in self.signature.input_fields else None
         max_iters = inputs.pop("max_iters", self.max_iters) if max_iters is None else max_iters
+        _checked_count(max_iters)
         trajectory: dict[str, Any] = {}
         for number in range(max_iters):
             try:
@@ -192,6 +194,12 @@ def _checked(signature: type[Signature]) -> type[Signature]:
         if name in inputs or (name in outputs and name == _TRAJECTORY):
             raise UserError(f"`{name}` can't be a field of an agent: it has one of its own; choose another.")
     return signature
+
+
+def _checked_count(max_iters: int) -> int:
+    if not is_whole(max_iters, 0):
+        raise UserError(f"`max_iters` must be a whole number of turns, 0 or more, but got {max_iters!r}.")
+    return max_iters
 
 
 def _named_tools(tools: Sequence[Any], signature: type[Signature]) -> dict[str, Tool]:
