@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import http.server
 import threading
 
@@ -182,6 +183,21 @@ def test_a_default_of_a_tool_is_json_and_the_same_in_every_process():
     defaults = {name: schema["default"] for name, schema in Tool(look).args.items()}
     place = {"name": "x", "inner": None}
     assert defaults == {"where": words, "how": "search", "what": place, "at": "object"}
+
+
+@pytest.mark.parametrize(
+    ("bound", "given"),
+    [
+        (functools.partial(search, k=2), {"query": "cats"}),
+        (functools.partial(search, "cats"), {"k": "2"}),
+    ],
+)
+def test_a_function_of_which_something_is_bound_is_a_tool(bound, given):
+    """The model sees the function and what is left to give, not `partial` and `args`, nor what is bound."""
+    tool, whole = Tool(bound), Tool(search)
+    assert (tool.name, tool.desc) == (whole.name, whole.desc)
+    assert tool.args == {name: whole.args[name] for name in given}
+    assert tool(**given) == ["cats"] * 2
 
 
 def test_methods_objects_and_lambdas_are_tools():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable  # noqa: TC003 - pydantic reads the annotations
 from typing import Any, Literal, get_type_hints
@@ -25,7 +26,7 @@ class Tool(Type):
     Name, description and arguments are read from the function unless given.
 
     Args:
-        func: The function, a method, an object with `__call__`; may be async.
+        func: The function, a method, a `functools.partial`, an object with `__call__`; may be async.
         name: Name by which the model calls it.
         desc: What it does.
         args: JSON schema of each argument.
@@ -91,11 +92,14 @@ class Tool(Type):
         return cls(**langchain_arguments(tool))
 
     def _read_function(self) -> None:
-        func = self.func
+        # Of a partial the function says what it does and takes; what is bound is no business of the model.
+        bound = self.func if isinstance(self.func, functools.partial) else None
+        func = bound.func if bound else self.func
         plain = (
             func if inspect.isfunction(func) or inspect.ismethod(func) else type(func).__call__.__get__(func)
         )
-        parameters = inspect.signature(plain).parameters
+        taken = inspect.signature(functools.partial(plain, *bound.args) if bound else plain).parameters
+        parameters = {n: p for n, p in taken.items() if not bound or n not in bound.keywords}
         try:
             hints = get_type_hints(plain)
         except (NameError, TypeError):
