@@ -194,7 +194,7 @@ def test_models_are_set_and_got_together():
     program.set_lm(lm)
     assert program.get_lm() is lm
     program.first.lm = None
-    with pytest.raises(UserError, match="Multiple LMs"):
+    with pytest.raises(UserError, match=r"Multiple LMs .*'first': None.* with `set_lm`"):
         program.get_lm()
 
 

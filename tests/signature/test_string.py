@@ -134,6 +134,7 @@ def test_a_value_in_scope_is_no_type():
         ("a -> b: list[Literal]", 13, "`Literal` must be a type"),
         ("a -> b: (int, str)", 8, r"`\(int, str\)` must be a type"),
         ("a -> b: [int]", 8, r"`\[int\]` must be a type"),
+        ("a -> b: str | -1", 14, "`-1` must be a type"),
         ("a -> b: ClassVar[int]", 8, r"`ClassVar\[int\]` must be a type"),
     ],
 )

@@ -204,10 +204,13 @@ class Module(metaclass=ModuleMeta):
         Raises:
             UserError: They use different ones.
         """
-        models = [predictor.lm for _, predictor in self.named_predictors()]
-        if len({id(model) for model in models}) != 1:
-            raise UserError(f"Multiple LMs are being used in the module, or none: {models}.")
-        return models[0]
+        models = {name: predictor.lm for name, predictor in self.named_predictors()}
+        if len({id(model) for model in models.values()}) != 1:
+            raise UserError(
+                f"Multiple LMs are being used in the module, or none: {models}; read `lm` of a predictor, or "
+                "make all use one with `set_lm`."
+            )
+        return next(iter(models.values()))
 
     def deepcopy(self) -> Self:
         """Return a copy that shares nothing with this one but its models and what can't be copied."""

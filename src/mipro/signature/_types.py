@@ -255,7 +255,7 @@ class _Reader:
     def _union(self, node: ast.BinOp) -> Any:
         if not isinstance(node.op, ast.BitOr):
             raise TypeFault(f"`{ast.unparse(node)}` is not a type", node.col_offset)
-        left, right = self.read(node.left), self.read(node.right)
+        left, right = self.read_whole(node.left), self.read_whole(node.right)
         try:
             return typing.Union[left, right]  # noqa: UP007 - the parts are values here
         except TypeError as error:
