@@ -154,6 +154,17 @@ def test_what_is_no_config_is_refused():
         Predict("question -> answer")(question="Q", config=5)
 
 
+@pytest.mark.parametrize("demos", [Example(question="Q"), {"question": "Q"}, "Q", ["Q"], [None], None, 5])
+def test_what_are_no_demos_is_refused(demos):
+    """One example in place of a list of them, for instance, given for a call or set before."""
+    predictor = Predict("question -> answer")
+    with context(lm=ScriptedLM([])), pytest.raises(UserError, match="`demos` must be a list of examples"):
+        predictor(question="Q", demos=demos)
+    predictor.demos = demos
+    with context(lm=ScriptedLM([])), pytest.raises(UserError, match="`demos` must be a list of examples"):
+        predictor(question="Q")
+
+
 @pytest.mark.parametrize("n", [0, -1, "2", 1.5])
 def test_a_number_of_completions_that_makes_no_sense_is_refused(n):
     """Before the model is asked."""

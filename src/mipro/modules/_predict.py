@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,6 @@ from mipro.modules._tree import Parameter
 from mipro.signature import ensure_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mipro.adapters import Adapter
     from mipro.lm import BaseLM
     from mipro.modules._trace import Place
@@ -180,7 +178,7 @@ class Predict(Module, Parameter):
             lm=lm,
             adapter=_checked_adapter(settings.adapter),
             signature=signature,
-            demos=given.get("demos", self.demos),
+            demos=_checked_demos(given.get("demos", self.demos)),
             config=config,
             inputs=kwargs,
             is_traced=given.get("_trace", True),
@@ -296,6 +294,15 @@ def _checked_lm(lm: Any) -> BaseLM:
         got = of_dspy(lm) or f"{type(lm).__name__}: {lm!r}"
         raise NoModelError(f"LM must be an instance of `BaseLM`, but got {got}.")
     return lm
+
+
+def _checked_demos(demos: Any) -> Sequence[Any]:
+    if isinstance(demos, Sequence) and all(isinstance(demo, (Example, Mapping)) for demo in demos):
+        return demos
+    raise UserError(
+        f"`demos` must be a list of examples or dicts, such as [mipro.Example(...)], but got {demos!r}; "
+        "write [] for none."
+    )
 
 
 def _checked_adapter(adapter: Any) -> Adapter:
