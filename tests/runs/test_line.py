@@ -90,6 +90,43 @@ def test_rate_grows_again_when_the_limit_clears():
     assert after > 200
 
 
+def test_refusals_of_earlier_calls_do_not_stop_the_line():
+    """Calls in flight that are refused in the next window do not mean that the server takes nothing."""
+
+    async def scenario():
+        clock = Clock()
+        line = Line(clock)
+        for _ in range(60):
+            async with line.turn(clock.sleep):
+                clock.now += 0.02
+        for outcomes in (15 * [False] + [True], 30 * [False]):
+            for answered in outcomes:
+                line.answered() if answered else line.refused(1.0)
+            for _ in range(11):
+                async with line.turn(clock.sleep):
+                    pass
+        line.refused(1.0)
+        return line.rate
+
+    assert asyncio.run(scenario()) > 1
+
+
+def test_rate_outlives_a_server_that_refuses_everything():
+    """After seconds of nothing but refusals the rate is soon back; it was a call in ten seconds."""
+
+    async def scenario():
+        clock = Clock()
+        line = Line(clock)
+        while clock.now < 3.0:
+            async with line.turn(clock.sleep):
+                clock.now += 0.02
+                line.refused(None)
+        taken, _ = await serve(line, clock, capacity=10_000, seconds=20.0)
+        return taken
+
+    assert asyncio.run(scenario()) > 200
+
+
 def test_different_calls_given_up_mean_a_dead_model():
     """The same call given up again and again does not."""
     line = Line()

@@ -26,6 +26,9 @@ REFUSED_SHARE = 0.15
 server that refuses at random is not slowed down."""
 DECREASE = 0.9
 """Factor on the rate at most, for a window in which no more than half is refused."""
+MOST_DECREASE = 0.5
+"""The same for any window: a server that refuses all for a while, or refuses only now what was sent in the
+window before, does not tell how much it takes."""
 GROWTH = 1.05
 """Factor on the rate for each window with few refusals, squared after each with none."""
 MIN_RATE = 0.1
@@ -164,11 +167,12 @@ class Line:
         if self._refused > REFUSED_SHARE * self._sent:
             # Calls in flight count as accepted: a refusal is quick, an answer may take minutes.
             accepted = (self._sent - self._refused) / span_s
+            pace = self.rate if math.isfinite(self.rate) else self._sent / span_s
             # Just above its limit a server without a burst allowance refuses every other call,
             # which says little about the limit.
-            least = DECREASE * self.rate if 2 * self._refused <= self._sent else 0.0
+            is_near = pace == self.rate and 2 * self._refused <= self._sent
             self._growth = GROWTH
-            self.rate = max(accepted, MIN_RATE, least if math.isfinite(least) else 0.0)
+            self.rate = max(accepted, MIN_RATE, (DECREASE if is_near else MOST_DECREASE) * pace)
         else:
             # Faster and faster while nothing at all is refused: the limit may have been lifted.
             self._growth = GROWTH if self._refused else min(self._growth**2, 2.0)
