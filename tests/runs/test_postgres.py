@@ -2,7 +2,9 @@
 
 import itertools
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,27 @@ def test_second_process_is_refused(url):
         Run(url, {"seed": "1"}, budget=Budget(), seed=0)
     first.close()
     Run(url, {"seed": "1"}, budget=Budget(), seed=0).close()
+
+
+def test_of_many_that_begin_at_once_one_has_the_run(url):
+    """Also in an empty database, where each finds no tables: the others are told that it is in use."""
+    barrier = threading.Barrier(8)
+
+    def begin(_):
+        barrier.wait()
+        try:
+            return Run(url, {"seed": "1"}, budget=Budget(), seed=0)
+        except StateError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        begun = list(pool.map(begin, range(8)))
+    told = [each for each in begun if isinstance(each, str)]
+    for each in begun:
+        if isinstance(each, Run):
+            each.close()
+    assert len(told) == 7
+    assert all("one process at a time" in each for each in told)
 
 
 def test_another_run_is_refused_by_name(url):

@@ -34,6 +34,8 @@ PAGE = 1000
 """Records read at once."""
 MAX_LOOKED_UP = 256
 """Cells looked up with one statement."""
+CREATING = 0x6D697072
+"""Number of the lock under which PostgreSQL makes the tables: "mipr"."""
 FORMAT = 2
 """Version of the tables. A ledger of a newer format is refused."""
 
@@ -96,7 +98,11 @@ class SQLStore(Store):
             # Readers never block the writer. The mode is a property of the file, so not before the check.
             with self._auto.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        METADATA.create_all(self._engine)
+        with self._engine.begin() as connection:
+            if self._engine.dialect.name == "postgresql":
+                # Two processes that begin at once would both make them, and the second fail oddly.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATING)))
+            METADATA.create_all(connection)
         self.state({"format": str(FORMAT)})
 
     def _check(self) -> None:
