@@ -1178,6 +1178,25 @@ class TestTelling:
             story = optimize(metric=lambda e, p: 0.5).optimization
         assert str(story).splitlines()[0].endswith("of the program as it came")
 
+    @pytest.mark.parametrize("given", [{}, {"run_dir": "runs/mine", "resume": "fresh"}, {"run_dir": "mine"}])
+    def test_place_that_nobody_chose_is_told_as_the_run_begins(
+        self, fruit, caplog, tmp_path, monkeypatch, given
+    ):
+        """Before the first call, and by default: who is killed could not find it later."""
+        monkeypatch.setenv("MIPRO_DATA_DIR", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        told = []
+
+        def grey(_messages):
+            told.append(caplog.text)
+            return {"colour": "grey"}
+
+        with mipro.context(lm=ScriptedLM(grey)):
+            optimizer = mipro.MIPROv2(lambda e, p, trace=None: 0.5, num_candidates=2, **given)
+            best = optimizer.compile(mipro.Predict("fruit -> colour"), trainset=fruit[:8], num_trials=2)
+        is_chosen = given == {"run_dir": "mine"}
+        assert (f"run_dir={best.optimization.run_dir!r}" in told[0]) == (not is_chosen)
+
     def test_warnings_are_logged_when_they_are_known(self, optimize, fruit, caplog):
         """Those on the data before the first call, so that a wrong split can be mended; each once."""
         known = []

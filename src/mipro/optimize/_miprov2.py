@@ -449,6 +449,9 @@ class MIPROv2(Teleprompter):
             load_ahead(job)
             stack.enter_context(watching(run.note_passed_by))
             logger.info("%s run in %s", "resuming the" if run.resumed else "new", run.where)
+            if self.run_dir is None or self.resume == "fresh":
+                # A warning, since those are shown by default: who is killed has no other way to know.
+                logger.warning("everything is kept in %s; run_dir=%r goes on with it.", run.where, run.where)
             for warning in job.warnings:  # before anything is spent on data that are wrong
                 logger.warning("%s", warning)
             listeners = list(self.callbacks)
