@@ -1,6 +1,8 @@
 """The line to one model: its pace, and whether it is alive."""
 
 import asyncio
+import heapq
+import itertools
 
 import pytest
 from hypothesis import given
@@ -41,7 +43,8 @@ async def serve(line, clock, *, capacity, seconds):
                 line.answered()
             else:
                 refused += 1
-                line.refused((1.0 - allowance) / capacity)
+                line.refused(wait_s := (1.0 - allowance) / capacity)
+                await clock.sleep(wait_s)
     return taken, refused
 
 
@@ -72,6 +75,46 @@ def test_a_limit_is_used_to_nine_tenths(capacity):
     taken, refused = asyncio.run(scenario())
     assert taken >= 0.9 * capacity * 60
     assert refused < 0.4 * (taken + refused)
+
+
+@pytest.mark.parametrize(("capacity", "senders"), [(10, 32), (20, 64), (50, 64), (100, 64)])
+def test_a_limit_is_used_where_waits_are_rounded_up(capacity, senders):
+    """A server that says Retry-After in whole seconds, when its last second was full, was used to a half."""
+
+    async def scenario():
+        clock = Clock()
+        line = Line(clock)
+        waiting, turns, accepted = [], itertools.count(), []
+
+        async def sleep(seconds):
+            done = asyncio.get_running_loop().create_future()
+            heapq.heappush(waiting, (clock.now + seconds, next(turns), done))
+            await done
+
+        async def send():
+            while True:
+                async with line.turn(sleep):
+                    is_taken = sum(at > clock.now - 1.0 for at in accepted[-capacity:]) < capacity
+                    if is_taken:
+                        accepted.append(clock.now)
+                    await sleep(0.1 if is_taken else 0.02)
+                if is_taken:
+                    line.answered()
+                else:
+                    line.refused(1.0)
+                    await sleep(1.0)
+
+        tasks = [asyncio.ensure_future(send()) for _ in range(senders)]
+        while clock.now < 80.0:
+            for _ in range(8):
+                await asyncio.sleep(0)  # all go on until they sleep
+            clock.now, _, done = heapq.heappop(waiting)
+            done.set_result(None)
+        for task in tasks:
+            task.cancel()
+        return sum(at > 20.0 for at in accepted)
+
+    assert asyncio.run(scenario()) >= 0.9 * capacity * 60
 
 
 def test_rate_grows_again_when_the_limit_clears():

@@ -297,9 +297,11 @@ class GateCore:
             except LMRateLimitError as error:  # noqa: PERF203 - the loop is about the failures
                 call.refused += 1
                 self._check_patience(line, error)
-                if error.retry_after_s is None:
+                wait_s = error.retry_after_s
+                if wait_s is None:
                     wait_s = min(FIRST_REFUSAL_S * 2.0 ** min(call.refused - 1, 16), MAX_REFUSAL_S)
-                    await self._sleep(wait_s * self._rng.uniform(0.5, 1.0))
+                    wait_s *= self._rng.uniform(0.5, 1.0)
+                await self._sleep(wait_s)
             except LMUnansweredError:
                 # A call inside was passed over. To ask once more would not change that.
                 raise

@@ -32,6 +32,9 @@ window before, does not tell how much it takes."""
 GROWTH = 1.05
 """Factor on the rate for each window with few refusals, squared after each with none."""
 MIN_RATE = 0.1
+ROUNDED_S = 1.0
+"""Seconds that a Retry-After may be too long by: servers round it up to whole ones. The call that was refused
+waits for all of it, but where all calls did, half of a limit and more was left unused."""
 CREDIT_S = 0.1
 """Seconds of pace that a late call may make up for: a busy machine wakes nobody on time."""
 _AT_ONCE = nullcontext(False)
@@ -114,7 +117,7 @@ class Line:
         self._weigh()
 
     def refused(self, retry_after_s: float | None) -> None:
-        """Note a 429; a Retry-After holds all calls."""
+        """Note a 429; a Retry-After holds all calls, but for what it may have been rounded up by."""
         self.paused = False
         self.reached = True
         self._refused += 1
@@ -122,8 +125,8 @@ class Line:
         self._weigh()
         if retry_after_s is not None:
             # The call did not count, and the server knows best.
-            self._paced_until = self._clock() + retry_after_s
-            self.hold(retry_after_s)
+            self._paced_until = min(self._paced_until, self._clock() + retry_after_s)
+            self.hold(retry_after_s - ROUNDED_S)
 
     def failed(self, *, probe: bool, retry_after_s: float | None) -> None:
         """Note that a call got no answer."""
