@@ -271,7 +271,7 @@ def test_one_call_that_always_fails_is_given_up(with_gate):
 
 
 def test_retry_after_holds_the_whole_model(with_gate):
-    """After a 429 with a Retry-After it is not sent before its time, and no other call a second before that."""
+    """After a 429 with a Retry-After it is not sent too early, nor is any other call, but for a second."""
 
     async def scenario(core):
         class Throttled(CountingModel):
