@@ -274,9 +274,8 @@ def _responses_part(part: dict[str, Any], role: str) -> dict[str, Any]:
 
 
 def _responses_params(params: dict[str, Any]) -> dict[str, Any]:
-    params = {
-        name: value for name, value in params.items() if name != "n"
-    }  # it refuses what it does not know
+    # It refuses what it does not know.
+    params = {name: value for name, value in params.items() if name != "n"}
     for name in ("max_tokens", "max_completion_tokens"):
         if name in params:
             params["max_output_tokens"] = params.pop(name)
