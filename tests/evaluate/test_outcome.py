@@ -88,6 +88,14 @@ def test_score_of_refuses_what_is_no_score(value):
         score_of(value)
 
 
+@pytest.mark.parametrize(("value", "has_hint"), [(None, True), ("good", False)])
+def test_only_a_metric_that_returns_nothing_is_told_to_return(value, has_hint):
+    """One that returns a text does return on every path."""
+    with pytest.raises(UserError) as caught:
+        score_of(value)
+    assert ("every path of the metric returns" in str(caught.value)) == has_hint
+
+
 def test_score_with_feedback_is_a_number():
     """It converts to float."""
     assert float(ScoreWithFeedback(0.5, "x")) == 0.5

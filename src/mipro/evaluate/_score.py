@@ -104,8 +104,9 @@ def score_of(value: Any) -> tuple[float, str]:
     except (TypeError, ValueError):
         score = math.nan
     if not math.isfinite(score):
+        hint = "; check that every path of the metric returns" if value is None else ""
         raise UserError(
             "a metric must return a bool, a finite number, a ScoreWithFeedback or a Prediction with `score`, "
-            f"but got {type(value).__name__}: {value!r}; check that every path of the metric returns."
+            f"but got {type(value).__name__}: {value!r}{hint}."
         )
     return score, feedback

@@ -180,8 +180,8 @@ class TeacherRuns:
         raise ProgramError(
             f"the teacher must run on the training examples, but it or the metric raised on "
             f"{self._num_errors} of {len(self._attempts)} (`max_errors={self._how.max_errors}`), last: "
-            f"{type(attempt.error).__name__}: {attempt.error}, on example {index} of the trainset: "
-            f"{dict(self._trainset[index])!r}. Repair the program or the metric, or pass a larger "
+            f"{type(attempt.error).__name__}: {str(attempt.error).rstrip('.')}, on example {index} of the "
+            f"trainset: {dict(self._trainset[index])!r}. Repair the program or the metric, or pass a larger "
             f"`max_errors`.\n{attempt.traceback}",
             count=self._num_errors,
         ) from attempt.error
