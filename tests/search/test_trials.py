@@ -7,6 +7,9 @@ import pytest
 
 from mipro.errors import StateError
 from mipro.search import Space, create
+from mipro.search._book import Book
+from mipro.search._samplers import Sampler
+from mipro.search._trials import TrialSearch, TrialSettings
 from mipro.testing.search import noisy_scorer, run
 
 
@@ -50,6 +53,54 @@ def test_recommends_the_best_full_evaluation():
     means = {c: sum(noisy_scorer()(c, e) for e in range(60)) / 60 for c in full}
     assert search.recommend().candidate == max(means, key=means.get)
     assert search.recommend().mean == pytest.approx(max(means.values()))
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_luck_on_part_of_a_full_evaluation_does_not_count(name):
+    """One that is under way, or that the budget has cut to three examples, is not compared with whole ones."""
+    search = make(name, budget=63, minibatch=False)
+    first = search.ask()
+    search.tell(first, [[float(example % 2) for example in first[0].examples]])
+    (cut,) = search.ask()
+    assert len(cut.examples) == 3
+    search.tell([cut], [[1.0, 1.0, 1.0]])
+    assert search.recommend().candidate == (0, 0)
+    search = make(name, num_trials=1)
+    for _ in range(2):
+        jobs = search.ask()
+        search.tell(jobs, [[float(any(job.candidate))] * len(job.examples) for job in jobs])
+    (full,) = search.ask()
+    assert search.recommend().candidate == (0, 0)  # of the other one ten examples are known
+    search.tell([full], [[1.0] * len(full.examples)])
+    assert search.recommend().candidate == full.candidate
+
+
+def test_a_trial_whose_scores_are_all_under_way_waits_for_them():
+    """Its value is what an earlier decision will have measured; it has not failed."""
+    finished = {}
+
+    class Scripted(Sampler):
+        def suggest(self, trial):
+            return (0,) if trial == 1 else (1,)
+
+        def recall(self, trial, candidate):
+            """Nothing is recalled."""
+
+        def finish(self, trial, value):
+            finished[trial] = value
+
+        def add(self, candidate, value):
+            """Only trials are looked at."""
+
+    book = Book(num_examples=4, budget=100, lookahead=2, order=None)
+    settings = TrialSettings(num_trials=3, minibatch=False)
+    search = TrialSearch(Space({"0.instruction": 2}), book, Scripted(), settings, seed=0)
+    original = search.ask()
+    assert search.ask()[0].candidate == (1,)  # trial 1 asks for nothing that the original does not
+    assert not finished
+    search.tell(original, [[1.0, 0.0, 1.0, 1.0]])
+    search.ask()
+    assert finished == {1: 0.75}
 
 
 def test_tpe_learns():
@@ -99,6 +150,23 @@ def test_halving_races_new_choices_against_the_leader_alone():
     met = {job.candidate for jobs in run(search, noisy_scorer()) for job in jobs}
     assert {candidate for candidate in met if candidate[0] < 2} <= {leader}
     assert len(met - {leader}) == 4
+
+
+def test_halving_races_new_choices_by_what_it_may_know():
+    """Scores that come early, of a decision within the look-ahead, change none of the next decisions."""
+
+    def third(*, early):
+        space = Space({"0.instruction": 1, "0.demos": 2})
+        search = create("halving", space, num_examples=3, budget=7, lookahead=2)
+        first = search.ask()
+        space.add("0.instruction")
+        second = search.ask()
+        search.tell(first, [[0.0, 0.0, 0.0]])
+        if early:
+            search.tell(second, [[1.0, 1.0, 1.0]])
+        return search.ask()
+
+    assert third(early=True) == third(early=False)
 
 
 def test_halving_goes_on_with_the_better_half():

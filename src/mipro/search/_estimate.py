@@ -11,11 +11,17 @@ import numpy as np
 from mipro.search._base import Recommendation
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mipro.search._book import Floats, Table
     from mipro.search._space import Candidate
 
 Z95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
+
+NEARLY_ALL = 0.9
+"""Share of the most examples that any candidate is known on from which another is compared with it: missing
+scores make candidates that met the same examples differ by a few."""
 
 
 def normal_cdf(z: float) -> float:
@@ -41,6 +47,22 @@ def on_scale(found: Recommendation, table: Table) -> Recommendation:
         return found
     mean, low, high = (min(max(x, 0.0), 1.0) for x in (found.mean, *found.interval))
     return replace(found, mean=mean, interval=(low, high))
+
+
+def best_of(table: Table, candidates: Collection[Candidate], *, otherwise: Candidate) -> Candidate:
+    """Return the best mean among the candidates known on the most examples, the first one met of equals.
+
+    A mean of few scores, of an evaluation that is under way or was cut by the budget, may be high by luck.
+
+    Args:
+        table: Known scores.
+        candidates: Those to choose from.
+        otherwise: Returned where no score of theirs is known.
+    """
+    counts = {c: table.counts[row] for c, row in table.rows.items() if c in candidates and table.counts[row]}
+    most = max(counts.values(), default=0.0)
+    deep = [candidate for candidate, count in counts.items() if count >= NEARLY_ALL * most]
+    return max(deep, key=lambda candidate: mean_known(table.known(candidate)), default=otherwise)
 
 
 def describe(table: Table, candidate: Candidate) -> Recommendation:

@@ -6,11 +6,9 @@ import math
 from random import Random
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mipro.search._base import Job, Recommendation, Scores, Search
 from mipro.search._draw import draw_distinct
-from mipro.search._estimate import describe, mean_known
+from mipro.search._estimate import best_of, describe, mean_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,16 +67,7 @@ class HalvingSearch(Search):
     def recommend(self) -> Recommendation:
         """Return the best mean among the candidates met on the most examples."""
         table = self._book.everything()
-        if not table.rows:
-            return describe(table, self._space.original)
-        counts = (~np.isnan(table.values)).sum(axis=1)
-        # Missing scores make survivors of one round differ by a few cells.
-        deep = counts >= 0.9 * counts.max()
-        best = max(
-            (candidate for candidate, row in table.rows.items() if deep[row]),
-            key=lambda candidate: mean_known(table.known(candidate)),
-        )
-        return describe(table, best)
+        return describe(table, best_of(table, table.rows, otherwise=self._space.original))
 
     def _extend(self, candidate: Candidate, depth: int) -> Job | None:
         met = self._book.num_examples - len(self._book.free(candidate))
@@ -104,10 +93,10 @@ class HalvingSearch(Search):
         if self._raced_size == self._space.size:
             return False
         self._raced_size = self._space.size
-        seen = set(self._book.table.rows)
-        keep = self.recommend().candidate if seen else self._space.original
+        # Not what `recommend` says, which knows of scores that this decision may not see.
+        keep = best_of(self._book.table, self._book.table.rows, otherwise=self._space.original)
         count = self._bracket_size()
-        fresh = draw_distinct(self._space, count - 1, self._rng, avoid=seen | {keep})
+        fresh = draw_distinct(self._space, count - 1, self._rng, avoid={*self._book.asked(), keep})
         self._survivors = [keep, *fresh]
         self._rounds = _rounds(len(self._survivors))
         self._round_budget = self._book.left // self._rounds

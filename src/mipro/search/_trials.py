@@ -11,12 +11,12 @@ import numpy as np
 
 from mipro.errors import StateError
 from mipro.search._base import Job, Recallable, Recommendation, Scores
-from mipro.search._estimate import describe, mean_known
+from mipro.search._estimate import best_of, describe, mean_known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mipro.search._book import Book, Table
+    from mipro.search._book import Book
     from mipro.search._samplers import Sampler
     from mipro.search._space import Candidate, Space
 
@@ -79,7 +79,7 @@ class TrialSearch(Recallable):
         self._rng = Random(seed)  # noqa: S311 - no cryptography
         self._trials_made = 0
         self._full_due = False
-        self._pending: dict[int, _Trial] = {}
+        self._pending: dict[int, list[_Trial]] = {}
         self._averages: dict[Candidate, list[float]] = {}
         self._met: dict[Candidate, None] = {}
         self._full: set[Candidate] = set()
@@ -126,20 +126,15 @@ class TrialSearch(Recallable):
     def recommend(self) -> Recommendation:
         """Return the best full evaluation, the first one of equals."""
         table = self._book.everything()
-        done = [c for c in self._candidates_met(table) if c in self._full]
-        if not done:
-            return describe(table, self._space.original)
-        return describe(table, max(done, key=lambda candidate: mean_known(table.known(candidate))))
-
-    def _candidates_met(self, table: Table) -> list[Candidate]:
-        return [c for c in table.rows if not math.isnan(mean_known(table.known(c)))]
+        return describe(table, best_of(table, self._full, otherwise=self._space.original))
 
     def _learn(self) -> None:
         """Tell the sampler what became visible, in the order of the decisions."""
         before = self._book.next_decision - self._book.lookahead
         self._book.advance()
         for decision in [index for index in self._pending if index <= before]:
-            self._finish(self._pending.pop(decision))
+            for trial in self._pending.pop(decision):
+                self._finish(trial)
 
     def _finish(self, trial: _Trial) -> None:
         known = self._book.table.known(trial.candidate)[list(trial.examples)]
@@ -191,12 +186,17 @@ class TrialSearch(Recallable):
         return tuple(int(example) for example in self._book.order)
 
     def _issue(self, trial: _Trial, reason: str) -> list[Job]:
-        """Ask for the unknown cells of a trial; none are left to ask when all are known."""
+        """Ask for the unknown cells of a trial; none are left to ask when all are known or under way."""
         free = np.zeros(self._book.num_examples, dtype=bool)
         free[self._book.free(trial.candidate)] = True
         wanted = [example for example in trial.examples if free[example]][: self._book.left]
         if wanted:
-            self._pending[self._book.next_decision] = trial
+            self._pending.setdefault(self._book.next_decision, []).append(trial)
             return self._book.record([Job(trial.candidate, tuple(wanted), reason)])
-        self._finish(trial)
+        unknown = np.isnan(self._book.table.known(trial.candidate)[list(trial.examples)]).any()
+        if unknown and trial.candidate in self._book.under_way():
+            # An earlier decision has asked for it.
+            self._pending.setdefault(self._book.next_decision - 1, []).append(trial)
+        else:
+            self._finish(trial)
         return []
