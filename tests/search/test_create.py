@@ -23,11 +23,14 @@ def make(name="random", **settings):
         ({"lookahead": 0}, "lookahead"),
         ({"order": [0, 1]}, "permutation"),
         ({"order": 5}, "permutation"),
+        ({"order": iter(range(10))}, "permutation"),
         ({"seed": -1}, "seed"),
         ({"seed": None}, "seed"),
         ({"num_trials": 0}, "num_trials"),
         ({"min_block": 3}, "min_block"),
+        ({"name": []}, "must be one of"),
         ({"name": "bayes", "patience": 0.0}, "patience"),
+        ({"name": "bayes", "patience": "long"}, "patience"),
         ({"name": "bayes", "block_size": 0}, "block_size"),
     ],
 )
@@ -77,6 +80,8 @@ def test_asking_too_early_is_refused():
         (None, [[1.0]], "10 values"),
         (None, [], "one list for each job"),
         (None, [[float("nan")] * 10], "finite"),
+        (None, [["good"] * 10], "finite"),
+        (None, [1.0], "lists of finite"),
     ],
 )
 def test_wrong_tells_are_refused(jobs, scores, message):
@@ -94,6 +99,21 @@ def test_a_job_is_known_by_candidate_and_examples():
     (job,) = search.ask()
     assert job.reason == "original"
     search.tell([Job(candidate=job.candidate, examples=job.examples)], [[0.0] * 10])
+
+
+def test_a_job_twice_in_one_tell_changes_nothing():
+    """Which of the two scores would count?"""
+    search = make()
+    (job,) = search.ask()
+    with pytest.raises(UserError, match="each job once"):
+        search.tell([job, job], [[1.0] * 10, [0.0] * 10])
+    search.tell([job], [[1.0] * 10])
+
+
+def test_a_plain_dict_is_no_space():
+    """It could not grow."""
+    with pytest.raises(UserError, match=r"must be a `mipro.search.Space`"):
+        create("random", {"0.instruction": 3}, num_examples=10, budget=100)
 
 
 def test_telling_twice_is_refused():

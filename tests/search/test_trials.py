@@ -57,7 +57,7 @@ def test_recommends_the_best_full_evaluation():
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
 def test_luck_on_part_of_a_full_evaluation_does_not_count(name):
-    """One that is under way, or that the budget has cut to three examples, is not compared with whole ones."""
+    """One that is under way, or that the budget has cut to three examples, is no match for whole ones."""
     search = make(name, budget=63, minibatch=False)
     first = search.ask()
     search.tell(first, [[float(example % 2) for example in first[0].examples]])

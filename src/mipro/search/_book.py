@@ -206,6 +206,8 @@ class Book:
                 f"`scores` must hold one list for each job, but got {len(scores)} for {len(jobs)} jobs."
             )
         checked = [self._check(job, row) for job, row in zip(jobs, scores, strict=True)]
+        if len(set(jobs)) < len(jobs):
+            raise UserError(f"`jobs` must hold each job once, but got {list(jobs)!r}; tell its scores once.")
         for job, row in zip(jobs, checked, strict=True):
             index, position = self._open.pop(job)
             self._decisions[index].scores[position] = row
@@ -237,15 +239,18 @@ class Book:
             raise UserError(
                 f"`jobs` must be jobs that `ask` returned and that were not told yet, but got {job!r}."
             )
-        if len(row) != len(job.examples):
-            raise UserError(
-                f"`scores` must hold {len(job.examples)} values for {job!r}, but got {len(row)}; "
-                "use None for a missing score."
-            )
-        values = [None if score is None else float(score) for score in row]
+        try:
+            values = [None if score is None else float(score) for score in row]
+        except (TypeError, ValueError):
+            values = [math.nan]
         if any(value is not None and not math.isfinite(value) for value in values):
             raise UserError(
-                f"`scores` must be finite numbers or None, but got {list(row)!r} for candidate "
+                f"`scores` must be lists of finite numbers or None, but got {row!r} for candidate "
                 f"{job.candidate!r}; use None for a missing score."
+            )
+        if len(values) != len(job.examples):
+            raise UserError(
+                f"`scores` must hold {len(job.examples)} values for {job!r}, but got {len(values)}; "
+                "use None for a missing score."
             )
         return values

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 import reprlib
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro._whole import is_whole
@@ -14,13 +15,13 @@ from mipro.search._bayes import BayesSearch
 from mipro.search._book import Book
 from mipro.search._halving import HalvingSearch
 from mipro.search._samplers import Sampler, TpeSampler, UniformSampler
+from mipro.search._space import Space
 from mipro.search._trials import TrialSearch, TrialSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mipro.search._base import Search
-    from mipro.search._space import Space
 
 
 def default_num_trials(space: Space) -> int:
@@ -125,11 +126,10 @@ def create(
         >>> search.ask()[0].candidate
         (0,)
     """
-    if name not in _MAKERS:
-        raise UserError(
-            f"`search` must be one of {list(_MAKERS)} or an object with `ask`, `tell` and `recommend`, "
-            f"but got {name!r}."
-        )
+    if not isinstance(name, str) or name not in _MAKERS:
+        raise UserError(f"`name` must be one of {list(_MAKERS)}, but got {name!r}.")
+    if not isinstance(space, Space):
+        raise UserError(f"`space` must be a `mipro.search.Space`, but got {space!r}; pass Space({{...}}).")
     _check_int("num_examples", num_examples)
     _check_int("budget", budget)
     _check_int("lookahead", lookahead)
@@ -154,7 +154,7 @@ def _check_int(name: str, value: int, *, least: int = 1) -> None:
 
 def _is_permutation(order: Sequence[int], count: int) -> bool:
     try:
-        return sorted(order) == list(range(count))
+        return len(order) == count and sorted(order) == list(range(count))
     except TypeError:
         return False
 
@@ -199,7 +199,7 @@ def _halving(space: Space, book: Book, *, seed: int, min_block: int = 8) -> Sear
 
 def _bayes(space: Space, book: Book, *, seed: int, block_size: int = BLOCK, patience: float = 1.0) -> Search:
     _check_int("block_size", block_size)
-    if not patience > 0:
+    if not isinstance(patience, Real) or not patience > 0:
         raise UserError(f"`patience` must be positive, but got {patience!r}; larger stops later.")
     return BayesSearch(space, book, seed=seed, block_size=block_size, patience=patience)
 
