@@ -25,6 +25,7 @@ import mipro
 from _worker import peak_mb
 from mipro.lm import BaseLM, Completion, LMRequest, LMResponse, Usage, run
 from mipro.optimize._demos import DemoSets
+from mipro.optimize._own_search import Limits
 from mipro.optimize._search import run_search
 from mipro.optimize._space import CandidateSpace
 from mipro.propose import Proposals
@@ -206,6 +207,7 @@ def resume(folder: str, evaluations: int) -> None:
                 past.space,
                 evaluator,
                 live,
+                limits=Limits(EXAMPLES, evaluations + 100),
                 lookahead=LOOKAHEAD,
                 on_trial=lambda _: told.append(time.perf_counter() - began),
                 rounds=NoRounds(),  # type: ignore[arg-type] # all that the loop asks it

@@ -3,6 +3,7 @@
 import contextvars
 import dataclasses
 import io
+import json
 import random
 import sys
 import time
@@ -22,7 +23,7 @@ from mipro.evaluate import SemanticF1
 from mipro.lm import Usage
 from mipro.optimize._space import CandidateSpace
 from mipro.runs import Spent
-from mipro.search import create
+from mipro.search import Job, Recommendation, create
 from mipro.testing.lms import ScriptedLM
 
 
@@ -744,6 +745,71 @@ class TestLookahead:
         """Nothing would ever be asked."""
         with pytest.raises(UserError, match="`lookahead` must be a whole number of at least 1, but got 0"):
             optimize(lookahead=0)
+
+
+@pytest.mark.usefixtures("fruit_lm")
+class TestOwnSearch:
+    """What a search of the user's own gives is checked as it comes."""
+
+    @staticmethod
+    def scripted(jobs, recommended=None, **methods):
+        """Make what makes a search that gives one thing for every question."""
+
+        def mine(space, **_settings):
+            found = recommended or Recommendation(space.original, 0.5, (0.0, 1.0), 0.0)
+            answers = {"ask": jobs, "tell": lambda _jobs, _scores: None, "recommend": lambda: found}
+            return types.SimpleNamespace(**{name: f for name, f in (answers | methods).items() if f})
+
+        return mine
+
+    @pytest.mark.parametrize(
+        ("jobs", "message"),
+        [
+            (None, "must return a list of `mipro.search.Job`.*but returned None"),
+            ([((0, 0), (1,))], r"must return a list of .*but returned \[\(\(0, 0\), \(1,\)\)\]"),
+            ([Job((-1, 0), (0,))], r"is in Space\(.*but the search asks for \(-1, 0\)"),
+            ([Job((0,), (0,))], r"is in Space\(.*but the search asks for \(0,\)"),
+            ([Job((0, 0), (40,))], r"range\(40\), each once, but the search asks for \(40,\)"),
+            ([Job((0, 0), (3, 3))], r"each once, but the search asks for \(3, 3\)"),
+            ([Job((0, 0), ())], r"one or more of range\(40\)"),
+        ],
+    )
+    def test_what_can_not_be_run_is_refused(self, optimize, jobs, message):
+        """With the rule and what was got; nothing of the decision was begun."""
+        seen = []
+        with pytest.raises(UserError, match=message):
+            optimize(search=self.scripted(lambda: jobs, tell=lambda *told: seen.append(told)))
+        assert not seen
+
+    def test_numbers_of_numpy_are_numbers(self, optimize):
+        """A search is often written with it."""
+        one, two = np.int64(1), np.int64(2)
+        jobs = iter([[Job((one, two), (two,))], []])
+        found = Recommendation((one, two), 0.5, (0.0, 1.0), 0.5)
+        story = optimize(search=self.scripted(lambda: next(jobs), found)).optimization
+        assert json.dumps([story.trials[0].candidate, story.trials[0].examples]) == "[[1, 2], [2]]"
+        assert json.dumps(story.candidate) == "[1, 2]"
+
+    def test_one_that_never_ends_is_ended_at_its_budget(self, optimize):
+        """No more is paid for than was promised, and what was found is returned."""
+        story = optimize(search=self.scripted(lambda: [Job((0, 0), tuple(range(40)))])).optimization
+        assert story.stop_reason == "budget: evaluations"
+        assert story.trials[-1].evaluations_so_far == 440
+
+    @pytest.mark.parametrize(
+        "found", [(0, 0), Recommendation((9, 9), 0.5, (0.0, 1.0), 0.5), Recommendation((0, 0), None, (), 0)]
+    )
+    def test_a_recommendation_must_be_one(self, optimize, found):
+        """Of a candidate that there is."""
+        with pytest.raises(UserError, match="`recommend` of a search must return"):
+            optimize(search=self.scripted(list, found))
+
+    def test_what_is_no_search_is_told_by_what_it_lacks(self, optimize):
+        """A function that forgot to return one, or a class without a method."""
+        with pytest.raises(UserError, match=r"None has no `ask`, `tell`, `recommend`"):
+            optimize(search=lambda _space, **_settings: None)
+        with pytest.raises(UserError, match=r"has no `tell`"):
+            optimize(search=self.scripted(list, tell=None), run_dir="other")
 
 
 class TestOddRuns:

@@ -121,7 +121,8 @@ class OptimizationResult(_Shared):
     p_better: float
     """Probability that the best program is better than the one that came."""
     stop_reason: str
-    """Why the search ended: "complete", "budget: lm_calls", ..."""
+    """Why the search ended: "complete", "budget: lm_calls", ...; "budget: evaluations" where a search of the
+    user's own would have gone beyond its budget."""
     warnings: tuple[str, ...]
     """What the user should know: fallbacks taken, duplicates found, proposals refused."""
     trials: tuple[TrialRecord, ...] = field(repr=False)

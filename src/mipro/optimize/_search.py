@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mipro.errors import BudgetExhausted
+from mipro.optimize._own_search import SPENT, checked_jobs
 from mipro.optimize._result import TrialRecord
 from mipro.runs import DecisionRecord, damaged
 from mipro.search import Job, Recallable
@@ -16,6 +17,7 @@ from mipro.search import Job, Recallable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mipro.optimize._own_search import Limits
     from mipro.optimize._rounds import Rounds
     from mipro.optimize._space import CandidateSpace
     from mipro.runs import EvaluationRecord, Evaluator, Measurement, Run
@@ -39,6 +41,7 @@ def run_search(
     evaluator: Evaluator,
     run: Run,
     *,
+    limits: Limits,
     lookahead: int,
     on_trial: Callable[[TrialRecord], None],
     rounds: Rounds,
@@ -53,14 +56,18 @@ def run_search(
         space: Builds the candidates' programs.
         evaluator: Measures them.
         run: Keeps every decision before it is acted on.
+        limits: As the search was created with.
         lookahead: As the search was created with.
         on_trial: Called after each trial.
         rounds: Rounds of learning, held while the search goes on.
 
     Returns:
         The trials in order, and why the search ended.
+
+    Raises:
+        UserError: What the search asks for can't be run.
     """
-    loop = _Loop(search, space, evaluator, run, lookahead)
+    loop = _Loop(search, space, evaluator, run, limits, lookahead)
     while True:
         loop.ask()
         if loop.waiting:
@@ -80,12 +87,19 @@ class _Loop:
     """What is under way between a search and the evaluations."""
 
     def __init__(
-        self, search: Search, space: CandidateSpace, evaluator: Evaluator, run: Run, lookahead: int
+        self,
+        search: Search,
+        space: CandidateSpace,
+        evaluator: Evaluator,
+        run: Run,
+        limits: Limits,
+        lookahead: int,
     ) -> None:
         self._search = search
         self._space = space
         self._evaluator = evaluator
         self._run = run
+        self._limits = limits
         self._lookahead = lookahead
         self._records = run.decisions()
         self._recorded: DecisionRecord | None = None
@@ -109,11 +123,15 @@ class _Loop:
             if not jobs:
                 self.finished = True
                 return
+            cells = sum(len(job.examples) for job in jobs)
+            if self._asked_cells + cells > self._limits.budget:
+                self.reason = SPENT
+                return
             self._run.decide(_record(self._asked, jobs, self._search, self._round))
             begun = [_start(self._evaluator, self._space, job) for job in jobs]
             self.waiting.append(_Decision(self._asked, jobs, begun, self._round))
             self._asked += 1
-            self._asked_cells += sum(len(job.examples) for job in jobs)
+            self._asked_cells += cells
 
     def _next(self) -> list[Job]:
         """Return the next decision, recalled where it was made before and need not be made again."""
@@ -132,14 +150,14 @@ class _Loop:
                 search.recall(jobs, state)
                 return jobs
             # It was made after a round that is still to come, since the search asked for nothing here.
-        return search.ask()
+        return checked_jobs(search.ask(), self._space.space, self._limits.num_examples)
 
     def tell(self) -> list[TrialRecord]:
         """Wait for the oldest decision, tell the search, and return its trials."""
         decision = self.waiting.popleft()
         # Once the budget has ended, what the decisions behind this one have measured still counts.
         self.reason = _wait_for(decision) or self.reason
-        scores = _scores(decision, self._run, final=not self.reason)
+        scores = _scores(decision, self._run, final=self.reason in {"", SPENT})
         self._search.tell(decision.jobs, scores)
         told = []
         for job, found in zip(decision.jobs, scores, strict=True):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mipro.errors import BudgetExhausted
 from mipro.optimize._demo_sets import DemoSets
 from mipro.optimize._demos import collect_demos
+from mipro.optimize._own_search import Limits, checked_recommendation, checked_search
 from mipro.optimize._result import TestScores, TrialRecord
 from mipro.optimize._rounds import RoundRecord, Rounds
 from mipro.optimize._search import Scoreboard, run_search
@@ -90,9 +91,18 @@ def search(job: Job, run: Run, report: Reporter, space: CandidateSpace) -> Found
         Rounds(job, run, space, strategy, evaluator) as rounds,
     ):
         trials, stop_reason = run_search(
-            strategy, space, evaluator, run, lookahead=job.plan.lookahead, on_trial=board.tried, rounds=rounds
+            strategy,
+            space,
+            evaluator,
+            run,
+            limits=Limits(len(job.plan.valset), job.plan.evaluations),
+            lookahead=job.plan.lookahead,
+            on_trial=board.tried,
+            rounds=rounds,
         )
-    return Found(strategy.recommend(), trials, stop_reason, tuple(rounds.held))
+    return Found(
+        checked_recommendation(strategy.recommend(), space.space), trials, stop_reason, tuple(rounds.held)
+    )
 
 
 def measure_on_testset(job: Job, run: Run, report: Reporter, best: Module) -> TestScores | None:
@@ -131,7 +141,7 @@ def _strategy(job: Job, space: CandidateSpace) -> Search:
             "minibatch_size": plan.minibatch_size,
             "minibatch_full_eval_steps": plan.minibatch_full_eval_steps,
         }
-    return make(
+    made = make(
         space.space,
         num_examples=len(plan.valset),
         budget=plan.evaluations,
@@ -140,6 +150,7 @@ def _strategy(job: Job, space: CandidateSpace) -> Search:
         order=stratified_order(plan.valset, plan.stream("order")),
         **options,
     )
+    return checked_search(made)
 
 
 def _evaluator(job: Job, run: Run, split: str, board: Scoreboard) -> Evaluator:
