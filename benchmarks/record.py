@@ -270,14 +270,17 @@ def main() -> None:
         return
     work = given.work or cache_dir() / "recordings"
     tasks = list(TASKS) if given.all else given.task
+    if not tasks:
+        parser.error("something must be asked for; pass --task, --all or --summary.")
     for model in RECORDED_MODELS if given.all else given.model:
         for name in tasks:
             found = plan(TASKS[name])
             examples = min(given.examples, len(found.examples))
             arms = (given.arms[0], given.arms[-1])
             file = f"{found.task.slug}-{model}"
-            journal = Journal(work / f"{file}.jsonl", found, model)
             lm = model_of(found.task, model, given.threads)
+            lm.check()  # or every answer of a model that there is not would be recorded as a wrong one
+            journal = Journal(work / f"{file}.jsonl", found, model)
             record(found, lm, journal, arms, examples)
             path = given.out / f"{file}.npz"
             write(path, arrays(found, journal.rows(), arms, examples), describe(found, model, arms))

@@ -11,6 +11,7 @@ import _tasks
 import mipro
 import record
 from mipro import Example
+from mipro.errors import UserError
 from mipro.testing.lms import ScriptedLM
 
 EXAMPLES = 6
@@ -170,3 +171,17 @@ def test_recorded_tables_are_whole(name):
     table = _tables.Recorded(path, seed=1)
     assert table.best >= table.original
     assert table.num_examples == examples // 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [(["--task", "intent_recognition", "--model", "bar"], UserError), ([], SystemExit)],
+)
+def test_what_can_not_be_recorded_is_refused(arguments, error, monkeypatch, tmp_path, plan):
+    """A model that there is not would have a table of wrong answers; without a task nothing would happen."""
+    monkeypatch.setattr(record, "plan", lambda _task: plan)
+    folders = ["--out", str(tmp_path), "--work", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["record.py", *arguments, *folders])
+    with pytest.raises(error):
+        record.main()
+    assert not list(tmp_path.iterdir())
