@@ -14,10 +14,13 @@ from abc import ABC, abstractmethod
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from mipro.errors import UserError
 from mipro.search import Job, Recallable, Recommendation, Search, Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from mipro.search import Scores
 
     Scorer = Callable[[tuple[int, ...], int], "float | None"]
 
@@ -104,8 +107,14 @@ class SearchContractTests(ABC):
         jobs = self._small().ask()
         check(jobs[0].candidate == (0, 0), f"The first candidate must be (0, 0), but got {jobs}.")
 
+    def test_examples_are_met_in_the_order_given(self) -> None:
+        """The program as it came meets the first examples of `order` first."""
+        order = list(reversed(range(40)))
+        asked = self._small(order=order).ask()[0].examples
+        check(asked == tuple(order[: len(asked)]), f"`order` is {order}, but {asked} are asked for first.")
+
     def test_jobs_are_valid(self) -> None:
-        """Candidates lie in the space, examples in range, and no job is empty."""
+        """Candidates lie in the space, which stays as it is, examples in range, and no job is empty."""
         space = Space({"0.instruction": 3, "0.demos": 4})
         search = self.make(space, num_examples=40, budget=400)
         for jobs in run(search, noisy_scorer()):
@@ -113,6 +122,7 @@ class SearchContractTests(ABC):
                 check(job.candidate in space, f"{job.candidate} must be in {space}.")
                 check(len(job.examples) > 0, "A job must hold an example.")
                 check(all(0 <= e < 40 for e in job.examples), f"Examples out of range: {job}.")
+        check(space.sizes == (3, 4), f"The space is the caller's, but was changed to {space}.")
 
     def test_no_cell_twice_and_within_budget(self) -> None:
         """No cell is asked twice, and no more than the budget, whatever the budget."""
@@ -143,6 +153,18 @@ class SearchContractTests(ABC):
         check(found.candidate in met, f"{found.candidate} was never evaluated.")
         check(found.interval[0] <= found.mean <= found.interval[1], f"{found} is outside its interval.")
         check(0.0 <= found.p_better <= 1.0, f"{found.p_better} is no probability.")
+
+    def test_plain_differences_are_seen(self) -> None:
+        """A change that is always right is recommended, and the original, without a claim, where that is."""
+        search = self._small()
+        run(search, lambda candidate, _example: float(candidate[0] > 0))
+        found = search.recommend()
+        check(found.candidate[0] > 0 and found.p_better >= 0.5, f"{found} misses what is plainly better.")
+        search = self._small()
+        run(search, lambda candidate, _example: float(candidate == (0, 0)))
+        found = search.recommend()
+        check(found.candidate == (0, 0), f"The original is plainly better than {found.candidate}.")
+        check(found.p_better == 0.0, f"The original is no better than itself, but p_better={found.p_better}.")
 
     def test_recommend_changes_nothing(self) -> None:
         """Recommending in between leaves all decisions as they are."""
@@ -175,6 +197,47 @@ class SearchContractTests(ABC):
             runs.append((decisions, search.recommend()))
         check(runs[0] == runs[1] == runs[2], "The order of the tells changed the run.")
 
+    def test_asks_ahead_as_far_as_allowed(self) -> None:
+        """With a look-ahead of 4 four decisions are made before the first tell, and a fifth is refused."""
+        search = self._small(lookahead=4)
+        cells = cells_of([search.ask() for _ in range(4)])
+        check(len({candidate for candidate, _ in cells}) > 1, "Look-ahead must ask beyond the original.")
+        check(len(cells) == len(set(cells)), "A cell was asked twice.")
+        try:
+            search.ask()
+        except UserError:
+            return
+        raise AssertionError("A decision beyond the look-ahead must be a UserError.")
+
+    def test_tell_refuses_what_does_not_fit(self) -> None:
+        """What was not asked for or is told already, a wrong shape, no number: refused, without a trace."""
+        search = self._small()
+        jobs = search.ask()
+        scores: list[list[float | None]] = [[0.5] * len(job.examples) for job in jobs]
+        unknown = Job((2, 3), (39,))
+        wrong: list[tuple[list[Job], Scores]] = [
+            ([unknown], [[0.5]]),
+            (jobs, []),
+            (jobs, [[*known, 0.5] for known in scores]),
+            (jobs, [[math.nan] * len(known) for known in scores]),
+            (jobs, [[math.inf] * len(known) for known in scores]),
+        ]
+        for told, given in wrong:
+            self._must_refuse(search, told, given)
+        check(math.isnan(search.recommend().mean), "What was refused must not count.")
+        before = [list(known) for known in scores]
+        search.tell(jobs, scores)
+        check(scores == before, "`tell` must leave the scores as they are.")
+        self._must_refuse(search, jobs, scores)
+
+    @staticmethod
+    def _must_refuse(search: Search, jobs: list[Job], scores: Scores) -> None:
+        try:
+            search.tell(jobs, scores)
+        except UserError:
+            return
+        raise AssertionError(f"`tell` must refuse {scores} for {jobs} with a UserError.")
+
     def test_missing_scores_are_unknown(self) -> None:
         """Missing scores end the run as any, count against the budget, and are asked once more at most."""
         missing = noisy_scorer()
@@ -188,27 +251,31 @@ class SearchContractTests(ABC):
         check(len(cells) <= 400, f"{len(cells)} cells exceed the budget 400.")
         check(all(c == 1 for (_, e), c in counts.items() if e % 3), "A known cell was asked twice.")
         check(max(counts.values()) <= 2, "A missing cell was asked more than twice.")
-        check(search.recommend().mean > 0.2, "Missing scores were taken for zeros.")
+        search = self._small()
+        run(search, lambda _candidate, example: None if example % 3 == 0 else 1.0)
+        mean = search.recommend().mean
+        check(mean > 0.9, f"All known scores are 1, but the mean is {mean}: missing ones count as less.")
 
     def test_all_scores_missing(self) -> None:
         """A run without any score ends and recommends the original."""
         search = self._small()
         run(search, lambda _candidate, _example: None)
-        check(search.recommend().candidate == (0, 0), "Nothing is known, yet the program is changed.")
+        found = search.recommend()
+        check(found.candidate == (0, 0), "Nothing is known, yet the program is changed.")
+        check(math.isnan(found.mean), f"Nothing is known, yet the mean is {found.mean}.")
 
     def test_any_scale_of_scores(self) -> None:
-        """Negative, huge and constant scores are no trouble."""
-        base = noisy_scorer()
-        scorers: list[Scorer] = [
-            lambda c, e: -1000.0 + 500.0 * (base(c, e) or 0.0),
-            lambda c, e: 1e9 * (base(c, e) or 0.0),
-            lambda _c, _e: 0.0,
-            lambda _c, _e: 1.0,
-        ]
-        for scorer in scorers:
+        """Negative, huge and constant scores are no trouble; the mean is in their unit."""
+
+        def scaled(low: float, high: float) -> Scorer:
+            base = noisy_scorer()
+            return lambda candidate, example: low + (high - low) * (base(candidate, example) or 0.0)
+
+        for low, high in ((-1000.0, -500.0), (0.0, 1e9), (0.0, 0.0), (1.0, 1.0)):
             search = self._small()
-            run(search, scorer)
-            check(math.isfinite(search.recommend().mean), "The mean must be finite.")
+            run(search, scaled(low, high))
+            mean, slack = search.recommend().mean, 0.1 * max(high - low, 1.0)
+            check(low - slack <= mean <= high + slack, f"Scores of {low} to {high}, but a mean of {mean}.")
 
     def test_space_may_grow(self) -> None:
         """Choices added on the way leave the rules intact and candidates in the space."""
