@@ -768,6 +768,7 @@ class TestOwnSearch:
             (None, "must return a list of `mipro.search.Job`.*but returned None"),
             ([((0, 0), (1,))], r"must return a list of .*but returned \[\(\(0, 0\), \(1,\)\)\]"),
             ([Job((-1, 0), (0,))], r"is in Space\(.*but the search asks for \(-1, 0\)"),
+            ([Job((0, 1.0), (0,))], r"is in Space\(.*but the search asks for \(0, 1.0\)"),
             ([Job((0,), (0,))], r"is in Space\(.*but the search asks for \(0,\)"),
             ([Job((0, 0), (40,))], r"range\(40\), each once, but the search asks for \(40,\)"),
             ([Job((0, 0), (3, 3))], r"each once, but the search asks for \(3, 3\)"),

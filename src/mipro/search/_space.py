@@ -95,7 +95,7 @@ class Space:
         return (
             isinstance(candidate, tuple)
             and len(candidate) == len(self._choices)
-            and all(0 <= choice < size for choice, size in zip(candidate, self.sizes, strict=True))
+            and all(is_whole(c, 0) and c < size for c, size in zip(candidate, self.sizes, strict=True))
         )
 
     def __iter__(self) -> Iterator[str]:
