@@ -5,6 +5,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 from sqlalchemy.dialects import mysql
@@ -23,6 +24,79 @@ class TestSQLite(StoreContract):
     def make_store(self, tmp_path):
         """Open the same file at each call."""
         return lambda: SQLStore(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+
+
+class _KeepsLate(SQLStore):
+    """Keeps what it was given when it is asked for something."""
+
+    def __init__(self, url):
+        self.late = []
+        super().__init__(url)
+
+    def append(self, records):
+        self.late += records
+
+    def read(self, kind):
+        super().append(self.late)
+        self.late = []
+        return super().read(kind)
+
+
+class _KeepsOneByOne(SQLStore):
+    def append(self, records):
+        for record in records:
+            super().append([record])
+
+
+class _OfOneThread(SQLStore):
+    def __init__(self, url):
+        self.owner = threading.get_ident()
+        super().__init__(url)
+
+    def append(self, records):
+        if threading.get_ident() != self.owner:
+            raise RuntimeError
+        super().append(records)
+
+
+class _LockedByReading(SQLStore):
+    reading = False
+
+    def append(self, records):
+        if self.reading:
+            raise RuntimeError
+        super().append(records)
+
+    def read(self, kind):
+        self.reading = True
+        yield from super().read(kind)
+        self.reading = False
+
+
+class _LastAnswerOfSeveral(SQLStore):
+    def append(self, records):
+        super().append(list({getattr(record, "key", record): record for record in records}.values()))
+
+
+@pytest.mark.parametrize(
+    ("broken", "rule"),
+    [
+        (_KeepsLate, "what_was_kept_is_there_in_another_process"),
+        (_KeepsOneByOne, "all_or_nothing_is_kept"),
+        (_OfOneThread, "any_thread_may_append_and_read"),
+        (_LockedByReading, "reading_does_not_keep_from_appending"),
+        (_LastAnswerOfSeveral, "first_answer_stands"),
+    ],
+)
+def test_contract_catches_a_store_that_breaks_one_rule(broken, rule, tmp_path):
+    """It fails the check of that rule, which the store that it is made of passes."""
+
+    def make_store():
+        return broken(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+
+    given = make_store if rule == "what_was_kept_is_there_in_another_process" else make_store()
+    with pytest.raises((AssertionError, RuntimeError)):
+        getattr(StoreContract(), f"test_{rule}")(given)
 
 
 def test_foreign_database_is_refused_untouched(tmp_path):

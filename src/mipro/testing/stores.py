@@ -9,6 +9,8 @@ Example:
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,6 +38,18 @@ def call(key: str, *, stage: str = "search", model: str = "m", attempts: int = 1
     return CallRecord(key, stage, model, f'"answer to {key}"', 10, 2, 0.5, 0.1, attempts)
 
 
+RECORDS: tuple[Record, ...] = (
+    call("k"),
+    EvaluationRecord("c", "val", 3, 0.5, prediction='{"a": "ü\\n\\u0000"}', feedback="so"),
+    EvaluationRecord("c", "val", 3, None, "lm", "no answer"),
+    DecisionRecord(0, "[]"),
+    FailureRecord("k", "search", "m", "LMServerError", "503"),
+    SentRecord("k", 15, 0.5),
+    EventRecord("stage began", "{}", 1.5),
+)
+"""One or two of each kind."""
+
+
 class StoreContract:
     """Subclass it and give it a fixture `make_store` that opens the same storage at each call."""
 
@@ -51,19 +65,7 @@ class StoreContract:
         yield opened
         opened.close()
 
-    @pytest.mark.parametrize(
-        "record",
-        [
-            call("k"),
-            EvaluationRecord("c", "val", 3, 0.5, prediction='{"a": "ü\\n\\u0000"}', feedback="so"),
-            EvaluationRecord("c", "val", 3, None, "lm", "no answer"),
-            DecisionRecord(0, "[]"),
-            FailureRecord("k", "search", "m", "LMServerError", "503"),
-            SentRecord("k", 15, 0.5),
-            EventRecord("stage began", "{}", 1.5),
-        ],
-        ids=lambda record: type(record).__name__,
-    )
+    @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
     def test_record_comes_back_equal(self, store: Store, record: Record) -> None:
         """A record that was appended is read back as it was."""
         store.append([record])
@@ -76,14 +78,51 @@ class StoreContract:
         store.append([DecisionRecord(2, "c")])
         assert [decision.jobs for decision in store.read(DecisionRecord)] == ["a", "b", "c"]
 
-    def test_records_survive_reopening(self, make_store: Callable[[], Store]) -> None:
-        """What `append` returned from is there when the storage is opened again."""
+    def test_what_was_kept_is_there_in_another_process(self, make_store: Callable[[], Store]) -> None:
+        """Once `append` or `state` has returned, though the storage was not closed: a kill closes nothing."""
         first = make_store()
-        first.append([call("k")])
-        first.close()
+        first.append(RECORDS)
+        first.state({"seed": "1"})
         second = make_store()
-        assert second.find_call("k") == call("k")
+        kinds: list[Any] = list(dict.fromkeys(type(record) for record in RECORDS))
+        kept = [record for kind in kinds for record in second.read(kind)]
+        assert kept == list(RECORDS)
+        assert second.find_call("k") == RECORDS[0]
+        second.state({"seed": "2"})
+        assert second.facts()["seed"] == "1"
         second.close()
+        first.close()
+
+    def test_all_or_nothing_is_kept(self, store: Store) -> None:
+        """Where one of several records can't be kept and `append` raises, none is."""
+        broken: Any = object()
+        try:
+            store.append([DecisionRecord(0, "[]"), broken])
+        except Exception:  # noqa: BLE001 - whatever it raises
+            assert store.count(DecisionRecord) == 0
+
+    def test_any_thread_may_append_and_read(self, store: Store) -> None:
+        """Eight at once, none of which opened the storage, lose nothing."""
+        barrier = threading.Barrier(8)
+
+        def work(number: int) -> int:
+            barrier.wait(60)
+            for step in range(20):
+                store.append([DecisionRecord(20 * number + step, "[]")])
+            return store.count(DecisionRecord)
+
+        with ThreadPoolExecutor(8) as threads:
+            assert max(threads.map(work, range(8))) == 160
+        assert sorted(decision.number for decision in store.read(DecisionRecord)) == list(range(160))
+
+    def test_reading_does_not_keep_from_appending(self, store: Store) -> None:
+        """A run reads the decisions of an earlier session while it makes new ones."""
+        store.append([DecisionRecord(number, "[]") for number in range(3)])
+        reading = store.read(DecisionRecord)
+        assert next(reading).number == 0
+        store.append([DecisionRecord(3, "[]")])
+        assert [decision.number for decision in reading][:2] == [1, 2]
+        assert store.count(DecisionRecord) == 4
 
     def test_unknown_call_is_none(self, store: Store) -> None:
         """A key that was never appended is not found."""
@@ -92,15 +131,18 @@ class StoreContract:
     def test_first_answer_stands(self, store: Store) -> None:
         """A second call of the same key is dropped."""
         store.append([call("k", stage="demos")])
-        store.append([call("k", stage="search")])
+        store.append([call("k", stage="search"), call("l", stage="demos"), call("l", stage="search")])
         assert store.find_call("k") == call("k", stage="demos")
-        assert store.count(CallRecord) == 1
+        assert store.find_call("l") == call("l", stage="demos")
+        assert store.count(CallRecord) == 2
 
     def test_missing_scores_are_not_found(self, store: Store) -> None:
-        """A missing evaluation is kept but never found as a score."""
+        """A missing evaluation is kept but never found as a score; one that comes later is."""
         store.append([EvaluationRecord("c", "val", 1, None, "lm"), EvaluationRecord("c", "val", 2, 0.0)])
         assert list(store.find_evaluations("c", "val", [1, 2])) == [2]
         assert store.count(EvaluationRecord) == 2
+        store.append([EvaluationRecord("c", "val", 1, 0.5)])
+        assert store.find_evaluations("c", "val", [1, 2])[1].score == 0.5
 
     def test_evaluations_are_found_by_cell(self, store: Store) -> None:
         """Another candidate's, another data set's and unasked examples' scores stay out."""
