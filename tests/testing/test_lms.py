@@ -25,6 +25,38 @@ class TestContract(LMContract):
         return ScriptedLM(lambda messages: "hello to you")
 
 
+class _SavesItsKey(ScriptedLM):
+    def dump_state(self, *_args, **_kwargs):
+        return {"model": self.model, **self.kwargs}
+
+
+class _ChangesItself(ScriptedLM):
+    def forward(self, prompt=None, messages=None, **kwargs):
+        self.kwargs["seed"] = self.kwargs.get("seed", 0) + 1
+        return super().forward(prompt, messages, **kwargs)
+
+
+class _ChangesParameters(ScriptedLM):
+    def forward(self, prompt=None, messages=None, **kwargs):
+        kwargs.get("stop", []).append("")
+        return super().forward(prompt, messages, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("broken", "rule"),
+    [
+        (_SavesItsKey, "state_has_no_secret"),
+        (_ChangesItself, "call_leaves_the_next_request_as_it_is"),
+        (_ChangesParameters, "messages_are_not_changed"),
+    ],
+)
+def test_contract_catches_a_model_that_breaks_one_rule(broken, rule):
+    """It fails the check of that rule, which a scripted model passes."""
+    getattr(LMContract(), f"test_{rule}")(ScriptedLM(lambda messages: "hello"))
+    with pytest.raises(AssertionError):
+        getattr(LMContract(), f"test_{rule}")(broken(lambda messages: "hello"))
+
+
 def test_list_is_used_up_in_order():
     """Answers come in order; one too many is an error that says how many there were."""
     lm = ScriptedLM(["a", "b"])

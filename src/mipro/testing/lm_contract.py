@@ -67,9 +67,10 @@ class LMContract:
 
     def test_messages_are_not_changed(self, lm: BaseLM) -> None:
         """What the caller passes in is left as it was."""
-        messages = [{"role": "user", "content": "Say hi."}]
-        lm(messages=messages)
+        messages, stop = [{"role": "user", "content": "Say hi."}], ["###"]
+        lm(messages=messages, stop=stop)
         assert messages == [{"role": "user", "content": "Say hi."}]
+        assert stop == ["###"]
 
     def test_async_call_has_the_same_form(self, lm: BaseLM) -> None:
         """`acall` returns what a plain call does, in an event loop of the caller."""
@@ -103,11 +104,21 @@ class LMContract:
         """The saved state is plain JSON and names the model."""
         assert json.loads(json.dumps(lm.dump_state()))["model"] == lm.model
 
+    def test_state_has_no_secret(self, lm: BaseLM) -> None:
+        """A key among the model's parameters is not saved with it."""
+        assert "sk-contract" not in json.dumps(lm.copy(api_key="sk-contract").dump_state())
+
     def test_request_key_follows_content(self, lm: BaseLM) -> None:
         """Equal requests have equal keys, others do not."""
         keys = [lm.request("a").key, lm.request("a").key, lm.request("b").key, lm.request("a", seed=1).key]
         assert keys[0] == keys[1]
         assert len(set(keys)) == 3
+
+    def test_call_leaves_the_next_request_as_it_is(self, lm: BaseLM) -> None:
+        """A model that changes its defaults asks otherwise each time, so that no run of it is resumed."""
+        before = lm.request("a").key
+        lm("Say hi.")
+        assert lm.request("a").key == before
 
     def test_call_passes_the_gate(self, lm: BaseLM) -> None:
         """While a run is under way its gate answers, and the model is not asked."""
