@@ -54,7 +54,12 @@ def noisy_scorer(seed: int = 0, *, spread: float = 0.2) -> Scorer:
 
 
 def run(
-    search: Search, scorer: Scorer, *, lookahead: int = 1, order: Random | None = None
+    search: Search,
+    scorer: Scorer,
+    *,
+    lookahead: int = 1,
+    order: Random | None = None,
+    before_ask: Callable[[int], object] = lambda _number: None,
 ) -> list[list[Job]]:
     """Run a search to its end.
 
@@ -63,6 +68,7 @@ def run(
         scorer: Score of a candidate on an example; None for a missing one.
         lookahead: How many decisions to keep open.
         order: If given, open decisions are told, job by job, in an order drawn from it.
+        before_ask: Called with the number of each decision before it is asked for.
 
     Returns:
         The jobs of each decision.
@@ -74,6 +80,7 @@ def run(
             index = 0 if order is None else order.randrange(len(waiting))
             _, job = waiting.pop(index)
             search.tell([job], [[scorer(job.candidate, example) for example in job.examples]])
+        before_ask(len(decisions))
         jobs = search.ask()
         if not jobs:
             break
@@ -196,6 +203,22 @@ class SearchContractTests(ABC):
             decisions = run(search, noisy_scorer(), lookahead=4, order=shuffle)
             runs.append((decisions, search.recommend()))
         check(runs[0] == runs[1] == runs[2], "The order of the tells changed the run.")
+
+    def test_timing_changes_nothing_when_the_space_grows(self) -> None:
+        """Nor does a decision that follows the growth of the space see more than another."""
+        for grown_at in (1, 5, 9):
+            runs = [self._grown(grown_at, shuffle) for shuffle in (None, Random(1), Random(2))]
+            check(runs[0] == runs[1] == runs[2], f"The order of the tells changed a run grown at {grown_at}.")
+
+    def _grown(self, grown_at: int, shuffle: Random | None) -> list[list[Job]]:
+        space = Space({"0.instruction": 2, "0.demos": 3})
+        search = self.make(space, num_examples=30, budget=200, lookahead=8)
+
+        def grow(number: int) -> None:
+            if number == grown_at:
+                space.add("0.instruction", 2)
+
+        return run(search, noisy_scorer(), lookahead=8, order=shuffle, before_ask=grow)
 
     def test_asks_ahead_as_far_as_allowed(self) -> None:
         """With a look-ahead of 4 four decisions are made before the first tell, and a fifth is refused."""
