@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -264,6 +265,14 @@ def test_an_executor_tells_where_it_failed_also_when_it_ended():
     }
     assert [result.y for result in executor.execute(Double(), iter([2, 4]))] == [4, 8]
     assert (executor.failed_indices, executor.exceptions_map) == ([], {})
+
+
+def test_one_thread_is_the_callers_own():
+    """What only the thread that made it can use, such as a connection of sqlite3, works with one thread."""
+    database = sqlite3.connect(":memory:")
+    count = [(lambda: database.execute("select 1 + 1").fetchone()[0], {})]
+    assert Parallel(num_threads=1)(count * 3) == [2, 2, 2]
+    database.close()
 
 
 def test_the_end_of_a_run_is_not_counted_but_raised():

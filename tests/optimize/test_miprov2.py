@@ -849,6 +849,23 @@ class TestOddRuns:
         assert best.score is not None
 
     @pytest.mark.usefixtures("fruit_lm")
+    def test_one_thread_begins_nothing_after_the_last_error_allowed(self, optimize):
+        """What is in line behind the example that ends the run is not run."""
+        seen = []
+
+        def broken(example, prediction, trace=None):
+            seen.append(example.fruit)
+            raise KeyError("broken")
+
+        with pytest.raises(ProgramError, match="broken"):
+            optimize(
+                metric=broken,
+                num_threads=1,
+                max_errors=3,
+                compile_with={"max_bootstrapped_demos": 0, "max_labeled_demos": 0},
+            )
+        assert len(seen) == 3
+
     def test_metric_that_raises(self, optimize):
         """The user's bug is shown with the example and its traceback."""
 

@@ -140,6 +140,17 @@ class TestRound:
         monkeypatch.setattr(Run, "decide", noted_decide)
         assert optimize(propose_rounds=1).optimization.rounds
 
+    def test_one_thread_is_the_callers_own(self, optimize):
+        """Program and metric may hold what only the thread that made it can use; no stage leaves it."""
+        threads = set()
+
+        def noted(example, prediction, trace=None):
+            threads.add(threading.current_thread())
+            return graded(example, prediction)
+
+        assert optimize(metric=noted, num_threads=1).optimization.rounds
+        assert threads == {threading.current_thread()}
+
     def test_frozen_predictors_get_nothing_new(self, optimize):
         """Neither instructions nor demo sets."""
         story = optimize(TwoSteps(), frozen=["pick"]).optimization

@@ -7,11 +7,11 @@ import logging
 import queue
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from mipro._terminal import drawn, error_console, is_watched
+from mipro._workers import workers
 from mipro.context import context, settings
 from mipro.errors import NoModelError, ProgramError, RunStopped, UserError
 from mipro.example import Example
@@ -19,6 +19,7 @@ from mipro.modules._trace import place_in_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
 _log = logging.getLogger("mipro.modules")
 # How often stragglers are looked for.
@@ -32,7 +33,7 @@ class Parallel:
     that is a `Parallel` itself, a list of pairs.
 
     Args:
-        num_threads: Threads; by default the setting `num_threads`.
+        num_threads: Threads; by default the setting `num_threads`. One means the caller's own.
         max_errors: So many failures end it; by default the setting `max_errors`.
         access_examples: Whether an `Example` is given as its inputs, or whole.
         return_failed_examples: Whether to return failed inputs and errors too.
@@ -180,7 +181,7 @@ class _Run:
         self.parallel = parallel
         self.pairs = pairs
         self.is_traced = False
-        self.pool = ThreadPoolExecutor(max(1, num_threads), thread_name_prefix="mipro-parallel")
+        self.pool = workers(num_threads, "mipro-parallel")
         # Not `wait`, which looks at all that are left for every one that ends.
         self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.done: dict[int, Any] = {}
@@ -210,6 +211,7 @@ class _Run:
             pending = {self._submit(index) for index in range(total)}
             with _progress(total, hidden=self.parallel.disable_progress_bar) as advance:
                 while len(self.done) + len(self.errors) < total:
+                    self.pool.work()
                     with contextlib.suppress(queue.Empty):
                         future = self.ended.get(timeout=_TICK_S)
                         pending.remove(future)

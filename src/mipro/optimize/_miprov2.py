@@ -81,7 +81,7 @@ class MIPROv2(Teleprompter):
             validation examples). "light" where neither `num_candidates` nor `num_trials` is given.
         num_candidates: Instructions and demo sets per predictor, in place of `auto`.
         num_threads: Evaluations under way at once, the setting `num_threads` (8) where left out; changes
-            no result.
+            no result. With one, program and metric are run by the caller's thread alone.
         max_errors: Evaluations that may raise before the run stops.
         seed: Seeds everything that is drawn; 0 is a seed.
         init_temperature: Temperature of the proposals.

@@ -67,8 +67,8 @@ class Rounds:
 
     When a round is due depends on nothing but the evaluations asked for, and what it proposes on
     nothing but the scores told, so that a replay holds the same rounds at the same decisions. It is
-    held while the search goes on, except where a budget may end the run in the middle of it: then
-    the order of the calls counts.
+    held while the search goes on, except where a budget may end the run in the middle of it, since then
+    the order of the calls counts, and where the program is to be run by the caller's thread alone.
 
     Args:
         job: What is optimized.
@@ -138,7 +138,7 @@ class Rounds:
         history = self._history(believed, trials) if believed else ()
         self._is_loss = any(score is not None and score < 0 for trial in trials for score in trial.scores)
         work = partial(self._hold, believed, leader, history, evaluations)
-        if self._run.limited:
+        if self._run.limited or self._job.num_threads == 1:
             found, self._coming = work(), Future()
             self._coming.set_result(found)
         else:

@@ -7,13 +7,14 @@ import copy
 import json
 import logging
 import threading
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
 from mipro._canonical import canonical
+from mipro._workers import workers
 from mipro.context import context
 from mipro.errors import (
     LMAuthError,
@@ -56,6 +57,7 @@ class Measurement:
         known: Records that the ledger had.
         order: Examples in the order asked.
         begin: Begins to measure the program on an example.
+        work: Measures what is next in line; returns False where threads of their own do.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Measurement:
         known: dict[int, EvaluationRecord],
         order: Sequence[int],
         begin: Callable[[int], Future[EvaluationRecord]],
+        work: Callable[[], bool],
     ) -> None:
         self._known = known
         self._order = tuple(order)
         self._begin = begin
+        self._work = work
         self._pending = {index: begin(index) for index in order if index not in known}
 
     def records(self) -> list[EvaluationRecord]:
@@ -93,6 +97,11 @@ class Measurement:
 
     def _wait(self) -> None:
         """Wait for all, or for the first that raises; the others are then finished or not begun."""
+        for future in self._pending.values():
+            while not future.done() and self._work():
+                pass
+            if future.done() and not future.cancelled() and future.exception() is not None:
+                break
         running = set(self._pending.values())
         while running:
             done, running = wait(running, SIGNAL_CHECK_S, return_when=FIRST_EXCEPTION)
@@ -120,7 +129,7 @@ class Evaluator:
         dataset: The examples that indices refer to.
         split: Name of the data set in the ledger: "val" or "test".
         metric: The user's metric.
-        num_threads: Evaluations under way at once.
+        num_threads: Evaluations under way at once; one is done in the thread that asks for its records.
         max_errors: How many evaluations may raise before the run stops.
         failure_score: Score of an answer that can't be parsed, a refused request, or a
             program or metric that raised.
@@ -157,14 +166,14 @@ class Evaluator:
         self._met: dict[str, int] = {}
         """By candidate the examples begun in this session, as bits."""
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="mipro-evaluate")
+        self._workers = workers(num_threads, "mipro-evaluate")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # After the second Ctrl-C nothing is waited for.
-        self._pool.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
+        self._workers.shutdown(wait=kind is not KeyboardInterrupt, cancel_futures=True)
 
     def beside(self, dataset: Sequence[Example], *, split: str) -> Evaluator:
         """Return an evaluator of another data set, whose evaluations take their turns on the same threads.
@@ -189,7 +198,9 @@ class Evaluator:
         known = self._known(candidate, examples)
         for record in known.values():
             self._on_done(record)
-        return Measurement(known, examples, partial(self._begin, program, candidate, stage))
+        return Measurement(
+            known, examples, partial(self._begin, program, candidate, stage), self._workers.work
+        )
 
     def _known(self, candidate: str, examples: Sequence[int]) -> dict[int, EvaluationRecord]:
         """Look up what the ledger may have: of an earlier session, or of this one if met before."""
@@ -202,7 +213,7 @@ class Evaluator:
 
     def _begin(self, program: Module, candidate: str, stage: str, index: int) -> Future[EvaluationRecord]:
         task = contextvars.copy_context()
-        return self._pool.submit(task.run, self._measure, program, candidate, stage, index)
+        return self._workers.submit(task.run, self._measure, program, candidate, stage, index)
 
     def _measure(self, program: Module, candidate: str, stage: str, index: int) -> EvaluationRecord:
         if self._run.stopped is not None:
