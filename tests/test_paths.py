@@ -91,10 +91,39 @@ def test_the_same_class_under_every_path():
     assert issubclass(mipro.Predict, importlib.import_module("mipro.primitives").BaseModule)
 
 
-@pytest.mark.parametrize("name", ["LMBillingError", "LMConfigurationError", "LMUnsupportedFeatureError"])
-def test_an_error_of_dspy_s_can_be_caught(name):
-    """An `except` clause with a name that is not there raises an AttributeError in place of the error."""
-    assert issubclass(getattr(mipro, name), errors.LMError)
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("LMBillingError", ["LMTimeoutError", "LMNotConfiguredError", "LMUnexpectedError"]),
+        ("LMConfigurationError", ["LMBillingError", "LMInvalidRequestError", "LMProviderError"]),
+        ("LMProviderError", ["LMTransportError", "LMUnexpectedError"]),
+        ("LMTimeoutError", ["LMTransportError", "LMServerError", "LMRateLimitError"]),
+        ("LMUnexpectedError", ["LMRateLimitError", "LMAuthError", "LMTimeoutError", "LMInvalidRequestError"]),
+        ("LMUnsupportedFeatureError", ["ContextWindowExceededError", "LMInvalidRequestError"]),
+    ],
+)
+def test_an_error_of_dspy_s_is_caught_by_its_own_name(name, others):
+    """An `except` clause that stands before others takes nothing that is meant for them."""
+    kind = getattr(mipro, name)
+    assert issubclass(kind, errors.LMError)
+    assert not [other for other in others if issubclass(getattr(mipro, other), kind)]
+
+
+@pytest.mark.parametrize("name", ["LMAuthError", "LMRateLimitError", "LMServerError", "LMTimeoutError"])
+def test_what_a_provider_answers_is_its_error(name):
+    """Programs catch all of them by one name, as with DSPy."""
+    assert issubclass(getattr(mipro, name), mipro.LMProviderError)
+
+
+def test_an_unsupported_feature_is_named():
+    """Models of one's own that are written for DSPy say what they have not."""
+    error = mipro.LMUnsupportedFeatureError("no tools", feature="tools", issues=["old"], model="mine/m")
+    assert (error.features, error.issues, error.model, error.code) == (
+        ["tools"],
+        ["old"],
+        "mine/m",
+        "unsupported_feature",
+    )
 
 
 @pytest.mark.parametrize(

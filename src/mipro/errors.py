@@ -3,21 +3,28 @@
 MiproError
 ├── UserError                     the caller's mistake; also a ValueError
 │   ├── SignatureError            a signature that can't be read
-│   ├── StateError                a saved program or run that does not fit
+│   ├── StateError                a saved program or run that does not fit; also a KeyError
 │   │   └── RunMismatchError      a run directory of another program, data set, ...
 │   ├── NoModelError              no language model is configured, or what is configured is none
 │   └── ProgramError              the user's program or metric raised too often
 ├── MissingExtraError             an optional dependency is absent; also an ImportError
 ├── AdapterParseError             an answer of an LM that can't be read
 ├── LMError                       a call to a model failed
-│   ├── LMAuthError               401, 403: the key
-│   ├── LMNotFoundError           404: the model or the address
-│   ├── LMRequestError            400, 422, ...: the request itself is refused
-│   │   └── ContextWindowError    the prompt is longer than the model takes
+│   ├── LMProviderError           whoever runs the model refused or failed: all with a status, and time-outs
+│   │   ├── LMAuthError           401, 403: the key
+│   │   │   ├── LMBillingError    402, ...: the account has no credit
+│   │   │   └── LMConfigurationError
+│   │   │       └── LMNotConfiguredError      there is no key
+│   │   ├── LMNotFoundError       404: the model or the address
+│   │   └── LMRequestError        400, 422, ...: the request itself is refused
+│   │       ├── ContextWindowError            the prompt is longer than the model takes
+│   │       └── LMUnsupportedFeatureError     raised by models of the user's own
+│   ├── LMUnexpectedError         raised by models of the user's own
 │   └── LMTransientError          may pass: try again
-│       ├── LMRateLimitError      429
-│       ├── LMServerError         408, 409, 425, 5xx
+│       ├── LMRateLimitError      429; an LMProviderError too
+│       ├── LMServerError         408, 409, 425, 5xx; an LMProviderError too
 │       ├── LMConnectionError     no answer: refused, reset, timed out
+│       │   └── LMTimeoutError    time ran out; an LMProviderError too
 │       └── LMUnansweredError     others are answered, this call never
 ├── IntegrityError                a downloaded file is not what it should be
 ├── DownloadError                 no source could deliver a file
@@ -52,8 +59,10 @@ class SignatureError(UserError):
     """A signature can't be read; the message names the place."""
 
 
-class StateError(UserError):
+class StateError(UserError, KeyError):
     """A saved program or run does not fit what it is loaded into."""
+
+    __str__ = Exception.__str__  # a KeyError shows its text in quotes
 
 
 class RunMismatchError(StateError):
@@ -192,19 +201,49 @@ class LMError(MiproError):
         return self.retry_after_s
 
 
-class LMAuthError(LMError):
+class LMProviderError(LMError):
+    """Whoever runs the model refused the request or failed at it."""
+
+    code = "provider"
+
+
+class LMUnexpectedError(LMError):
+    """A model of the user's own failed in a way that it has no other name for."""
+
+    code = "unexpected"
+
+
+class LMAuthError(LMProviderError):
     """The key is missing, wrong or not allowed to use the model (401, 403)."""
 
     code = "auth"
 
 
-class LMNotFoundError(LMError):
+class LMBillingError(LMAuthError):
+    """The account has no credit left (402, or what the provider writes under another status)."""
+
+    code = "billing"
+
+
+class LMConfigurationError(LMAuthError):
+    """The model can't be asked as it is set up."""
+
+    code = "configuration"
+
+
+class LMNotConfiguredError(LMConfigurationError):
+    """The model needs a key and none was given."""
+
+    code = "not_configured"
+
+
+class LMNotFoundError(LMProviderError):
     """The server does not know the model or the path (404)."""
 
     code = "unsupported_model"
 
 
-class LMRequestError(LMError):
+class LMRequestError(LMProviderError):
     """The server refuses the request itself (400, 413, 422)."""
 
     code = "invalid_request"
@@ -216,17 +255,42 @@ class ContextWindowError(LMRequestError):
     code = "context_window_exceeded"
 
 
+class LMUnsupportedFeatureError(LMRequestError):
+    """A model of the user's own has not what it was asked for.
+
+    Attributes:
+        features: Names of what was asked for, `feature` the one that was given alone.
+        issues: Why each could not be had.
+    """
+
+    code = "unsupported_feature"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        features: list[str] | None = None,
+        feature: str | None = None,
+        issues: list[str] | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.feature = feature
+        self.features = list(features if features is not None else [feature] if feature else [])
+        self.issues = list(issues or [])
+
+
 class LMTransientError(LMError):
     """A failure that may pass; the same call can be tried again."""
 
 
-class LMRateLimitError(LMTransientError):
+class LMRateLimitError(LMTransientError, LMProviderError):
     """Too many requests (429)."""
 
     code = "rate_limit"
 
 
-class LMServerError(LMTransientError):
+class LMServerError(LMTransientError, LMProviderError):
     """The server failed (408, 409, 425, 5xx)."""
 
     code = "server"
@@ -236,6 +300,12 @@ class LMConnectionError(LMTransientError):
     """No answer: connection refused or reset, or timed out."""
 
     code = "transport"
+
+
+class LMTimeoutError(LMConnectionError, LMProviderError):
+    """No answer in the time that there was."""
+
+    code = "timeout"
 
 
 class LMUnansweredError(LMTransientError):
@@ -285,9 +355,7 @@ def is_retryable_lm_error(error: BaseException) -> bool:
 
 # Names under which DSPy has them.
 DSPyError = MiproError
-LMProviderError = LMUnexpectedError = LMError
-LMInvalidRequestError = LMUnsupportedFeatureError = LMRequestError
+LMInvalidRequestError = LMRequestError
 LMUnsupportedModelError = LMNotFoundError
-LMBillingError = LMConfigurationError = LMNotConfiguredError = LMAuthError
-LMTimeoutError = LMTransportError = LMConnectionError
+LMTransportError = LMConnectionError
 ContextWindowExceededError = ContextWindowError

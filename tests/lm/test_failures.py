@@ -12,11 +12,13 @@ import pytest
 from mipro.errors import (
     ContextWindowError,
     LMAuthError,
+    LMBillingError,
     LMConnectionError,
     LMNotFoundError,
     LMRateLimitError,
     LMRequestError,
     LMServerError,
+    LMTimeoutError,
 )
 from mipro.lm._failures import (
     Call,
@@ -34,7 +36,7 @@ CALL = Call("openai/m", "http://host/v1", "OPENAI_API_KEY", ("sk-secret",))
     [
         (400, LMRequestError),
         (401, LMAuthError),
-        (402, LMAuthError),
+        (402, LMBillingError),
         (403, LMAuthError),
         (404, LMNotFoundError),
         (405, LMNotFoundError),
@@ -100,7 +102,7 @@ def test_long_prompts_are_told_apart(body):
 def test_accounts_are_no_matter_of_the_request(status, message, advice):
     """A run goes on after a refusal and scores it: all that was left was scored as a failure."""
     error = error_from_answer(CALL, status, json.dumps({"error": {"message": message}}), {})
-    assert type(error) is LMAuthError
+    assert type(error) is (LMBillingError if "credit" in advice else LMAuthError)
     assert advice in str(error)
 
 
@@ -187,7 +189,7 @@ def test_a_server_that_has_moved():
 def test_talk_of_credit_is_no_lack_of_it(status):
     """A server that quotes a bank's ticket says nothing about the account."""
     body = '{"error": {"message": "refused: what is my credit balance?"}}'
-    assert type(error_from_answer(CALL, status, body, {})) is not LMAuthError
+    assert not isinstance(error_from_answer(CALL, status, body, {}), LMAuthError)
 
 
 @pytest.mark.parametrize(
@@ -262,11 +264,11 @@ class ConnectTimeout(type("TransportError", (Exception,), {})):
     ("error", "kind"),
     [
         (ConnectionResetError("reset by peer"), LMConnectionError),
-        (TimeoutError(), LMConnectionError),
-        (asyncio.TimeoutError(), LMConnectionError),
+        (TimeoutError(), LMTimeoutError),
+        (asyncio.TimeoutError(), LMTimeoutError),
         (OSError("network is unreachable"), LMConnectionError),
         (APIConnectionError(), LMConnectionError),
-        (ConnectTimeout(), LMConnectionError),
+        (ConnectTimeout(), LMTimeoutError),
         (WithStatus("slow down"), LMRateLimitError),
         (WithCodeOfItsOwn("unavailable"), LMConnectionError),
         (OfRequests("not found"), LMNotFoundError),
@@ -298,7 +300,7 @@ def test_what_a_client_says_is_kept_without_the_key():
         ({"code": "429", "message": "slow"}, LMRateLimitError),
         ({"code": "server_error"}, LMServerError),
         ({"code": "rate_limit_exceeded"}, LMRateLimitError),
-        ({"code": "insufficient_quota"}, LMAuthError),
+        ({"code": "insufficient_quota"}, LMBillingError),
         ({"code": "context_length_exceeded"}, ContextWindowError),
         ({"code": "odd"}, LMServerError),
         ({"code": None, "type": "invalid_request_error"}, LMRequestError),

@@ -18,10 +18,12 @@ from mipro.errors import (
     ContextWindowError,
     LMAuthError,
     LMConnectionError,
+    LMNotConfiguredError,
     LMNotFoundError,
     LMRateLimitError,
     LMRequestError,
     LMServerError,
+    LMTimeoutError,
     UserError,
 )
 from mipro.lm import LM, _wire, track_usage
@@ -102,9 +104,9 @@ def test_key_from_the_environment(serve, monkeypatch):
 
 def test_missing_key_is_refused_before_the_call():
     """OpenAI's own address without a key is refused with the variable's name."""
-    with pytest.raises(LMAuthError, match="OPENAI_API_KEY"):
+    with pytest.raises(LMNotConfiguredError, match="OPENAI_API_KEY"):
         LM("openai/gpt-4o-mini", cache=False)("hi")
-    with pytest.raises(LMAuthError, match="OPENAI_API_KEY"):
+    with pytest.raises(LMNotConfiguredError, match="OPENAI_API_KEY"):
         LM("openai/gpt-4o-mini").check()
 
 
@@ -369,7 +371,7 @@ def test_timeout(serve):
     """A server that hangs is given up after `timeout` seconds."""
     lm = model(serve(error_rate=1.0, errors=["hang"]), timeout=0.2)
     start_s = time.perf_counter()
-    with pytest.raises(LMConnectionError, match=r"no answer within 0\.2 s"):
+    with pytest.raises(LMTimeoutError, match=r"no answer within 0\.2 s"):
         lm("hi")
     assert time.perf_counter() - start_s < 5
 

@@ -11,6 +11,7 @@ from mipro.errors import (
     LMNotFoundError,
     LMRateLimitError,
     LMServerError,
+    LMTimeoutError,
     MissingExtraError,
 )
 from mipro.lm import LM
@@ -20,6 +21,10 @@ class RateLimitError(Exception):
     status_code = 429
 class AuthenticationError(Exception):
     status_code = 401
+class Timeout(Exception):
+    status_code = 408
+
+
 class APIConnectionError(Exception):
     status_code = 500
 class Odd(Exception):
@@ -100,6 +105,7 @@ def test_model_type_chooses_the_function(litellm):
         ("RateLimitError", LMRateLimitError),
         ("AuthenticationError", LMAuthError),
         ("APIConnectionError", LMConnectionError),
+        ("Timeout", LMTimeoutError),
         ("Odd", LMServerError),
     ],
 )

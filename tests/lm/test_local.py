@@ -11,8 +11,8 @@ import pytest
 
 from mipro.errors import (
     ContextWindowError,
-    LMConnectionError,
     LMNotFoundError,
+    LMTimeoutError,
     MissingExtraError,
 )
 from mipro.fetch import model_path
@@ -97,7 +97,7 @@ def test_timeout_stops_the_engine(lm):
     """An answer that takes longer than `timeout` is stopped."""
     slow = lm.copy(timeout=0.3, max_tokens=500)
     start_s = time.perf_counter()
-    with pytest.raises(LMConnectionError, match=r"0\.3 s"):
+    with pytest.raises(LMTimeoutError, match=r"0\.3 s"):
         slow("Write a very long story about a dragon.", stop=["never"])
     assert time.perf_counter() - start_s < 10
 

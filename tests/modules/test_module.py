@@ -473,8 +473,10 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(change, message
     """The message names what is wrong."""
     program = Program()
     before = program.dump_state()
-    with pytest.raises(StateError, match=message):
+    with pytest.raises(StateError, match=message) as raised:
         program.load(edited(tmp_path / "p.json", change))
+    assert isinstance(raised.value, KeyError)  # as with DSPy
+    assert str(raised.value) == raised.value.args[0]  # a KeyError's is in quotes
     assert program.dump_state() == before
 
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mipro.errors import LMConnectionError, LMRequestError, MissingExtraError
+from mipro.errors import LMRequestError, LMTimeoutError, MissingExtraError
 from mipro.lm._failures import Call, error_from_answer
 from mipro.lm._openai import response_from
 from mipro.lm._slots import Slots
@@ -149,7 +149,7 @@ class Engine:
             status = int(answer.error.get("code") or 500)
             raise error_from_answer(call, status, json.dumps({"error": answer.error}), {})
         if late:
-            raise LMConnectionError(
+            raise LMTimeoutError(
                 f"The model `{model}` did not end its answer within {limit_s:g} s; "
                 "pass a longer `timeout=` or a smaller `max_tokens`.",
                 model=model,

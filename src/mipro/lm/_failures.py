@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from mipro.errors import (
     ContextWindowError,
     LMAuthError,
+    LMBillingError,
     LMConnectionError,
     LMError,
     LMNotFoundError,
     LMRateLimitError,
     LMRequestError,
     LMServerError,
+    LMTimeoutError,
     LMTransientError,
     MiproError,
 )
@@ -220,9 +222,8 @@ def error_from_exception(call: Call, error: Exception) -> LMError | None:
     if not passing and not names & _NO_ANSWER:
         return None
     said = _detail(f"{type(error).__name__}: {error}", call.secrets)
-    return LMConnectionError(
-        f"The model `{call.model}` at {call.url} gave no answer: {said}", model=call.model
-    )
+    kind = LMTimeoutError if any("Timeout" in name for name in names) else LMConnectionError
+    return kind(f"The model `{call.model}` at {call.url} gave no answer: {said}", model=call.model)
 
 
 async def key_from(secret: Secret, model: str) -> str:
@@ -311,7 +312,7 @@ def _headers_of(error: Exception) -> Mapping[str, str]:
 
 def _classify(call: Call, status: int, body: str) -> tuple[type[LMError], str]:
     where_key = (f"set {call.key_variable} or " if call.key_variable else "") + "pass `api_key=`"
-    no_credit = (LMAuthError, "the account has no credit left; add credit or use another key.")
+    no_credit = (LMBillingError, "the account has no credit left; add credit or use another key.")
     moved = (LMNotFoundError, "the server has moved; pass its new address as `api_base=`.")
     known: dict[int, tuple[type[LMError], str]] = {
         **dict.fromkeys(_MOVED, moved),

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mipro.errors import LMAuthError, LMConnectionError, UserError
+from mipro.errors import LMAuthError, LMConnectionError, LMNotConfiguredError, LMTimeoutError, UserError
 from mipro.lm import _openai as openai
 from mipro.lm import _prices, _wire
 from mipro.lm._failures import Call, error_from_answer, error_from_no_completion, key_from
@@ -88,7 +88,7 @@ class HTTPBackend:
         local = self.base_url.startswith(("http://localhost", "http://127."))
         has_key = self.api_key or self.provider.key_from_environment() or self.headers
         if needs_key and not local and not has_key:
-            raise LMAuthError(
+            raise LMNotConfiguredError(
                 f"`{self.model}` needs an API key, but none was given; "
                 f"set {self.provider.key_variables[0]} or pass `api_key=`.",
                 model=self.model,
@@ -137,7 +137,8 @@ class HTTPBackend:
         try:
             reply = await _wire.post(url, data, headers=headers, timeout_s=self.timeout_s)
         except _wire.NoReplyError as error:
-            raise LMConnectionError(
+            kind = LMTimeoutError if isinstance(error, _wire.LateReplyError) else LMConnectionError
+            raise kind(
                 f"The model `{self.model}` at {call.url} gave no answer: {redact(str(error), call.secrets)}; "
                 "check that the server runs and `api_base=` is its address, or pass a longer `timeout=`.",
                 model=self.model,

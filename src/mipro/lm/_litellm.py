@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mipro.errors import LMConnectionError, LMNotFoundError, LMServerError, MissingExtraError
+from mipro.errors import LMConnectionError, LMNotFoundError, LMServerError, LMTimeoutError, MissingExtraError
 from mipro.lm import _prices
 from mipro.lm._failures import Call, error_from_answer, error_from_no_completion, key_from
 from mipro.lm._openai import asked, plain, response_from
@@ -137,7 +137,8 @@ def _error(backend: LiteLLMBackend, error: Exception, secrets: tuple[str, ...]) 
     if status is None and not kind.startswith(("APIConnection", "Timeout")):
         return LMServerError(f"litellm failed for `{backend.model}`: {kind}: {redact(str(error), secrets)}")
     if status is None or kind.startswith(("APIConnection", "Timeout")):
-        return LMConnectionError(
+        late = LMTimeoutError if kind.startswith("Timeout") else LMConnectionError
+        return late(
             f"The model `{backend.model}` gave no answer: {redact(str(error), secrets)}", model=backend.model
         )
     headers = getattr(getattr(error, "response", None), "headers", None) or {}

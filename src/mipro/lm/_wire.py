@@ -46,6 +46,10 @@ class NoReplyError(Exception):
     """The server did not answer; the message says in a few words why."""
 
 
+class LateReplyError(NoReplyError):
+    """Time ran out."""
+
+
 _SEE_OTHER, _PROXY_LOGIN = 303, 407
 _REDIRECTS = frozenset({_SEE_OTHER, 307, 308})  # 301 and 302 make a GET of a POST, which says nothing
 
@@ -71,11 +75,12 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
     """
     import aiohttp  # noqa: PLC0415 - heavy
 
+    kind: type[NoReplyError] = NoReplyError
     timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, timeout_s))
     try:
         return await _exchange(url, body, headers, timeout)
     except asyncio.TimeoutError:
-        reason = f"no answer within {timeout_s:g} s"
+        kind, reason = LateReplyError, f"no answer within {timeout_s:g} s"
     except aiohttp.InvalidURL:
         reason = "the address is not a URL"
     except aiohttp.ClientConnectorError as error:
@@ -91,7 +96,7 @@ async def post(url: str, body: bytes, *, headers: Mapping[str, str], timeout_s: 
         reason = f"the connection broke ({type(error).__name__}: {error})"
     # Not within the blocks: the client's errors show headers, and the password of a proxy in its URL,
     # and would be shown as the cause of this one.
-    raise NoReplyError(without_logins(reason))
+    raise kind(without_logins(reason))
 
 
 async def _exchange(
