@@ -81,6 +81,7 @@ _ABSENT = {
     ),
     ("ReActV2",): "use `mipro.ReAct`",
     ("Flex",): "use `mipro.Predict` or `mipro.ChainOfThought`, whose prompts mipro improves",
+    ("GroundedProposer",): "call `mipro.propose.propose_instructions`, which returns those of all predictors",
     ("CompleteAndGrounded", "SemanticF1"): "LM judges are in `mipro.evaluate`",
     (
         "AWSAnthropic",

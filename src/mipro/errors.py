@@ -42,6 +42,11 @@ from typing import Any
 class MiproError(Exception):
     """Base of all errors of this package; they can be pickled, as those of a worker process are."""
 
+    @property
+    def message(self) -> str:
+        """The text of the error, under DSPy's name."""
+        return str(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is made again of its text alone, which is not what ours are made of.
         return _made_again, (type(self), self.args), dict(self.__dict__)

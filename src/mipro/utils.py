@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mipro import callback, errors
 from mipro._paths import lend
+from mipro.adapters import _tool
 from mipro.callback import BaseCallback, with_callbacks
 from mipro.context import settings
 from mipro.errors import DownloadError, UserError
@@ -40,6 +41,8 @@ __path__ = lend(
     dummies=lms,
     exceptions=errors,
     inspect_history=_history,
+    langchain_tool=_tool,
+    mcp=_tool,
     parallelizer=_parallel,
     syncify=_asyncify,
     usage_tracker=_usage,

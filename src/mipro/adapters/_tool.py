@@ -258,3 +258,8 @@ def _jsonable(value: Any) -> Any:
 
 def _name(value: Any) -> str:
     return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+# Names under which DSPy has them too.
+convert_mcp_tool = Tool.from_mcp_tool
+convert_langchain_tool = Tool.from_langchain

@@ -1,5 +1,6 @@
 """Proposing instructions: grounded in data and program, guarded, all at the same time."""
 
+from mipro._paths import lend
 from mipro.adapters._media import MEDIA_TOKENS
 from mipro.propose._facts import FieldFacts, observe
 from mipro.propose._grounding import Grounding
@@ -44,3 +45,5 @@ __all__ = [
     "token_estimate",
     "value_tokens",
 ]
+
+lend(__name__)  # no paths: DSPy's names that are not here say what there is instead
