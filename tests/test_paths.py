@@ -1,6 +1,7 @@
 """Programs for DSPy find their names under the paths that they import from."""
 
 import importlib
+import json
 import subprocess
 import sys
 
@@ -60,7 +61,7 @@ PATHS = {
     "utils.asyncify": ("asyncify",),
     "utils.callback": ("BaseCallback", "ACTIVE_CALL_ID"),
     "utils.dummies": ("DummyLM",),
-    "utils.exceptions": ("AdapterParseError", "ContextWindowExceededError"),
+    "utils.exceptions": ("AdapterParseError", "ContextWindowExceededError", "format_error_for_lm"),
     "utils.inspect_history": ("pretty_print_history",),
     "utils.langchain_tool": ("convert_langchain_tool",),
     "utils.mcp": ("convert_mcp_tool",),
@@ -115,6 +116,17 @@ def test_an_error_of_dspy_s_is_caught_by_its_own_name(name, others):
 def test_what_a_provider_answers_is_its_error(name):
     """Programs catch all of them by one name, as with DSPy."""
     assert issubclass(getattr(mipro, name), mipro.LMProviderError)
+
+
+def test_an_error_is_formatted_for_a_model():
+    """Its message alone, or with as many frames at most as are asked for."""
+    try:
+        json.loads("{")
+    except ValueError as error:
+        assert errors.format_error_for_lm(error) == str(error)
+        shown = errors.format_error_for_lm(error, traceback_frames=1)
+    assert shown.startswith("\nTraceback (most recent call last):\n")
+    assert shown.count('File "') == 1
 
 
 def test_an_unsupported_feature_is_named():

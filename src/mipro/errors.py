@@ -36,6 +36,7 @@ MiproError
 from __future__ import annotations
 
 import pickle
+import traceback
 from typing import Any
 
 
@@ -168,7 +169,7 @@ class LMError(MiproError):
     provider said.
 
     Attributes:
-        model: Name of the model as given to `LM`.
+        model: Name of the model as given to `LM`, or None where it is not known.
         status: HTTP status, or None where there was no answer.
         retry_after_s: Seconds the server asks to wait, or None; `retry_after` is the same.
         code: What kind of failure it is, in DSPy's words.
@@ -182,7 +183,7 @@ class LMError(MiproError):
         self,
         message: str = "",
         *,
-        model: str = "",
+        model: str | None = None,
         status: int | None = None,
         retry_after_s: float | None = None,
         retry_after: float | None = None,
@@ -351,6 +352,19 @@ class RunInterrupted(RunStopped):
     def __init__(self, message: str, *, run_dir: str | None = None) -> None:
         super().__init__(message)
         self.run_dir = run_dir
+
+
+def format_error_for_lm(error: BaseException, *, traceback_frames: int = 0) -> str:
+    """Return what a program of the user's own tells a model of an error.
+
+    Args:
+        error: The error.
+        traceback_frames: Frames of its traceback to show at most; 0 for the message alone.
+    """
+    if traceback_frames <= 0:
+        return str(error)
+    shown = traceback.format_exception(type(error), error, error.__traceback__, limit=traceback_frames)
+    return "\n" + "".join(shown).strip()
 
 
 def is_retryable_lm_error(error: BaseException) -> bool:

@@ -38,8 +38,9 @@ def rebuild(kind: type[BaseLM], state: dict[str, Any], *, allow_custom: bool) ->
         return _made(LM, values)
     if not allow_custom:
         raise StateError(
-            f"Refusing to import custom serialized LM class `{path}`: that runs the code that a file names. If "
-            "you trust the file, pass `allow_custom_lm_class=True` (`allow_unsafe_lm_state=True` of `Module.load`)."
+            f"Refusing to import custom serialized LM class `{path}`, since that runs its code. If you trust "
+            "whoever wrote the file, pass `allow_custom_lm_class=True` (`allow_unsafe_lm_state=True` of "
+            "`Module.load`)."
         )
     return _made(_imported(path), values)
 
