@@ -120,11 +120,10 @@ def test_what_a_provider_answers_is_its_error(name):
 
 def test_an_error_is_formatted_for_a_model():
     """Its message alone, or with as many frames at most as are asked for."""
-    try:
+    with pytest.raises(ValueError, match="Expecting") as raised:
         json.loads("{")
-    except ValueError as error:
-        assert errors.format_error_for_lm(error) == str(error)
-        shown = errors.format_error_for_lm(error, traceback_frames=1)
+    assert errors.format_error_for_lm(raised.value) == str(raised.value)
+    shown = errors.format_error_for_lm(raised.value, traceback_frames=1)
     assert shown.startswith("\nTraceback (most recent call last):\n")
     assert shown.count('File "') == 1
 
