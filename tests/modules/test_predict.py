@@ -518,7 +518,7 @@ FIELDS = [{"prefix": "Q:", "description": "q"}, {"prefix": "A:", "description": 
         ({"train": "x"}, "`train` must be a list"),
         ({"lm": "openai/m"}, "`lm` must be a dict"),
         ({"lm": {"temperature": 0.5, "api_key": "sk-secret"}}, r"`model` at least, but got \{'temp.*0.5\}"),
-        ({"lm": {"model": "m", "_lm_class": []}}, "is not imported"),
+        ({"lm": {"model": "m", "_lm_class": []}}, "Refusing to import"),
     ],
 )
 def test_a_state_of_something_else_is_refused_and_changes_nothing(change, message):

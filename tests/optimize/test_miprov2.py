@@ -866,6 +866,7 @@ class TestOddRuns:
             )
         assert len(seen) == 3
 
+    @pytest.mark.usefixtures("fruit_lm")
     def test_metric_that_raises(self, optimize):
         """The user's bug is shown with the example and its traceback."""
 

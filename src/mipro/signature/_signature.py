@@ -189,6 +189,8 @@ class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
                 name: _copy_field(field, prefix=saved["prefix"], desc=saved["description"])
                 for (name, field), saved in zip(cls.fields.items(), saved_fields, strict=True)
             }
+        except StateError:  # a KeyError too
+            raise
         except (KeyError, TypeError) as error:
             raise StateError(
                 f"a saved signature must have `instructions` and `fields`, but got {state!r}."
