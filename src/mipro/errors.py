@@ -66,7 +66,7 @@ class SignatureError(UserError):
 
 
 class StateError(UserError, KeyError):
-    """A saved program or run does not fit what it is loaded into."""
+    """A saved program or run does not fit what it is loaded into; a KeyError too, as DSPy raises there."""
 
     __str__ = Exception.__str__  # a KeyError shows its text in quotes
 

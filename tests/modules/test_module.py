@@ -480,6 +480,13 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(change, message
     assert program.dump_state() == before
 
 
+def test_a_state_that_lacks_a_predictor_is_a_key_error_too():
+    """What programs for DSPy catch; the message is not in quotes, as that of a KeyError is."""
+    with pytest.raises(KeyError) as caught:
+        Hop().load_state({})
+    assert str(caught.value).startswith("the state is of another program")
+
+
 def test_a_file_of_dspy_is_loaded(tmp_path):
     """Its layout is the same."""
     state = {
