@@ -47,11 +47,12 @@ class Audio(Type):
             if "data" in data:
                 raise TypeError("Audio received both `source` and `data`; provide only one")
             rate, kind = data.pop("sampling_rate", None), data.pop("audio_format", None)
+            # First of all what is no audio: who gives a path and its format learns of `from_path`.
+            data = {**encode_audio(source, rate or 16_000, kind or "wav"), **data}
             if kind is not None and not isinstance(source, bytes) and not hasattr(source, "shape"):
-                raise TypeError("Audio received audio_format for a source that says its format itself")
+                raise TypeError("Audio received audio_format for a source that already carries its format")
             if rate is not None and not hasattr(source, "shape"):
                 raise TypeError("Audio received sampling_rate for a source that is no array of samples")
-            data = {**encode_audio(source, rate or 16_000, kind or "wav"), **data}
         super().__init__(**data)
 
     @pydantic.model_validator(mode="before")
