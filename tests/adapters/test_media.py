@@ -217,6 +217,8 @@ def test_audio_forms(tmp_path):
     for bad in ("a.mp3", 3, "data:image/png;base64,QUJD"):
         with pytest.raises(UserError, match="audio"):
             Audio(bad)
+    with pytest.raises(UserError, match=r"Audio\.from_path"):  # not that the path says its format itself
+        Audio("a.mp3", audio_format="mp3")
     with pytest.raises(TypeError, match="audio_format"):
         Audio(sound, audio_format="mp3")
     with pytest.raises(TypeError, match="sampling_rate"):
@@ -317,6 +319,71 @@ def test_xml_in_an_element_of_the_model_s_own_is_read():
 def test_xml_is_read_as_models_write_it(text, answer):
     """Attributes, empty elements, marked sections and elements in one of their own name are XML too."""
     assert XMLAdapter().parse(Signature("question -> note, answer"), text)["answer"] == answer
+
+
+class Person(pydantic.BaseModel):
+    """What an answer tells of somebody."""
+
+    name: str
+    age: int
+    tags: list[str] = []
+    nick: str | None = None
+
+
+class Address(pydantic.BaseModel):
+    """With a name in JSON that can't be that of an element."""
+
+    postal_code: str = pydantic.Field(alias="postal code")
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "value"),
+    [
+        (
+            Person,
+            "<name>Ada &lt;A&gt; R&D</name>\n<age>3</age><tags><tag>x</tag><tag>y</tag></tags><nick />",
+            Person(name="Ada <A> R&D", age=3, tags=["x", "y"]),
+        ),
+        (Person, '<name>A</name><age>3</age><tags>["x"]</tags>', Person(name="A", age=3, tags=["x"])),
+        (
+            list[Person],
+            "<item><name>A</name><age>3</age><tags>x</tags></item>",
+            [Person(name="A", age=3, tags=["x"])],
+        ),
+        (
+            list[Person],
+            "<person><name>A</name><age>3</age></person><person><name>B</name><age>4</age></person>",
+            [Person(name="A", age=3), Person(name="B", age=4)],
+        ),
+        (dict[str, list[int]], '<a>1</a><a>2</a><entry key="b c">3</entry>', {"a": [1, 2], "b c": [3]}),
+        (Address | Person, "<name>A</name><age>3</age>", Person(name="A", age=3)),
+        (Address, "<postal_code>94305</postal_code>", Address(**{"postal code": "94305"})),
+        (Person | None, "", None),
+        (list[str], "", []),
+        (list[str], "the <b>first</b> one", None),
+        (dict[str, str], "the <b>first</b> one", None),
+        (int, "<b>3</b>", None),
+        (Code, "<name>A</name>", Code(code="<name>A</name>")),
+        (str, "<item>A</item>", "<item>A</item>"),
+    ],
+)
+def test_values_that_a_model_writes_as_elements_are_read(kind, written, value):
+    """As DSPy asks for them, and as models write XML unasked; what is no list or object is read as text."""
+    signature = Signature("text -> answer").with_updated_fields("answer", type_=kind)
+    if value is None and written:
+        with pytest.raises(AdapterParseError):
+            XMLAdapter().parse(signature, f"<answer>{written}</answer>")
+    else:
+        assert XMLAdapter().parse(signature, f"<answer>{written}</answer>") == {"answer": value}
+
+
+@pytest.mark.parametrize(
+    "written", ["<item>" * 100_000 + "</item>" * 100_000, "<!DOCTYPE a [<!ENTITY b 'c'>]><item>&b;</item>"]
+)
+def test_elements_without_end_and_entities_are_no_value(written):
+    """An answer is what anybody may have written: it is refused, whatever is nested or declared in it."""
+    with pytest.raises(AdapterParseError):
+        XMLAdapter().parse(Signature("text -> answer: dict[str, list]"), f"<answer>{written}</answer>")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ _TAG = re.compile(rf"<!\[CDATA\[|<(?P<end>/?)(?P<name>{FIELD_NAME})(?:\s[^<>]*)?
 class XMLAdapter(ChatAdapter):
     """Asks for the fields as XML elements, for models that like those best.
 
-    Values that are no text stand in their element as JSON. Arguments as for `ChatAdapter`.
+    Values that are no text stand in their element as JSON; where a model writes them as elements within it,
+    as DSPy asks for, they are read too. Arguments as for `ChatAdapter`.
     """
 
     _field_form = "<{}>"
@@ -103,12 +104,22 @@ class XMLAdapter(ChatAdapter):
             if name in outputs and name not in values:
                 data = _CDATA.fullmatch(text)
                 content = (data["text"] if data else text).strip()
-                values[name] = read_field("XMLAdapter", signature, completion, name, content, values)
+                values[name] = self._field(signature, completion, name, content, values)
         # Last, since an element without content may also be how a model speaks of one that follows.
         for name in outputs:
             if name not in values and re.search(rf"<{name}\s*/>", completion):
-                values[name] = read_field("XMLAdapter", signature, completion, name, "", values)
+                values[name] = self._field(signature, completion, name, "", values)
         return complete_or_raise("XMLAdapter", signature, completion, values)
+
+    def _field(
+        self, signature: type[Signature], completion: str, name: str, text: str, found: dict[str, Any]
+    ) -> Any:
+        value: Any = text
+        if (not text or text.startswith("<")) and signature.output_fields[name].annotation is not str:
+            from mipro.adapters._nested import nested_value  # noqa: PLC0415 - seldom needed
+
+            value = nested_value(text, signature.output_fields[name].annotation)
+        return read_field("XMLAdapter", signature, completion, name, value, found)
 
 
 def _elements(text: str, names: Collection[str]) -> list[tuple[str, str]]:
