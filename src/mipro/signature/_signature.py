@@ -175,26 +175,25 @@ class Signature(pydantic.BaseModel, metaclass=SignatureMeta):
             instructions, saved_fields = state["instructions"], list(state["fields"])
             unknown = sorted({*state} - _STATE_KEYS)
             unknown += sorted({key for saved in saved_fields for key in saved} - _FIELD_STATE_KEYS)
-            if unknown:
-                raise StateError(
-                    f"a saved signature must have {sorted(_STATE_KEYS)}, and each of its fields "
-                    f"{sorted(_FIELD_STATE_KEYS)}, but there are the unknown {unknown} too."
-                )
-            if len(saved_fields) != len(cls.fields):
-                raise StateError(
-                    f"the saved signature has {len(saved_fields)} fields, but this one is `{cls.signature}`; "
-                    "load it into the program it was saved from."
-                )
-            fields = {
-                name: _copy_field(field, prefix=saved["prefix"], desc=saved["description"])
-                for (name, field), saved in zip(cls.fields.items(), saved_fields, strict=True)
-            }
-        except StateError:  # a KeyError too
-            raise
+            texts = [(saved["prefix"], saved["description"]) for saved in saved_fields]
         except (KeyError, TypeError) as error:
             raise StateError(
                 f"a saved signature must have `instructions` and `fields`, but got {state!r}."
             ) from error
+        if unknown:
+            raise StateError(
+                f"a saved signature must have {sorted(_STATE_KEYS)}, and each of its fields "
+                f"{sorted(_FIELD_STATE_KEYS)}, but there are the unknown {unknown} too."
+            )
+        if len(texts) != len(cls.fields):
+            raise StateError(
+                f"the saved signature has {len(texts)} fields, but this one is `{cls.signature}`; "
+                "load it into the program it was saved from."
+            )
+        fields = {
+            name: _copy_field(field, prefix=prefix, desc=desc)
+            for (name, field), (prefix, desc) in zip(cls.fields.items(), texts, strict=True)
+        }
         if not isinstance(instructions, (str, NoneType)):
             raise StateError(
                 f"a saved signature must have a text as `instructions`, but got {instructions!r}."
