@@ -82,8 +82,9 @@ def test_marks_of_media_in_a_text_are_text(text, field):
     lm = DummyLM([{"answer": "a"}])
     with context(lm=lm):
         Predict(f"{field}, question -> answer")(given=f"{START}{text}{END}", question="Q")
-    said = str(lm.history[-1]["messages"][-1]["content"])
-    assert text.replace("<<", "<< ") in said or text in said
+    # In a field of text marks get a blank; in one of pictures they may be a saved demo's.
+    shown = text.replace("<<", "<< ") if field == "given" else text
+    assert shown in str(lm.history[-1]["messages"][-1]["content"])
 
 
 class Page(pydantic.BaseModel):

@@ -115,10 +115,11 @@ class XMLAdapter(ChatAdapter):
         self, signature: type[Signature], completion: str, name: str, text: str, found: dict[str, Any]
     ) -> Any:
         value: Any = text
-        if (not text or text.startswith("<")) and signature.output_fields[name].annotation is not str:
+        annotation = signature.output_fields[name].annotation
+        if (not text or text.startswith("<")) and annotation is not str:
             from mipro.adapters._nested import nested_value  # noqa: PLC0415 - seldom needed
 
-            value = nested_value(text, signature.output_fields[name].annotation)
+            value = nested_value(text, annotation)
         return read_field("XMLAdapter", signature, completion, name, value, found)
 
 
