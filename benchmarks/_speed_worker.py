@@ -1,4 +1,4 @@
-"""One optimization in a process of its own: reads its orders from argv, prints one JSON line.
+"""One optimization, or evaluations alone, in a process of its own: orders from argv, one JSON line out.
 
 The program, the data and the metric are the same for both libraries; only the import differs.
 """
@@ -141,6 +141,28 @@ def run(orders: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def evaluate(orders: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate programs with demos, 500 examples each, by DSPy's `Evaluate`, as its search does."""
+    lib = importlib.import_module(orders["lib"])
+    lib.configure(lm=lib.LM("openai/latency", api_base=orders["url"], api_key="none"))
+    data = examples(lib, 500, 1, orders["chars"])
+    evaluator = lib.Evaluate(devset=data, metric=right, num_threads=orders["threads"], display_progress=False)
+    evaluator(with_demos(lib, -1, data), devset=data[: orders["threads"]])
+    cpu, wall = time.process_time(), time.perf_counter()
+    for number in range(orders["evaluations"] // len(data)):
+        evaluator(with_demos(lib, number, data))
+    return {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+
+
+def with_demos(lib: Any, number: int, data: list[Any]) -> Any:
+    """Return a program with four demos and an instruction of its own, as a candidate has them."""
+    program = build(lib, 1)
+    predictor = program.predictors()[0]
+    predictor.demos = [lib.Example(reasoning="One adds the numbers.", **dict(row)) for row in data[:4]]
+    predictor.signature = predictor.signature.with_instructions(f"Add up, the {number}th way.")
+    return program
+
+
 def _timed(method: Any, stage: str, seconds: dict[str, float]) -> Any:
     @wraps(method)
     def timed(*args: Any, **kwargs: Any) -> Any:
@@ -179,5 +201,9 @@ class _Watch:
         return {"threads": self._most, "quarters_mb": quarters}
 
 
+def _obey(orders: dict[str, Any]) -> dict[str, Any]:
+    return evaluate(orders) if "evaluations" in orders else run(orders)
+
+
 if __name__ == "__main__":
-    work(run, ("DSPY_CACHEDIR", "MIPRO_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"))
+    work(_obey, ("DSPY_CACHEDIR", "MIPRO_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"))

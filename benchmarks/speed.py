@@ -11,7 +11,8 @@ Printed, as the median of the repetitions with their range: seconds, calls, the 
 latencies of all calls over the threads), seconds over ideal, CPU of the client for a call, peak memory
 of the client, most requests at once, seconds of the three stages; then DSPy's seconds over mipro's, as
 they are and for the same number of calls. `--capacity` shows what servers and wire can do, `--steady` what an
-evaluation costs when nothing else happens: prompts with demos, wire, parsing, metric, threads and ledger.
+evaluation costs when nothing else happens: prompts with demos, wire, parsing, metric, threads and ledger,
+and what DSPy's `Evaluate` takes for the same.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ RACERS = {
     "bayes": ("mipro", {"search": "bayes"}),
 }
 STAGES = ("demos", "instructions", "search")
+CHARS = 200
+"""Characters of an example's question."""
 
 
 def race(
@@ -163,29 +166,21 @@ def capacity(servers: LatencyServers, threads: int, calls: int) -> None:
 def steady(servers: LatencyServers, threads: int, calls: int) -> None:
     """Print how many evaluations a second one process makes, and their CPU by thread."""
     import mipro  # noqa: PLC0415 - only here, the parent needs no library
-    from _speed_worker import build, examples, right  # noqa: PLC0415 - as above
+    from _speed_worker import examples, right, with_demos  # noqa: PLC0415 - as above
     from mipro.runs import Budget, Evaluator, Run  # noqa: PLC0415 - as above
 
-    data = examples(mipro, 500, 1, 200)
-    demos = [mipro.Example(reasoning="One adds the numbers.", **dict(example)) for example in data[:4]]
-
-    def program(number: int) -> Any:
-        made = build(mipro, 1)
-        predictor = made.predictors()[0]
-        predictor.demos = demos
-        predictor.signature = predictor.signature.with_instructions(f"Add up, the {number}th way.")
-        return made
-
+    data = examples(mipro, 500, 1, CHARS)
     lm = mipro.LM("openai/latency", api_base=servers.url, api_key="none")
     with tempfile.TemporaryDirectory() as folder, mipro.context(lm=lm):
         run = Run(f"{folder}/run", {"benchmark": "speed"}, budget=Budget(), seed=0)
         evaluator = Evaluator(run, data, split="val", metric=right, num_threads=threads, max_errors=1)
         with evaluator, run.stage("search"):
-            evaluator.start(program(-1), range(threads), stage="search").records()
+            evaluator.start(with_demos(mipro, -1, data), range(threads), stage="search").records()
             servers.read()
             before, began, cpu = _cpu_by_thread(), time.perf_counter(), time.process_time()
             begun = [
-                evaluator.start(program(number), range(500), stage="search") for number in range(calls // 500)
+                evaluator.start(with_demos(mipro, number, data), range(500), stage="search")
+                for number in range(calls // 500)
             ]
             for measurement in begun:
                 measurement.records()
@@ -194,10 +189,18 @@ def steady(servers: LatencyServers, threads: int, calls: int) -> None:
         run.close()
     load = servers.read()
     shares = {name: 1000 * (after[name] - before[name]) / load.calls for name in after}
+    ours_ms = 1000 * cpu / load.calls
     told = ", ".join(f"{name} {share:.2f}" for name, share in sorted(shares.items()) if share > 0.005)
     print(
         f"{load.calls / wall:.0f} evaluations/s with {threads} threads, the ideal "
-        f"{threads * load.calls / load.latency_s:.0f}; CPU {1000 * cpu / load.calls:.2f} ms each ({told})"
+        f"{threads * load.calls / load.latency_s:.0f}; CPU {ours_ms:.2f} ms each ({told})"
+    )
+    orders = {"lib": "dspy", "url": servers.url, "threads": threads, "chars": CHARS, "evaluations": calls}
+    theirs = work(orders)
+    theirs_ms = 1000 * theirs["cpu_s"] / calls
+    print(
+        f"DSPy: {calls / theirs['wall_s']:.0f} evaluations/s with {threads} threads; "
+        f"CPU {theirs_ms:.2f} ms each, {theirs_ms / ours_ms:.1f} times as much"
     )
 
 
@@ -228,7 +231,7 @@ def main() -> None:
     parser.add_argument("--error-rate", type=float, default=0.0)
     parser.add_argument("--rate-limit", type=float, default=0.0, help="requests a second; 0 for none")
     parser.add_argument("--servers", type=int, default=2, help="server processes")
-    parser.add_argument("--chars", type=int, default=200, help="characters of an example's question")
+    parser.add_argument("--chars", type=int, default=CHARS, help="characters of an example's question")
     parser.add_argument("--lookahead", type=int, help='decisions of "bayes" under way; by default its own')
     parser.add_argument("--capacity", action="store_true")
     parser.add_argument("--steady", action="store_true")
