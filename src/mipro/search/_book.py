@@ -125,6 +125,8 @@ class Book:
         self._open: dict[Job, tuple[int, int]] = {}
         self._tries: dict[Candidate, npt.NDArray[np.uint8]] = {}
         self._blocked: dict[Candidate, npt.NDArray[np.bool_]] = {}
+        self._met: dict[Candidate, int] = {}
+        """How many are blocked, which is asked for too often to be counted each time."""
 
     @property
     def left(self) -> int:
@@ -168,8 +170,7 @@ class Book:
 
     def met(self, candidate: Candidate) -> int:
         """How many examples of a candidate were asked for and did not come back missing."""
-        blocked = self._blocked.get(candidate)
-        return 0 if blocked is None else int(blocked.sum())
+        return self._met.get(candidate, 0)
 
     def asked(self) -> Collection[Candidate]:
         """Candidates of which anything was asked for."""
@@ -194,6 +195,7 @@ class Book:
             cells = list(job.examples)
             tries[cells] += 1
             blocked[cells] = True
+            self._met[job.candidate] = self.met(job.candidate) + len(cells)
             self.spent += len(cells)
             self._open[job] = (index, position)
         self._decisions.append(_Decision(list(jobs), [None] * len(jobs)))
@@ -233,6 +235,7 @@ class Book:
         if missing:
             again = [example for example in missing if self._tries[job.candidate][example] < MAX_TRIES]
             self._blocked[job.candidate][again] = False
+            self._met[job.candidate] -= len(again)
 
     def _check(self, job: Job, row: Sequence[float | None]) -> list[float | None]:
         if job not in self._open:
