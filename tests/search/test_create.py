@@ -150,10 +150,10 @@ def test_replay_refuses_another_seed():
 
 @pytest.mark.parametrize(
     ("budget", "sizes", "expected"),
-    [(1, (3, 6), 2), (165, (3, 6), 2), (500, (3, 6), 11), (500, (3, 12), 5), (10**6, (3, 12), 16)],
+    [(1, (3, 6), 2), (165, (3, 6), 2), (500, (3, 6), 13), (500, (3, 12), 7), (10**6, (3, 12), 20)],
 )
 def test_small_budgets_have_few_decisions_under_way(budget, sizes, expected):
-    """Opening and first blocks of all under way hold three tenths of the budget; never more than sixteen."""
+    """Opening and first blocks of all under way hold a third of the budget; never more than twenty."""
     assert default_lookahead(budget, sizes) == expected
 
 

@@ -67,10 +67,10 @@ def default_budget(
 
 BLOCK = 8
 """Examples of a first look at a candidate by "bayes"."""
-MOST_AHEAD, LEAST_AHEAD = 16, 2
-"""Decisions under way at once, at most and at least: sixteen of a block or more each are enough for a hundred
-threads."""
-BLIND = 0.3
+MOST_AHEAD, LEAST_AHEAD = 20, 2
+"""Decisions under way at once, at most and at least: twenty of a block or more each keep a hundred threads
+busy, though each waits for the slowest answer of those before it."""
+BLIND = 1 / 3
 """Share of the budget to ask for at most before any score is known."""
 
 
