@@ -45,6 +45,18 @@ def test_names_of_fields_are_texts():
         Example({0: "x", "a": 1})
 
 
+def test_a_key_that_is_no_text_is_absent():
+    """A prediction is asked for by number where a program still takes it for a list."""
+    row = Example(question="1 + 1?")
+    with pytest.raises(KeyError, match="0"):
+        row[0]
+    with pytest.raises(KeyError, match="0"):
+        row.without(0)
+    assert row.get(0, "none") == "none"
+    with pytest.raises(UserError, match="text as its name, but got 0"):
+        row[0] = "2"
+
+
 @pytest.mark.parametrize("keys", [["question"], ("question", "hint")])
 def test_inputs_are_named_one_by_one(keys):
     """A list was a bare TypeError, and a tuple was kept as the name of a field."""

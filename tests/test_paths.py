@@ -18,7 +18,7 @@ PATHS = {
     "adapters.types": ("History", "Image", "Type"),
     "adapters.types.image": ("Image",),
     "adapters.types.tool": ("Tool", "ToolCalls", "ToolCallResults"),
-    "adapters.utils": ("parse_value", "serialize_for_json"),
+    "adapters.utils": ("format_field_value", "parse_value", "serialize_for_json"),
     "adapters.xml_adapter": ("XMLAdapter",),
     "clients": ("LM", "BaseLM"),
     "clients.base_lm": ("BaseLM", "GLOBAL_HISTORY"),
@@ -53,6 +53,7 @@ PATHS = {
     "signatures.signature": ("Signature", "make_signature", "ensure_signature"),
     "teleprompt": ("MIPROv2", "BootstrapFewShot"),
     "teleprompt.bootstrap": ("BootstrapFewShot",),
+    "teleprompt.gepa.gepa_utils": ("ScoreWithFeedback",),
     "teleprompt.mipro_optimizer_v2": ("MIPROv2",),
     "teleprompt.random_search": ("BootstrapFewShotWithRandomSearch",),
     "teleprompt.teleprompt": ("Teleprompter",),
@@ -146,6 +147,7 @@ def test_an_unsupported_feature_is_named():
         ("Embedder", "retriever"),
         ("SemanticF1", "mipro.evaluate"),
         ("Flex", "ChainOfThought"),
+        ("logger", "logging.getLogger"),
     ],
 )
 def test_an_absent_name_says_what_there_is(name, hint):
@@ -162,6 +164,11 @@ def test_an_absent_name_says_what_there_is(name, hint):
         ("from mipro.teleprompt import COPRO", "MIPROv2"),
         ("from mipro.predict import CodeAct", "ReAct"),
         ("from mipro.evaluate import Suggest", "BestOfN"),
+        ("from mipro.evaluate import answer_exact_match_str", "metrics.EM"),
+        ("from mipro.predict import Retry", "BestOfN"),
+        ("from mipro.primitives.assertions import backtrack_handler", "BestOfN"),
+        ("from mipro.teleprompt.gepa import GEPA", "MIPROv2"),
+        ("from mipro.teleprompt.gepa.gepa import GEPA", "MIPROv2"),
         ("from mipro.clients import Cache", "configure_cache"),
         ("from mipro.datasets import Colors", "DataLoader"),
         ("from mipro.propose import GroundedProposer", "propose_instructions"),
@@ -172,6 +179,25 @@ def test_an_import_of_an_absent_name_says_what_there_is(statement, hint):
     """Most programs ask for names in this way, in which Python drops what an AttributeError says."""
     with pytest.raises(ImportError, match=hint):
         exec(statement, {})
+
+
+def test_a_path_whose_names_are_absent_can_be_looked_for():
+    """As programs do that have another way where an optimizer is not there."""
+    code = (
+        "import importlib.util as u, mipro.primitives\n"
+        "assert u.find_spec('mipro.primitives.assertions') and not u.find_spec('mipro.primitives.none')\n"
+        "assert not hasattr(mipro.primitives, 'assertions')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_value_is_formatted_by_the_names_that_adapters_for_dspy_give():
+    """Adapters of one's own call it by keyword."""
+    fields = mipro.Signature("passages: list[str] -> answer").fields
+    text = importlib.import_module("mipro.adapters.utils").format_field_value(
+        field_info=fields["passages"], value=["a", "b"]
+    )
+    assert text == '["a", "b"]'
 
 
 def test_an_absent_name_of_a_path_can_be_looked_for():

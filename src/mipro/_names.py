@@ -57,7 +57,7 @@ _ABSENT = {
     ("BayesianSignatureOptimizer", "MIPRO", "SignatureOptimizer"): "use `mipro.MIPROv2`",
     ("BAMLAdapter", "TwoStepAdapter"): "the adapters are ChatAdapter, JSONAdapter and XMLAdapter",
     ("Refine",): "use `mipro.BestOfN`, which draws again without advice",
-    ("Assert", "Suggest"): (
+    ("Assert", "Retry", "Suggest", "assert_transform_module", "backtrack_handler"): (
         "check answers in the metric, or draw them again with `mipro.BestOfN` and a reward function"
     ),
     ("TypedChainOfThought", "TypedPredictor"): (
@@ -83,6 +83,7 @@ _ABSENT = {
     ("Flex",): "use `mipro.Predict` or `mipro.ChainOfThought`, whose prompts mipro improves",
     ("GroundedProposer",): "call `mipro.propose.propose_instructions`, which returns those of all predictors",
     ("CompleteAndGrounded", "SemanticF1"): "LM judges are in `mipro.evaluate`",
+    ("answer_exact_match_str",): "call `mipro.evaluate.metrics.EM`, which takes texts",
     (
         "AWSAnthropic",
         "AWSMeta",
@@ -124,7 +125,7 @@ _ABSENT = {
     ),
     ("load_settings",): "settings hold live objects; call `mipro.configure` where the program starts",
     ("streamify", "streaming"): "an answer comes whole; show progress with `callbacks` (`on_lm_end`)",
-    ("disable_logging", "enable_logging", "configure_dspy_loggers"): (
+    ("configure_dspy_loggers", "disable_logging", "enable_logging", "logger"): (
         'mipro logs to `logging.getLogger("mipro")` and sets nothing up; use the `logging` module'
     ),
     ("disable_litellm_logging", "enable_litellm_logging"): (

@@ -55,9 +55,10 @@ def as_spelled(name: str, names: Collection[str]) -> str:
     """Return that of `names` which Python reads as `name` in a program; `name` where there is none.
 
     Python makes one letter of a letter and its accent, plain digits of full-width ones, and two signs of the
-    commonest vowel of Thai (NFKC), but not in texts: keys of data, string signatures, answers.
+    commonest vowel of Thai (NFKC), but not in texts: keys of data, string signatures, answers. What is no
+    text, as the key of `prediction[0]`, is spelled as it is.
     """
-    if name.isascii() or name in names:
+    if not isinstance(name, str) or name.isascii() or name in names:
         return name
     read = unicodedata.normalize("NFKC", name)
     return next((other for other in names if unicodedata.normalize("NFKC", other) == read), name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Any
 
 from mipro._names import absent
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def lend(package: str, **modules: ModuleType) -> list[str]:
+def lend(package: str, **modules: ModuleType | None) -> list[str]:
     """Make modules importable as `package.NAME` too, and have the package say what it has not and why.
 
     Once it has imported a package, Python looks for `package.NAME` among the loaded
@@ -20,14 +22,20 @@ def lend(package: str, **modules: ModuleType) -> list[str]:
     Args:
         package: Name of a module that is being imported.
         modules: Modules by the name that they get there. A name that the package
-            itself uses for something else stays what it is.
+            itself uses for something else stays what it is. None is for a module of
+            DSPy's whose names are absent here, and can be asked why.
 
     Returns:
         An empty `__path__`, for a package that is one file.
     """
     parent = sys.modules[package]
     for name, module in modules.items():
-        sys.modules[f"{package}.{name}"] = module
+        path = f"{package}.{name}"
+        if module is None:
+            sys.modules[path] = module_from_spec(ModuleSpec(path, None, is_package=True))
+            lend(path)
+            continue
+        sys.modules[path] = module
         if not hasattr(parent, name):
             setattr(parent, name, module)
 

@@ -101,6 +101,8 @@ class Example:
         return self._store[as_spelled(key, self._store)]
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise UserError(f"a field must have a text as its name, but got {key!r}.")
         self._store[as_spelled(key, self._store)] = value
 
     def __delitem__(self, key: str) -> None:

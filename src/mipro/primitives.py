@@ -8,4 +8,6 @@ from mipro.modules._module import BaseModule
 
 __all__ = ["BaseModule", "Completions", "Example", "Module", "Prediction"]
 
-__path__ = lend(__name__, base_module=_module, example=example, module=_module, prediction=example)
+__path__ = lend(
+    __name__, assertions=None, base_module=_module, example=example, module=_module, prediction=example
+)

@@ -1,6 +1,7 @@
 """The optimizers under the names that users of DSPy import them from."""
 
 from mipro._paths import lend
+from mipro.evaluate import _score
 from mipro.optimize import (
     BootstrapFewShot,
     BootstrapFewShotWithRandomSearch,
@@ -25,8 +26,11 @@ __all__ = [
 __path__ = lend(
     __name__,
     bootstrap=_bootstrap,
+    gepa=None,
     mipro_optimizer_v2=_miprov2,
     random_search=_random_search,
     teleprompt=_teleprompter,
     vanilla=_labeled,
 )
+# Metrics that serve GEPA too import what they return from there.
+lend(f"{__name__}.gepa", gepa=None, gepa_utils=_score)

@@ -112,16 +112,16 @@ def _place_in_set(plain: Any) -> tuple[bool, float, str]:
     return (not is_number, plain if is_number else 0, json.dumps(plain, ensure_ascii=False, sort_keys=True))
 
 
-def value_text(field: FieldInfo, value: Any) -> str:
-    """Return `value` as it stands in a prompt under the name of `field`.
+def value_text(field_info: FieldInfo, value: Any) -> str:
+    """Return `value` as it stands in a prompt under the name of the field.
 
     Marks of custom values in its texts get a blank, unless the field is one whose values are saved with them.
     """
     if type(value) is str:
-        return value if not has_marks(value) or _is_marked(field, value) else without_marks(value)
+        return value if not has_marks(value) or _is_marked(field_info, value) else without_marks(value)
     with own_marks():
-        text = _value_text(field, value)
-    if has_marks(text) and not _is_marked(field, value):
+        text = _value_text(field_info, value)
+    if has_marks(text) and not _is_marked(field_info, value):
         text = without_marks(text)
     return with_own_marks_shown(text)
 

@@ -32,9 +32,8 @@ _CONSTRAINTS = {
 
 # Names that no field can have, and why.
 RESERVED_NAMES = {
-    **dict.fromkeys(
-        ("fields", "input_fields", "output_fields", "instructions", "signature"), "every signature has it"
-    ),
+    **dict.fromkeys(("fields", "input_fields", "output_fields", "signature"), "every signature has it"),
+    "instructions": "every signature has it, and its docstring is what they are",
     "self": "inputs are given by name, and every call has a `self` already",
     "model_config": "pydantic looks for its settings there",
 }
