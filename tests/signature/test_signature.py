@@ -268,7 +268,7 @@ def test_names_that_every_signature_has_are_refused():
     """In all forms; otherwise the field would hide what it is called like."""
     with pytest.raises(SignatureError, match="`fields` can't be a field name"):
         Signature("fields -> answer")
-    with pytest.raises(SignatureError, match="`instructions` can't be a field name: .*its docstring is"):
+    with pytest.raises(SignatureError, match=r"`instructions` can't be a field name: .*its docstring is"):
         make_signature({"instructions": InputField()})
 
 
