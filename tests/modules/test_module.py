@@ -206,6 +206,21 @@ def test_a_module_without_forward_says_so():
         asyncio.run(Hop().acall())
 
 
+def test_a_program_has_the_ways_to_run_that_it_defines():
+    """What serves programs awaits those that have an `aforward` and calls the others."""
+
+    class Awaited(Module):
+        async def aforward(self):
+            return 1
+
+    class Called(Module):
+        def forward(self):
+            return 1
+
+    assert [hasattr(Awaited(), name) for name in ("forward", "aforward")] == [False, True]
+    assert [hasattr(Called, name) for name in ("forward", "aforward")] == [True, False]
+
+
 def test_arguments_of_any_form_reach_forward():
     """Modules of the user may take positional ones."""
 

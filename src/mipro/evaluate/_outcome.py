@@ -119,17 +119,9 @@ def _answer(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Return what a program or a metric says, either of which may be a module that is asynchronous only."""
     kind = type(function)
     acall = getattr(function, "acall", None)
-    if acall is not None and _own(kind, "aforward") and not _own(kind, "forward"):
+    if acall is not None and hasattr(kind, "aforward") and not hasattr(kind, "forward"):
         return _awaited(acall(*args, **kwargs))
     return _awaited(function(*args, **kwargs))
-
-
-def _own(kind: type, name: str) -> bool:
-    """Tell whether a program's class has a method other than as a stub of the base `Module`."""
-    from mipro.modules import Module  # noqa: PLC0415 - the layer of programs loads when one is run
-
-    method = getattr(kind, name, None)
-    return method is not None and method is not getattr(Module, name, None)
 
 
 def _awaited(value: Any) -> Any:

@@ -138,20 +138,25 @@ class Module(metaclass=ModuleMeta):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program."""
         with call_scope(self, args, kwargs) as done:
-            return done(self.forward(*args, **kwargs))
+            return done(self._defined("forward")(*args, **kwargs))
 
     async def acall(self, *args: Any, **kwargs: Any) -> Any:
         """Run the program's `aforward`."""
         with call_scope(self, args, kwargs) as done:
-            return done(await self.aforward(*args, **kwargs))
+            return done(await self._defined("aforward")(*args, **kwargs))
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Do the program's work; subclasses define it."""
-        raise NotImplementedError(f"`{type(self).__name__}` must define `forward`.")
+    if TYPE_CHECKING:  # only where a subclass defines them, since what serves programs looks which there are
 
-    async def aforward(self, *args: Any, **kwargs: Any) -> Any:
-        """Do the program's work asynchronously; subclasses define it."""
-        raise NotImplementedError(f"`{type(self).__name__}` must define `aforward` to be awaited.")
+        def forward(self, *args: Any, **kwargs: Any) -> Any: ...
+
+        async def aforward(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def _defined(self, name: str) -> Callable[..., Any]:
+        work: Callable[..., Any] | None = getattr(self, name, None)
+        if work is None:
+            to_be = {"aforward": " to be awaited"}.get(name, "")
+            raise NotImplementedError(f"`{type(self).__name__}` must define `{name}`{to_be}.")
+        return work
 
     def _places(self) -> Iterator[Place]:
         return parameter_places(self, Module)
