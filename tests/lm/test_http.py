@@ -110,6 +110,15 @@ def test_missing_key_is_refused_before_the_call():
         LM("openai/gpt-4o-mini").check()
 
 
+@pytest.mark.parametrize("name", ["forward", "aforward", "__call__", "acall"])
+def test_a_model_that_answers_by_itself_needs_no_key(name, monkeypatch):
+    """One of the user's own, whatever it is called: no run asks it for what only a server needs."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    kind = type("Own", (LM,), {name: lambda self, prompt=None, messages=None, **kwargs: ["blue"]})
+    kind("own").check()
+    kind("absent_provider/own").check()
+
+
 MADE = json.dumps({"choices": [{"message": {"content": "made"}}]}).encode()
 
 

@@ -141,12 +141,16 @@ class LM(BaseLM):
     def check(self) -> None:
         """Refuse what can't work, before anything is paid: a missing key, extra or address.
 
+        A subclass that answers by itself is not refused for what it may not need.
+
         Raises:
             LMAuthError: The provider needs a key and there is none.
             MissingExtraError: An optional package is needed and absent.
             UserError: The server's address is missing or is none.
         """
-        self._backend.check()
+        kind = type(self)
+        if not (self._forward_is_custom() or kind.__call__ is not LM.__call__ or kind.acall is not LM.acall):
+            self._backend.check()
 
     def request(
         self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
