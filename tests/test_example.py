@@ -149,8 +149,12 @@ def test_records_are_copied_and_pickled():
 
 
 def test_a_prediction_with_a_score_computes_like_a_number():
-    """It adds, divides and compares, also from the right."""
+    """It computes and compares, also from the right, and is rounded and formatted."""
     low, high = Prediction(score=0.25), Prediction(score=0.5)
+    assert (high - low, 1 - low, low - 1) == (0.25, 0.75, -0.75)
+    assert (high * low, 100 * low, low * 100) == (0.125, 25.0, 25.0)
+    assert (round(low, 1), round(high / low), f"{low:.1%}", f"{high:>6.2f}") == (0.2, 2, "25.0%", "  0.50")
+    assert f"{low}" == str(low)
     assert (low + high, 1 + low, low + 1, sum([low, high])) == (0.75, 1.25, 1.25, 0.75)
     assert (high / low, 1 / low, low / 2) == (2.0, 4.0, 0.125)
     assert low < high
@@ -166,6 +170,12 @@ def test_a_prediction_without_a_score_is_no_number():
         float(Prediction(answer="A"))
     with pytest.raises(TypeError, match="got str"):
         _ = Prediction(score=1) + "1"
+
+
+def test_a_number_is_no_field():
+    """As of the tuple that an evaluation returned in earlier versions of DSPy: a plain KeyError."""
+    with pytest.raises(KeyError):
+        Prediction(score=1.0)[1]
 
 
 def test_predictions_are_equal_by_their_fields():

@@ -98,6 +98,10 @@ class Example:
             raise AttributeError(f"`{type(self).__name__}` object has no attribute '{key}'.")
 
     def __getitem__(self, key: str) -> Any:
+        if not isinstance(key, str):
+            raise KeyError(
+                key
+            )  # as of a tuple, which results of evaluations were in earlier versions of DSPy
         return self._store[as_spelled(key, self._store)]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -208,7 +212,8 @@ class Example:
 class Prediction(Example):
     """What a program answered: its output fields, and every completion where `n > 1`.
 
-    A prediction with a field `score` compares, adds and divides like that number.
+    A prediction with a field `score` compares, computes, rounds and is formatted (f"{prediction:.1f}") like
+    that number.
     """
 
     # The strand of the program that asked the model, for whoever reads the trace.
@@ -285,11 +290,29 @@ class Prediction(Example):
             )
         return float(self._store["score"])
 
+    def __format__(self, format_spec: str) -> str:
+        return format(float(self), format_spec) if format_spec else str(self)
+
+    def __round__(self, ndigits: int | None = None) -> float:
+        return round(float(self), ndigits)
+
     def __add__(self, other: Any) -> float:
         return float(self) + _number(other)
 
     def __radd__(self, other: Any) -> float:
         return _number(other) + float(self)
+
+    def __sub__(self, other: Any) -> float:
+        return float(self) - _number(other)
+
+    def __rsub__(self, other: Any) -> float:
+        return _number(other) - float(self)
+
+    def __mul__(self, other: Any) -> float:
+        return float(self) * _number(other)
+
+    def __rmul__(self, other: Any) -> float:
+        return _number(other) * float(self)
 
     def __truediv__(self, other: Any) -> float:
         return float(self) / _number(other)
