@@ -312,6 +312,16 @@ def test_table_shows_as_many_rows_as_asked_for(capsys, display_table, rows):
     assert ("more rows not displayed" in out) == (0 < rows < 4)
 
 
+def test_table_marks_no_example_that_failed(capsys):
+    """A score of nothing has no tick beside it."""
+    Evaluate(devset=numbers(1), metric=lambda e, p: 0.0, display_table=True)(same)
+    Evaluate(devset=numbers(1), metric=lambda e, p: False, display_table=True)(same)
+    out = capsys.readouterr().out
+    assert "[0.000]" in out
+    assert "[False]" in out
+    assert "✔" not in out
+
+
 def test_table_shows_markup_as_it_is(capsys):
     """Square brackets in data are no commands to the terminal; long cells are cut."""
     devset = [Example(x="[red]x[/red] " + "word " * 40).with_inputs("x")]

@@ -155,7 +155,8 @@ def _cell(value: Any, is_score: bool) -> str:
     if value is None:
         return ""
     if is_score:
-        return printable(f"✔️ [{value:.3f}]" if isinstance(value, float) else f"✔️ [{value}]")
+        shown = f"[{value:.3f}]" if isinstance(value, float) else f"[{value}]"
+        return printable(f"✔️ {shown}" if value else shown)
     text = printable(text_of(value))
     words = text.split()
     shown = (" ".join(words[:MAX_WORDS]) if len(words) > MAX_WORDS else text)[:MAX_CHARS]
