@@ -542,6 +542,12 @@ def test_pickles_are_neither_written_nor_read(tmp_path):
     ):
         with pytest.raises(UserError, match="pickle"):
             action()
+    for save in (
+        lambda: Hop().save(tmp_path / "p.pkl"),
+        lambda: Hop().save(tmp_path / "folder", save_program=True),
+    ):
+        with pytest.raises(UserError, match=r"not lost .* with the `run_dir`"):
+            save()
     with pytest.raises(UserError, match="is a directory"):
         Hop().save(tmp_path)
     Hop().save(tmp_path / "p.json")

@@ -17,6 +17,11 @@ from mipro.example import Example
 # Version of the layout below; raised when an older mipro could no longer read it.
 SCHEMA_VERSION = 1
 _METADATA = "metadata"
+NOT_LOST = (
+    " What MIPROv2 found is not lost if the process ends here: with the `run_dir` that its run told of, "
+    "`compile` returns it again without a call."
+)
+"""Added where a program can't be saved as was asked for: what made it may have cost hours."""
 
 
 def write_state(state: dict[str, Any], path: str | os.PathLike[str], *, signatures: dict[str, str]) -> None:
@@ -31,7 +36,7 @@ def write_state(state: dict[str, Any], path: str | os.PathLike[str], *, signatur
         UserError: `path` asks for a pickle or is a directory.
         StateError: The state holds what JSON can't.
     """
-    target = _checked(path)
+    target = _checked(path, NOT_LOST)
     # DSPy reads `dependency_versions`; empty, so that nothing in the file depends on the machine.
     metadata = {"schema_version": SCHEMA_VERSION, "predictors": signatures, "dependency_versions": {}}
     document = {**state, _METADATA: metadata}
@@ -92,11 +97,11 @@ def read_state(path: str | os.PathLike[str], *, signatures: dict[str, str]) -> d
     return state
 
 
-def _checked(path: str | os.PathLike[str]) -> pathlib.Path:
+def _checked(path: str | os.PathLike[str], hint: str = "") -> pathlib.Path:
     if pathlib.Path(path).suffix in (".pkl", ".pickle"):
         raise UserError(
             f"`path` must be a JSON file, but got {str(path)!r}: a pickle runs code when it is loaded, "
-            "so mipro neither writes nor reads one; use an ending such as `.json`."
+            f"so mipro neither writes nor reads one; use an ending such as `.json`.{hint}"
         )
     return pathlib.Path(path).expanduser()
 
@@ -141,7 +146,8 @@ def refuse_whole_program() -> None:
     """
     raise UserError(
         "`save_program=True` must stay False: a whole program can only be saved as a pickle, which runs code "
-        "when it is loaded; save its state (`program.save('program.json')`) and load it into a new program."
+        "when it is loaded; save its state (`program.save('program.json')`) and load it into a new "
+        f"program.{NOT_LOST}"
     )
 
 
