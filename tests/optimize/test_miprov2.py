@@ -2,6 +2,7 @@
 
 import contextvars
 import dataclasses
+import functools
 import io
 import json
 import random
@@ -12,7 +13,6 @@ import unicodedata
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pytest
@@ -388,7 +388,7 @@ class TestResume:
             (lambda v: {"program": Around(Shades(1, model=f"m{v}"))}, "self.part: model of paint: was m1"),
             (lambda v: {"metric": Strict(v)}, "metric.least has changed"),
             (lambda v: {"metric": strict(v)}, "metric.least has changed"),
-            (lambda v: {"metric": partial(same_shade, least=v)}, "metric.least has changed"),
+            (lambda v: {"metric": functools.partial(same_shade, least=v)}, "metric.least has changed"),
             (
                 lambda v: {"program": Shades(0), "teacher": Shades(v)},
                 "teacher attribute self.shade has changed",
@@ -1197,6 +1197,66 @@ def test_notebook_sees_progress(optimize, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "IPython", kernel)
     optimize()
     assert "3/3 search" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("fruit_lm")
+def test_who_looks_on_is_told_what_was_split_and_found(fruit, same_colour, tmp_path, capsys):
+    """Only the log told what a run had found, and nobody of how many examples it had learned from."""
+    optimizer = mipro.MIPROv2(same_colour, auto="light", verbose=True, run_dir=str(tmp_path / "run"))
+    best = optimizer.compile(mipro.Predict("fruit -> colour"), trainset=fruit[:10])
+    shown = capsys.readouterr().err
+    assert "2 examples to learn from, 8 to measure on; pass a `valset`" in shown
+    assert f"run       {best.optimization.run_dir}" in shown
+    assert shown.index("2 examples") < shown.index("3/3 search") < shown.index("\nexpected  ")
+
+
+def test_result_says_that_a_gain_may_be_luck(optimize, fruit_lm):
+    """Where it is not sure to be one; `fruit_lm` makes every change help."""
+    story = optimize(propose_rounds=0).optimization
+    assert "it may be luck" not in str(dataclasses.replace(story, candidate=(1, 0), p_better=0.91))
+    assert "probability of 0.46; it may be luck" in str(
+        dataclasses.replace(story, candidate=(1, 0), p_better=0.46)
+    )
+
+
+class _Named(mipro.Module):
+    def __init__(self):
+        super().__init__()
+        self.ask = mipro.Predict("fruit -> colour")
+
+    def forward(self, name):
+        return self.ask(fruit=name)
+
+
+class _Supplied(_Named):
+    @staticmethod
+    def _supply(function):
+        @functools.wraps(function)
+        def call(self, *, fruit):
+            return function(self, name=fruit)
+
+        return call
+
+    forward = _supply(_Named.forward)
+
+
+class _Called(_Named):
+    def __call__(self, fruit):
+        return super().__call__(name=fruit)
+
+
+def test_program_that_takes_no_example_is_refused_before_anything_is_paid(optimize, fruit_lm):
+    """`forward` has other names than the examples: it raised on each, and proposals were paid for."""
+    with pytest.raises(UserError, match=r"_Named takes \['name'\], .* `trainset` has \['fruit'\]"):
+        optimize(_Named())
+    assert not fruit_lm.history
+
+
+@pytest.mark.usefixtures("fruit_lm")
+@pytest.mark.parametrize("program", [_Supplied, _Called])
+def test_program_that_is_called_otherwise_is_taken(optimize, program):
+    """By a decorator that gives what `forward` takes, or a `__call__` of its own."""
+    assert optimize(program()).optimization.failures == {}
 
 
 def test_callback_that_fails_ends_nothing(optimize, caplog):

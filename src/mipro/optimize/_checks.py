@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 from collections.abc import Mapping
 from numbers import Real
@@ -12,6 +13,7 @@ from mipro._names import of_dspy
 from mipro._normal import as_spelled
 from mipro._whole import is_whole
 from mipro.errors import UserError
+from mipro.evaluate._score import takes
 from mipro.example import or_of_table
 from mipro.lm import BaseLM
 from mipro.modules import ChainOfThought, Module, Predict
@@ -120,12 +122,13 @@ def _made_of(example: Any) -> str:
 
 
 def check_is_given(program: Module, **sets: Sequence[Example]) -> None:
-    """Refuse a predictor that no example of a data set gives anything that it asks for.
+    """Refuse a program that no example of a data set can call, and a predictor that none gives anything.
 
-    A call only warns of it, as of one input that is missing, and a whole run would be paid for empty
-    questions. A program of the user's own may make inputs of others.
+    A call of a predictor only warns of it, as of one input that is missing, and a whole run would be paid for
+    empty questions. A program of the user's own may make inputs of others.
     """
     if type(program) not in {Predict, ChainOfThought}:
+        _check_takes(program, sets)
         return
     asked = set(program.predictors()[0].signature.input_fields)
     for name, examples in sets.items():
@@ -137,6 +140,20 @@ def check_is_given(program: Module, **sets: Sequence[Example]) -> None:
             raise UserError(
                 f"`{name}` must have inputs that the program asks for, which are {sorted(asked)}, but its "
                 f"examples have {given}; give both the same names."
+            )
+
+
+def _check_takes(program: Module, sets: Mapping[str, Sequence[Example]]) -> None:
+    if type(program).__call__ is not Module.__call__:  # one of its own, which may call `forward` as it likes
+        return
+    for name, examples in sets.items():
+        if examples and not any(takes(program.forward, 0, *example.inputs()) for example in examples):
+            taken = list(inspect.signature(program.forward, follow_wrapped=False).parameters)
+            raise UserError(
+                f"the program must take the inputs of the examples by name, but `forward` of "
+                f"{type(program).__name__} takes {taken}, and the first example of `{name}` has "
+                f"{list(examples[0].inputs())}; give both the same names, and name in "
+                "`with_inputs(...)` what the program takes and nothing else."
             )
 
 

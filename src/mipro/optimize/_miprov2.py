@@ -282,7 +282,7 @@ class MIPROv2(Teleprompter):
         expected = estimate(job)  # now, so that what it can't count is told before anything is spent
         if requires_permission_to_run and not permitted(expected):
             return student.deepcopy()
-        best: Program = self._run(job, expected)
+        best: Program = self._run(job, expected, was_split=valset is None)
         return best
 
     def estimate(  # noqa: PLR0913 - the arguments of `compile` that the numbers depend on
@@ -429,7 +429,7 @@ class MIPROv2(Teleprompter):
             ),
         )
 
-    def _run(self, job: Job, expected: Estimate) -> Any:
+    def _run(self, job: Job, expected: Estimate, *, was_split: bool) -> Any:
         run_dir = choose_run_dir(self.run_dir, name=type(job.student).__name__, resume=self.resume)
         with ExitStack() as stack:
             run = Run(
@@ -455,11 +455,17 @@ class MIPROv2(Teleprompter):
             for warning in job.warnings:  # before anything is spent on data that are wrong
                 logger.warning("%s", warning)
             listeners = list(self.callbacks)
+            bars = None
             if not listeners and (self.verbose or is_watched()):
-                listeners.append(stack.enter_context(Bars()))
+                bars = stack.enter_context(Bars())
+                bars.begin(job.plan, was_split=was_split)
+                listeners.append(bars)
             if job.task_lm is not None:
                 stack.enter_context(context(lm=job.task_lm))
-            return self._stages(job, run, Reporter(listeners), expected)
+            best = self._stages(job, run, Reporter(listeners), expected)
+            if bars is not None:
+                bars.outcome = str(replace(best.optimization, warnings=()))  # those are logged
+            return best
 
     def _stages(self, job: Job, run: Run, report: Reporter, expected: Estimate) -> Any:
         """Trainset, valset -> demos -> instructions -> search -> result."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from mipro.optimize._estimate import Estimate
+    from mipro.optimize._settings import Plan
 
 logger = logging.getLogger("mipro")
 
@@ -46,7 +47,13 @@ class Progress:
 
 
 class Bars:
-    """Shows progress as one bar for each stage, on standard error."""
+    """Shows progress as one bar for each stage, on standard error.
+
+    Attributes:
+        outcome: Shown below the bars when they end.
+    """
+
+    outcome = ""
 
     def __init__(self, console: Console | None = None) -> None:
         from rich import progress  # noqa: PLC0415 - heavy, and only for who looks on
@@ -72,6 +79,18 @@ class Bars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._drawn.__exit__(kind, error, trace)
+        if self.outcome:
+            self._say(self.outcome)
+
+    def begin(self, plan: Plan, *, was_split: bool) -> None:
+        """Say how many examples are used for what."""
+        learned, measured = len(plan.trainset), len(plan.valset)
+        split = "; pass a `valset` to split the trainset otherwise" if was_split else ""
+        self._say(f"{learned} examples to learn from, {measured} to measure on{split}.")
+
+    def _say(self, text: str) -> None:
+        # Plain: names of models and folders are no markup.
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __call__(self, progress: Progress) -> None:
         """Show `progress`, from any thread.

@@ -44,6 +44,8 @@ RAISED = (
     "program or metric raised on {} evaluations, which count as failures; `mipro.runs.open(run_dir)` has "
     "what was raised on each."
 )
+SURE = 0.9
+"""Probability of being better below which a gain may be luck; as docs/guide.md tells."""
 UNTESTED = "the budget ended before the testset was measured, so that `test` is None."
 
 
@@ -193,7 +195,8 @@ class OptimizationResult(_Shared):
         score = f"{self.estimate:.3g} (95 % interval {low:.3g} to {high:.3g})"
         if not any(self.candidate):
             return f"{score}, of the program as it came"
-        return f"{score}, better than before with a probability of {self.p_better:.2f}"
+        luck = "; it may be luck" if self.p_better < SURE else ""
+        return f"{score}, better than before with a probability of {self.p_better:.2f}{luck}"
 
 
 def tell_story(

@@ -292,5 +292,4 @@ class Scoreboard:
         most = max(count for _, count in self._sums.values())
         means = {c: total / n for c, (total, n) in self._sums.items() if n and 2 * n >= most}
         if means:
-            leader = max(means, key=lambda candidate: means[candidate])
-            self._leader = f"leader {leader} at {100 * means[leader]:.1f} %"
+            self._leader = f"best so far {100 * max(means.values()):.1f} %"
