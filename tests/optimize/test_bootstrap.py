@@ -124,6 +124,46 @@ def test_errors_below_the_limit_are_passed_over():
     assert [demo.question for demo in compiled.demos] == ["q1"]
 
 
+def test_a_metric_that_raises_below_the_limit_is_told(caplog):
+    """A program came back as if it were optimized, and nobody heard why it had no demos."""
+
+    def broken(example, prediction, trace=None):
+        return example.label == prediction.answer
+
+    compiled = _compile_with(_right_unless(), metric=broken, trainset=TRAIN[:5], max_labeled_demos=0)
+    assert compiled.demos == []
+    assert "on none of 5 training examples; on 5 of them it or the metric raised" in caplog.text
+    assert "AttributeError: `Example` object has no attribute 'label'" in caplog.text
+
+
+def test_what_raised_beside_successes_is_told(caplog):
+    """Demos were found, but fewer than there could be."""
+
+    def picky(example, prediction, trace=None):
+        if example.question == "q0":
+            raise ValueError("not this one")
+        return True
+
+    _compile_with(_right_unless(), metric=picky, max_bootstrapped_demos=1)
+    assert "ran on 2 training examples; on 1 of them it or the metric raised" in caplog.text
+    assert "ValueError: not this one" in caplog.text
+
+
+def test_success_without_an_error_needs_no_words(caplog):
+    """Examples that the metric does not accept are nothing to be told of."""
+    _compile_with(_right_unless(0), max_bootstrapped_demos=2)
+    assert not caplog.text
+
+
+def test_who_looks_on_sees_how_far_it_is(monkeypatch, capsys):
+    """In a notebook or a terminal; nothing was shown, however long it took."""
+    monkeypatch.setattr("mipro.optimize._bootstrap.is_watched", lambda: True)
+    _compile_with(_right_unless(), max_bootstrapped_demos=3)
+    shown = capsys.readouterr().err
+    assert "bootstrap" in shown
+    assert "3/10" in shown
+
+
 def test_a_compiled_teacher_keeps_its_demos():
     """Only a teacher that is not compiled gets labelled demos."""
     teacher = LabeledFewShot(k=1).compile(mipro.Predict("question -> answer"), trainset=TRAIN[9:])

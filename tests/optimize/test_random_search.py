@@ -45,6 +45,15 @@ def _search(**arguments):
         return optimizer.compile(student, **{"trainset": TRAIN, **compile_arguments})
 
 
+def test_who_looks_on_is_told_of_every_candidate(monkeypatch, capsys):
+    """A bar for each was shown, but not of what, and not which is ahead."""
+    monkeypatch.setattr("mipro.optimize._random_search.is_watched", lambda: True)
+    _search(restrict=[-3, -1])
+    shown = capsys.readouterr().err
+    assert "candidate 1 of 2, with no demos: 50.0 %, best so far 50.0 %" in shown
+    assert "candidate 2 of 2, with bootstrapped demos: 100.0 %, best so far 100.0 %" in shown
+
+
 def test_the_best_program_comes_back():
     """The program with the highest score is returned, with all others on it."""
     best = _search()

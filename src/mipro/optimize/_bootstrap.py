@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from mipro._terminal import is_watched
 from mipro.context import settings
 from mipro.errors import ProgramError, UserError
 from mipro.optimize._checks import (
@@ -18,6 +21,7 @@ from mipro.optimize._checks import (
     listed,
 )
 from mipro.optimize._labeled import LabeledFewShot
+from mipro.optimize._progress import Bars, Progress
 from mipro.optimize._result import detached
 from mipro.optimize._teleprompter import Program, Teleprompter
 from mipro.optimize._traces import (
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
     from mipro.example import Example
     from mipro.modules import Module
+
+logger = logging.getLogger(__name__)
 
 _SEED = 0  # DSPy's; the same answers give the same demos there and here
 
@@ -113,13 +119,23 @@ class BootstrapFewShot(Teleprompter):
         if self.max_bootstrapped_demos:
             check_examples(trainset=rows)
         check_teacher(student, teacher, self.teacher_settings)
-        runs = TeacherRuns(student, self._ready_teacher(student, teacher, rows), rows, self._how())
+        ready = self._ready_teacher(student, teacher, rows)
         want = Want(tuple(range(len(rows))), self.max_bootstrapped_demos)
-        try:
-            [found] = first_successes(runs, [want])
-        except ProgramError as error:
-            # DSPy's users expect their program's own exception here.
-            raise error.__cause__ or error from error
+        with ExitStack() as stack:
+            bars = stack.enter_context(Bars()) if want.size and is_watched() else None
+
+            def on_progress(done: int, _begun: int) -> None:
+                if bars is not None:
+                    bars(Progress("bootstrap", done, len(rows)))
+
+            runs = TeacherRuns(student, ready, rows, self._how(), on_progress=on_progress)
+            try:
+                [found] = first_successes(runs, [want])
+            except ProgramError as error:
+                # DSPy's users expect their program's own exception here.
+                raise error.__cause__ or error from error
+        for note in runs.notes():
+            logger.warning("%s", note)
         compiled = detached(student.reset_copy())
         self._give_demos(compiled, runs, found, rows)
         compiled._compiled = True  # noqa: SLF001 - DSPy's mark of an optimised program

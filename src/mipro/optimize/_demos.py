@@ -286,11 +286,7 @@ class _Collector:
                 f"{self._runs.num_unanswered} training examples were passed over: the model answered "
                 "others, but never a call about them."
             )
-        if len(self._runs) and not self._runs.num_succeeded:
-            notes.append(
-                f"no demo could be bootstrapped: the teacher succeeded on none of {len(self._runs)} training "
-                "examples; labelled examples are used alone."
-            )
+        notes += self._runs.notes()
         notes += [
             f"`{name}` was not called, or gave no answer that could be read, on any of the "
             f"{self._runs.num_succeeded} training examples that the teacher succeeded on, so that what is "

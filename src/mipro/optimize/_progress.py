@@ -37,7 +37,7 @@ class Progress:
     """How far a stage has come."""
 
     stage: str
-    """"demos", "instructions", "search" or "test"."""
+    """"demos", "instructions", "search" or "test"; "bootstrap" of `BootstrapFewShot`."""
     done: int
     """Units of work done: examples, calls or evaluations."""
     total: int

@@ -6,6 +6,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any
 
+from mipro._terminal import error_console, is_watched
 from mipro.context import settings
 from mipro.errors import UserError
 from mipro.evaluate import Evaluate
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 # DSPy numbers the candidates: those below 0 are fixed, the others are seeds of a shuffle.
 _ZERO_SHOT, _LABELS_ONLY, _UNSHUFFLED = -3, -2, -1
+_KINDS = {_ZERO_SHOT: "no demos", _LABELS_ONLY: "labelled demos"}
 
 
 class BootstrapFewShotWithRandomSearch(Teleprompter):
@@ -145,7 +147,8 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
             display_progress=True,
         )
         candidates: list[dict[str, Any]] = []
-        for seed in self._seeds(restrict):
+        seeds = self._seeds(restrict)
+        for seed in seeds:
             program = self._candidate(seed, student, teacher, rows, sample=labeled_sample)
             result = evaluate(program)
             subscores = [score for _, _, score in result.results]
@@ -153,6 +156,14 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
                 {"score": result.score, "subscores": subscores, "seed": seed, "program": program}
             )
             logger.info("candidate %d scores %.2f", seed, result.score)
+            if is_watched():
+                kind = _KINDS.get(seed, "bootstrapped demos")
+                best_score = max(candidate["score"] for candidate in candidates)
+                error_console().print(
+                    f"candidate {len(candidates)} of {len(seeds)}, with {kind}: "
+                    f"{result.score} %, best so far {best_score} %",
+                    highlight=False,
+                )
             if self.stop_at_score is not None and result.score >= self.stop_at_score:
                 break
         candidates.sort(key=lambda candidate: -candidate["score"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int, int], None]
 """Called with the number of steps done and the number known to be needed so far."""
+
+_MAX_ERROR_CHARS = 300  # an answer that can't be read is in the error whole
 
 _FRESH_TEMPERATURE = 1.0  # DSPy's, for the rounds after the first
 
@@ -138,6 +141,21 @@ class TeacherRuns:
     def strangers(self) -> list[str]:
         """Return the signatures of predictors that the teacher asked, but does not hold, once each."""
         return sorted({name for attempt in self._attempts.values() for name in attempt.strangers})
+
+    def notes(self) -> list[str]:
+        """Return what the user should know: that no run succeeded, and what program or metric raised."""
+        errors = [a.error for _, a in sorted(self._attempts.items()) if a.error is not None and a.answered]
+        why = ""
+        if errors:
+            text = textwrap.shorten(f"{type(errors[-1]).__name__}: {errors[-1]}", _MAX_ERROR_CHARS)
+            why = f"; on {len(errors)} of them it or the metric raised, the last time {text.rstrip('.')}"
+        in_vain = bool(self._attempts) and not self.num_succeeded
+        ran = (
+            "no demo could be bootstrapped: the teacher succeeded on none of"
+            if in_vain
+            else "the teacher ran on"
+        )
+        return [f"{ran} {len(self)} training examples{why}."] if in_vain or errors else []
 
     def run(self, indices: Iterable[int], *, more: Callable[[], Iterable[int]] = tuple) -> None:
         """Run the teacher on the examples not yet run, in parallel.
