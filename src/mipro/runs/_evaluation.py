@@ -289,9 +289,10 @@ class Evaluator:
             logger.warning("what raises counts as a failure: the %s", what)
         if raised >= max(1, self._max_errors):
             raise ProgramError(
-                f"program and metric must raise on fewer than {self._max_errors} examples (`max_errors`), "
-                f"but raised on {raised}; the last was the {what} Mend it, or raise `max_errors`; what was "
-                f"measured is kept in {self._run.where}.\n{outcome.traceback}",
+                f"program and metric must raise in fewer than {self._max_errors} evaluations (`max_errors`; "
+                f"an example counts for each candidate), but raised in {raised}; the last was the {what} "
+                "Mend it, or pass a larger `max_errors`; what was measured is kept in "
+                f"{self._run.where}.\n{outcome.traceback}",
                 count=raised,
             ) from outcome.error
 
