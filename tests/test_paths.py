@@ -173,6 +173,9 @@ def test_an_absent_name_says_what_there_is(name, hint):
         ("from mipro.datasets import Colors", "DataLoader"),
         ("from mipro.propose import GroundedProposer", "propose_instructions"),
         ("from mipro import OpenAI", "mipro.LM"),
+        ("from mipro.streaming import StreamListener", "on_lm_end"),
+        ("from mipro.retrieve.chromadb_rm import ChromadbRM", "configure"),
+        ("from mipro.retrievers import Embeddings", "configure"),
     ],
 )
 def test_an_import_of_an_absent_name_says_what_there_is(statement, hint):

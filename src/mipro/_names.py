@@ -158,3 +158,10 @@ def absent(module: str, name: str) -> AttributeError | ImportError:
     text = f"{text}: {_HINTS[name]}."
     imported = sys._getframe(2).f_code.co_name == "_handle_fromlist"  # noqa: SLF001 - the import system's own
     return ImportError(text, name=module) if imported else AttributeError(text)
+
+
+def absent_module(module: str) -> ModuleNotFoundError:
+    """Return the error for an import from a module that is not there: what there is instead."""
+    return ModuleNotFoundError(
+        f"No module named {module!r}: {_HINTS[module.rpartition('.')[2]]}.", name=module
+    )
