@@ -4,12 +4,14 @@ import asyncio
 import base64
 import functools
 import http.server
+import socket
 import threading
 
 import pydantic
 import pytest
 
 from mipro.adapters import (
+    Audio,
     ChatAdapter,
     History,
     Image,
@@ -108,6 +110,19 @@ def test_an_image_is_downloaded_when_asked_for():
         server.shutdown()
     with pytest.raises(UserError, match="requires an HTTP"):
         Image.from_url("file:///etc/passwd")
+
+
+@pytest.mark.parametrize("kind", [Image, Audio])
+def test_a_failed_download_names_the_address(kind):
+    """Without what is secret in it; urllib tells of a dead server, or of a 404, and not of which."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{closed.getsockname()[1]}/x.png"
+        with pytest.raises(
+            OSError, match=f"'http://{place}' could not be fetched: .*refused.*; check"
+        ) as caught:
+            kind.from_url(f"http://user:sesame@{place}?key=sesame")
+    assert "sesame" not in str(caught.value)
 
 
 def test_an_answer_has_nothing_fetched():

@@ -8,10 +8,10 @@ import io
 import mimetypes
 import pathlib
 from typing import Any, ClassVar
-from urllib.parse import urlparse
 
 import pydantic
 
+from mipro.adapters._media import downloaded
 from mipro.adapters._type import Type
 from mipro.errors import UserError
 
@@ -89,15 +89,8 @@ class Audio(Type):
             UserError: It is no http(s) address, or what is there is no audio.
             OSError: The download failed.
         """
-        if urlparse(url).scheme not in ("http", "https"):
-            raise UserError(f"Audio.from_url requires an HTTP(S) URL, received: {url}")
-        import ssl  # noqa: PLC0415 - only for downloads
-        import urllib.request  # noqa: PLC0415
-
-        context = None if verify else ssl._create_unverified_context()  # noqa: S323, SLF001 - asked for
-        with urllib.request.urlopen(url, timeout=timeout, context=context) as response:  # noqa: S310 - scheme checked
-            kind = _format_of(response.headers.get("Content-Type", "audio/wav").partition(";")[0])
-            return cls(data=_base64(response.read()), audio_format=kind)
+        data, sent = downloaded(url, "Audio", verify=verify, timeout_s=timeout)
+        return cls(data=_base64(data), audio_format=_format_of((sent or "audio/wav").partition(";")[0]))
 
     @classmethod
     def from_array(cls, array: Any, sampling_rate: int, format: str = "wav") -> Audio:  # noqa: A002 - DSPy's name

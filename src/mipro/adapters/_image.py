@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 
 import pydantic
 
+from mipro.adapters._media import downloaded
 from mipro.adapters._type import Type
 from mipro.errors import UserError
 
@@ -99,16 +100,8 @@ class Image(Type):
             UserError: It is no http(s) address.
             OSError: The download failed.
         """
-        if urlparse(url).scheme not in ("http", "https"):
-            raise UserError(f"Image.from_url requires an HTTP(S) URL, received: {url}")
-        import ssl  # noqa: PLC0415 - only for downloads
-        import urllib.request  # noqa: PLC0415
-
-        context = None if verify else ssl._create_unverified_context()  # noqa: S323, SLF001 - asked for
-        with urllib.request.urlopen(url, timeout=timeout, context=context) as response:  # noqa: S310 - scheme checked
-            data = response.read()
-            kind = response.headers.get_content_type() if response.headers.get("Content-Type") else None
-        kind = kind or mimetypes.guess_type(url)[0] or _kind(data)
+        data, sent = downloaded(url, "Image", verify=verify, timeout_s=timeout)
+        kind = (sent or "").partition(";")[0].strip().lower() or mimetypes.guess_type(url)[0] or _kind(data)
         if kind is None:
             raise UserError(f"the kind of image can't be told from {url!r}.")
         return cls(_data_uri(data, kind))

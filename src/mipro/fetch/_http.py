@@ -27,14 +27,14 @@ READ_LIMIT_S = 60.0
 
 @contextlib.contextmanager
 def opened(
-    url: str, *, tls: ssl.SSLContext | None = None, limit_s: float = OPEN_LIMIT_S
+    url: str, *, tls: ssl.SSLContext | None = None, limit_s: float | None = OPEN_LIMIT_S
 ) -> Iterator[http.client.HTTPResponse]:
     """Open `url` for reading.
 
     Args:
         url: http, https or file address.
         tls: Whom to trust; the system's certificates if None.
-        limit_s: Seconds until the answer must begin.
+        limit_s: Seconds until the answer must begin, or None for ever.
 
     Raises:
         OSError: No answer in time, or an answer that is an error.
