@@ -225,9 +225,9 @@ def test_plain_texts_are_responses():
 
 
 def test_not_json():
-    """A value that is not JSON is named with the model."""
-    with pytest.raises(UserError, match=r"`m`.*JSON"):
-        encode({"x": object()}, "m")
+    """A value that is not JSON is named with its parameter and the model."""
+    with pytest.raises(UserError, match=r"`m`.*JSON.* in `x`"):
+        encode({"messages": [], "x": object()}, "m")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mipro.context import configure, context, settings
 from mipro.errors import AdapterParseError, NoModelError, StateError, UserError
 from mipro.example import Example
 from mipro.lm import track_usage
-from mipro.modules import Module, Predict, ReAct
+from mipro.modules import ChainOfThought, Module, Predict, ReAct
 from mipro.signature import InputField, OutputField, Signature
 from mipro.testing.lms import ScriptedLM
 
@@ -108,6 +108,14 @@ def test_what_is_no_adapter_is_refused(adapter):
     with context(lm=lm, adapter=adapter), pytest.raises(UserError, match=r"such as `mipro\.JSONAdapter\(\)`"):
         Predict("question -> answer")(question="Q")
     assert lm.calls == []
+
+
+@pytest.mark.parametrize("make", [Predict, ChainOfThought])
+@pytest.mark.parametrize("given", [{"demos": [{"q": "1"}]}, {"lm": ScriptedLM([])}, {"config": {"n": 2}}])
+def test_what_a_call_takes_is_no_parameter_of_the_model(make, given):
+    """It would be sent to the server, which ignores it or refuses every call; the demos were never shown."""
+    with pytest.raises(UserError, match=f"got `{next(iter(given))}`; "):
+        make("q -> a", **given)
 
 
 def test_what_is_made_with_dspy_is_named_as_such():

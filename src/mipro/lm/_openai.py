@@ -80,9 +80,19 @@ def encode(data: Mapping[str, Any], model: str) -> bytes:
     try:
         return json.dumps(data, separators=(",", ":")).encode("ascii")
     except (TypeError, ValueError) as error:
+        wrong = next((name for name, value in data.items() if not _is_json(value)), "keys")
         raise UserError(
-            f"The request to `{model}` must hold JSON values only, but {error}; make it a text first."
+            f"The request to `{model}` must hold JSON values only, but in `{wrong}` {error}; "
+            "make it a text first."
         ) from error
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def flat_prompt(messages: tuple[dict[str, Any], ...]) -> str:

@@ -39,6 +39,12 @@ _STATE_KEYS = frozenset({"traces", "train", "demos", "signature", "lm"})
 _UNSAFE_LM_KEYS = frozenset({"api_base", "base_url", "model_list"})
 # Below this a model gives the same answer n times over.
 _MIN_TEMPERATURE_FOR_MANY, _TEMPERATURE_FOR_MANY = 0.15, 0.7
+# What a call takes beside its inputs; given to the constructor it would be sent as a parameter of the model.
+_OF_A_CALL = {
+    "config": "give what is in it by name, as in `Predict(signature, temperature=0.7)`",
+    "demos": "set `demos` of the predictor, or give them with the call",
+    "lm": "use `set_lm`, or give it with the call",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Predict(Module, Parameter):
 
     Raises:
         SignatureError: `signature` can't be read.
-        UserError: `signature` is None.
+        UserError: `signature` is None, or `config` holds `config`, `demos` or `lm`.
 
     Example:
         >>> classify = Predict("sentence -> sentiment: Literal['positive', 'negative']")
@@ -91,6 +97,12 @@ class Predict(Module, Parameter):
     def __init__(
         self, signature: AnySignature, callbacks: Sequence[Any] | None = None, **config: Any
     ) -> None:
+        for name, instead in _OF_A_CALL.items():
+            if config.get(name) is not None:
+                raise UserError(
+                    f"What is given beside the signature must be a parameter of the model, but got `{name}`; "
+                    f"{instead}."
+                )
         super().__init__(callbacks)
         self.signature: type[Signature] = ensure_signature(signature)
         self.config: dict[str, Any] = config
