@@ -91,7 +91,7 @@ class ProgramError(UserError):
     """The user's program or metric raised on more examples than `max_errors` allows.
 
     Attributes:
-        count: How many evaluations raised.
+        count: On how many examples.
     """
 
     def __init__(self, message: str, *, count: int = 1) -> None:

@@ -98,10 +98,6 @@ class Example:
             raise AttributeError(f"`{type(self).__name__}` object has no attribute '{key}'.")
 
     def __getitem__(self, key: str) -> Any:
-        if not isinstance(key, str):
-            raise KeyError(
-                key
-            )  # as of a tuple, which results of evaluations were in earlier versions of DSPy
         return self._store[as_spelled(key, self._store)]
 
     def __setitem__(self, key: str, value: Any) -> None:

@@ -415,13 +415,14 @@ def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):
     """The error names the example, the count and the line; what was measured stays in the ledger."""
 
     def broken(example, prediction, trace=None):
-        if trace is None and example.a == "5":
+        if trace is None and example.a in {"3", "5", "7"}:
             raise KeyError("no such thing")
         return right(example, prediction)
 
     with OpenAIServer(answer) as server, pytest.raises(ProgramError, match="no such thing") as caught:
         optimize(server, metric=broken, max_errors=3)
-    assert "'a': '5'" in str(caught.value)
+    assert caught.value.count == 3
+    assert any(f"'a': '{a}'" in str(caught.value) for a in (3, 5, 7))
     assert "It raised KeyError: 'no such thing'." in str(caught.value).splitlines()[0]
     with mipro.runs.open(str(tmp_path / "run")) as run:
         assert run.failures()["metric"] >= 3
@@ -429,16 +430,17 @@ def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):
 
 
 def test_metric_that_raises_too_seldom_to_stop_a_run_is_told(optimize, caplog):
-    """At its first fault and in the warnings: the score looks like that of a bad program."""
+    """At its first fault and in the warnings: an example counts once, however many candidates meet it."""
 
     def broken(example, prediction, trace=None):
-        if trace is None and example.a == "5":
+        if trace is None and (example.a, example.b) == ("5", "1"):
             raise KeyError("no such thing")
         return right(example, prediction)
 
     with OpenAIServer(answer) as server:
-        best, _ = optimize(server, metric=broken, max_errors=10_000)
+        best, _ = optimize(server, metric=broken, max_errors=2)
     story = best.optimization
+    assert story.failures["metric"] > 2
     told = [text for text in caplog.messages if "It raised KeyError: 'no such thing'" in text]
     assert len(told) == 1
     assert f"program or metric raised on {story.failures['metric']} evaluations" in " ".join(story.warnings)

@@ -82,7 +82,8 @@ class MIPROv2(Teleprompter):
         num_candidates: Instructions and demo sets per predictor, in place of `auto`.
         num_threads: Evaluations under way at once, the setting `num_threads` (8) where left out; changes
             no result. With one, program and metric are run by the caller's thread alone.
-        max_errors: Evaluations that may raise before the run stops.
+        max_errors: On so many examples program or metric may raise before the run stops; an example that
+            raises for many candidates counts once.
         seed: Seeds everything that is drawn; 0 is a seed.
         init_temperature: Temperature of the proposals.
         verbose: Whether to show progress also where nobody seems to look on, neither at a terminal

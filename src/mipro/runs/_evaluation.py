@@ -130,7 +130,7 @@ class Evaluator:
         split: Name of the data set in the ledger: "val" or "test".
         metric: The user's metric.
         num_threads: Evaluations under way at once; one is done in the thread that asks for its records.
-        max_errors: How many evaluations may raise before the run stops.
+        max_errors: On so many examples, each counted once, program or metric may raise before the run stops.
         failure_score: Score of an answer that can't be parsed, a refused request, or a
             program or metric that raised.
         on_done: Called with each new or replayed record, from any thread.
@@ -155,7 +155,7 @@ class Evaluator:
         self._max_errors = max_errors
         self._failure_score = failure_score
         self._on_done = on_done or (lambda _: None)
-        self._raised = 0
+        self._raised: set[int] = set()
         self._refusals = Refusals(len(dataset))
         run.flush()
         if run.store.count(EvaluationRecord):
@@ -183,7 +183,7 @@ class Evaluator:
             split: Name of the data set in the ledger.
         """
         other = copy.copy(self)
-        vars(other).update(_dataset=dataset, _split=split, _raised=0, _met={}, _on_done=lambda _: None)
+        vars(other).update(_dataset=dataset, _split=split, _raised=set(), _met={}, _on_done=lambda _: None)
         return other
 
     def start(self, program: Module, examples: Sequence[int], *, stage: str) -> Measurement:
@@ -279,20 +279,21 @@ class Evaluator:
         if not outcome.raised:
             return
         with self._lock:
-            self._raised += 1
-            raised = self._raised
+            is_first = not self._raised
+            # An example that no candidate can do must not end the run because many have met it.
+            self._raised.add(index)
+            raised = len(self._raised)
         what = (
             f"{outcome.failure} on example {index} of the {self._split}set: {dict(self._dataset[index])!r}. "
             f"It raised {type(outcome.error).__name__}: {str(outcome.error).rstrip('.')}."
         )
-        if raised == 1:  # those that follow are mostly of the same kind
+        if is_first:  # those that follow are mostly of the same kind
             logger.warning("what raises counts as a failure: the %s", what)
         if raised >= max(1, self._max_errors):
             raise ProgramError(
-                f"program and metric must raise in fewer than {self._max_errors} evaluations (`max_errors`; "
-                f"an example counts for each candidate), but raised in {raised}; the last was the {what} "
-                "Mend it, or pass a larger `max_errors`; what was measured is kept in "
-                f"{self._run.where}.\n{outcome.traceback}",
+                f"program and metric must raise on fewer than {self._max_errors} examples (`max_errors`), "
+                f"but raised on {raised}; the last was the {what} Mend it, or pass a larger `max_errors`; "
+                f"what was measured is kept in {self._run.where}.\n{outcome.traceback}",
                 count=raised,
             ) from outcome.error
 
