@@ -212,6 +212,14 @@ def test_history_is_bounded():
     assert [entry["prompt"] for entry in lm.history] == ["7", "8", "9"]
 
 
+def test_the_history_of_a_whole_optimization_is_kept():
+    """What it cost is summed over `lm.history`, which holds 10,000 calls in DSPy too."""
+    lm = Echo("e")
+    for index in range(10_001):
+        lm(str(index))
+    assert (lm.history[0]["prompt"], lm.history[-1]["prompt"]) == ("1", "10000")
+
+
 def test_histories_of_many_threads_stay_bounded():
     """Threads that fill one history do not trip over each other, even where nothing is kept."""
     lm = Echo("e")
