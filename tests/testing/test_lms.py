@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -172,3 +173,10 @@ class TestDummyLM:
     def test_n(self):
         """`n` takes as many answers."""
         assert len(DummyLM([{"a": 1}, {"a": 2}])("x", n=2)) == 2
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda lm: pickle.loads(pickle.dumps(lm))])
+    def test_a_copy_answers_on_its_own(self, copied):
+        """Fixtures copy programs with their models; the copy begins where the original stood."""
+        lm = DummyLM([{"a": 1}, {"a": 2}])
+        other = copied(lm)
+        assert [other("x"), other("x")] == [lm("x"), lm("x")]

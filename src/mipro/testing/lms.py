@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MARKER = re.compile(rf"\[\[ ## ({FIELD_NAME}) ## \]\]")
 _CHARS_PER_TOKEN = 4
+_drawing = threading.Lock()  # of no model, since one that holds a lock can be neither copied nor pickled
 
 
 class ScriptedLM(BaseLM):
@@ -93,7 +94,6 @@ class DummyLM(BaseLM):
         self.reasoning = reasoning
         self.adapter = adapter
         self._given = iter(answers) if isinstance(answers, list) else iter(())
-        self._lock = threading.Lock()
 
     def forward(
         self, prompt: str | None = None, messages: list[dict[str, Any]] | None = None, **kwargs: Any
@@ -117,7 +117,7 @@ class DummyLM(BaseLM):
             if fields is None:
                 return "No more responses"
         else:
-            with self._lock:
+            with _drawing:
                 fields = next(self._given, {"answer": "No more responses"})
         return format_fields(fields, messages, response_format=form, adapter=self.adapter)
 
