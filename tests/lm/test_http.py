@@ -659,6 +659,18 @@ def test_key_of_one_call(serve):
     assert len(lm.history) == 1
 
 
+def test_what_is_set_in_kwargs_later_configures_the_model(serve):
+    """Programs change the key, address or headers of a model that they have; no request's body holds them."""
+    old, new = serve("old"), serve("new", api_key="k2")
+    lm = LM("openai/m", api_base=old.url, api_key="k1", cache=False)
+    assert lm("x") == ["old"]
+    lm.kwargs.update(api_key="k2", api_base=new.url, extra_headers={"X-User": "ann"}, timeout=9, top_p=0.5)
+    assert [lm("x"), lm.copy()("x"), lm("x", api_key="k2")] == [["new"]] * 3
+    assert all(request.headers["x-user"] == "ann" for request in new.requests)
+    assert {*new.requests[0].body} == {"model", "messages", "top_p"}
+    assert (lm.dump_state()["api_base"], "k2" in repr(lm)) == (new.url, False)
+
+
 def test_values_that_are_not_json_are_refused(serve):
     """A request that can't be written as JSON names the model and is the caller's mistake."""
     with pytest.raises(UserError, match=r"`openai/m`.*JSON"):

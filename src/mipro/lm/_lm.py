@@ -222,7 +222,9 @@ class LM(BaseLM):
         options, rest = _backends.split_options(changes.get("model", self.model), changes, self._warn_once)
         rest = _with_limit_renamed(rest.get("model", self.model), rest)
         other = super().copy(**rest)
-        other.kwargs = _with_limit_renamed(other.model, other.kwargs)
+        set_later, params = _backends.split_options(other.model, other.kwargs, self._warn_once)
+        other.kwargs = _with_limit_renamed(other.model, params)
+        options = {**set_later, **options}
         other._warned = frozenset()  # noqa: SLF001 - of this class
         if options or prices or "model" in rest:
             other._options = {**self._options, **options, **prices}  # noqa: SLF001 - of this class
@@ -231,6 +233,9 @@ class LM(BaseLM):
 
     def dump_state(self) -> dict[str, Any]:
         """Return what rebuilds this model with `load_state`; never a key or another secret."""
+        lm, _ = self._split_call({})
+        if lm is not self:
+            return lm.dump_state()
         state = super().dump_state()
         if type(self) is LM:
             # What names no class is an LM. DSPy, which reads the file too, would send the name to the server.
@@ -260,12 +265,16 @@ class LM(BaseLM):
         return (self, kwargs) if self._forward_is_custom() else self._split_call(kwargs)
 
     def _split_call(self, kwargs: dict[str, Any]) -> tuple[Self, dict[str, Any]]:
-        """Split what configures the model, such as a key, from the parameters of one call."""
+        """Split what configures the model, such as a key, from the parameters of one call.
+
+        Programs set it in `lm.kwargs`, too, to change a key or a time-out of a model that they have.
+        """
+        set_later, _ = _backends.split_options(self.model, self.kwargs, self._warn_once)
         options, params = _backends.split_options(self.model, kwargs, self._warn_once)
         for name in ("cache", "num_retries", "prices"):
             if name in params:
                 options[name] = params.pop(name)
-        return (self.copy(**options), params) if options else (self, params)
+        return (self.copy(**options), params) if options or set_later else (self, params)
 
     def _warn_of_vain_rollout(self, params: dict[str, Any]) -> None:
         if params.get("rollout_id") is None or params.get("temperature") != 0 or "rollout" in self._warned:

@@ -176,7 +176,7 @@ def _asked(predictor: Predict) -> dict[str, str]:
 def of_model(lm: BaseLM) -> str:
     """Return what identifies a model: name, address and default parameters, nothing secret."""
     form = {} if lm.model_type == "chat" else {"model_type": lm.model_type}
-    return f"{lm.identity} {canonical(state_of({**lm.kwargs, **form}))}"
+    return f"{lm.identity} {canonical(state_of({**lm.public_kwargs, **form}))}"
 
 
 def _of_program(program: Module, apart: Apart, above: frozenset[int]) -> dict[str, str]:
