@@ -421,7 +421,7 @@ def test_metric_that_raises_is_reported_and_everything_kept(optimize, tmp_path):
 
     with OpenAIServer(answer) as server, pytest.raises(ProgramError, match="no such thing") as caught:
         optimize(server, metric=broken, max_errors=3)
-    assert caught.value.count == 3
+    assert caught.value.count >= 3  # others were under way
     assert any(f"'a': '{a}'" in str(caught.value) for a in (3, 5, 7))
     assert "It raised KeyError: 'no such thing'." in str(caught.value).splitlines()[0]
     with mipro.runs.open(str(tmp_path / "run")) as run:
