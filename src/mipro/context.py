@@ -51,7 +51,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "max_errors": 10,
     "async_max_workers": 8,
     "disable_history": False,
-    "max_history_size": 10_000,
+    "max_history_size": 3000,  # 15 MB; a medium run of one predictor makes 2,200 calls
     "max_trace_size": 10_000,
     "provide_traceback": False,
     "warn_on_type_mismatch": True,

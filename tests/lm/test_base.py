@@ -213,11 +213,11 @@ def test_history_is_bounded():
 
 
 def test_the_history_of_a_whole_optimization_is_kept():
-    """What it cost is summed over `lm.history`, which holds 10,000 calls in DSPy too."""
+    """Programs sum what it cost over `lm.history`: a medium run of one predictor makes 2,200 calls."""
     lm = Echo("e")
-    for index in range(10_001):
+    for index in range(3001):
         lm(str(index))
-    assert (lm.history[0]["prompt"], lm.history[-1]["prompt"]) == ("1", "10000")
+    assert (lm.history[0]["prompt"], lm.history[-1]["prompt"]) == ("1", "3000")
 
 
 def test_histories_of_many_threads_stay_bounded():
