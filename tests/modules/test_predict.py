@@ -101,6 +101,15 @@ def test_what_is_no_model_is_refused(lm, message):
         Predict("question -> answer")(question="Q")
 
 
+def test_a_model_under_another_name_is_told():
+    """`llm=` is the commonest slip of all; names that mipro does not know are the user's to set."""
+    with (
+        context(lm=None, llm=ScriptedLM([])),
+        pytest.raises(NoModelError, match="`llm` is set to a model, but"),
+    ):
+        Predict("question -> answer")(question="Q")
+
+
 @pytest.mark.parametrize("adapter", [JSONAdapter, "json"])
 def test_what_is_no_adapter_is_refused(adapter):
     """A class or a name; its call would fail in terms of its own arguments."""

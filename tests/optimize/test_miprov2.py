@@ -522,6 +522,7 @@ class TestRefusals:
             ({"trainset": [mipro.Example(fruit="lime 1", colour="green")]}, "names its inputs"),
             ({"trainset": {"fruit": [], "colour": []}}, "does not: 'fruit'; .*of a table .*to_dict"),
             ({"search": "grid"}, "`search` must be one of"),
+            ({"search": dict}, "dict'> has no `ask`, `tell`, `recommend`"),
             ({"search": lambda space, budget: None}, r"can be called as \(space, num_examples="),
             ({"metric": "accuracy"}, "`metric` must be a function"),
             ({"prompt_model": "gpt-4o"}, "`prompt_model` must be"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mipro._strict import make_strict
 from mipro._whole import is_whole
 from mipro.callback import notified
-from mipro.context import passed_by, settings
+from mipro.context import DEFAULT_CONFIG, passed_by, settings
 from mipro.errors import LMError, LMRequestError, UserError
 from mipro.lm._failures import Call, error_from_exception, error_from_no_completion
 from mipro.lm._history import GLOBAL_HISTORY, entry_of, pretty_print_history, record
@@ -418,6 +418,14 @@ class BaseLM:
             )
             self.update_history(entry)
         return outputs
+
+
+def misnamed_model() -> str:
+    """Return what to say where no model is configured, but another setting than `lm` is one; else ""."""
+    for name, value in settings.copy().items():
+        if name not in DEFAULT_CONFIG and isinstance(value, BaseLM):
+            return f" `{name}` is set to a model, but the setting is called `lm`."
+    return ""
 
 
 def _gate() -> Gate | None:

@@ -294,9 +294,11 @@ _OPTIONS = ("signature", "demos", "config", "lm", "_trace")
 
 def _checked_lm(lm: Any) -> BaseLM:
     if lm is None:
+        from mipro.lm._base import misnamed_model  # noqa: PLC0415 - heavy, and for who has no model only
+
         raise NoModelError(
             "No LM is loaded. Configure one, for example "
-            "`mipro.configure(lm=mipro.LM('openai/gpt-4o-mini'))`, or pass `lm=`."
+            f"`mipro.configure(lm=mipro.LM('openai/gpt-4o-mini'))`, or pass `lm=`.{misnamed_model()}"
         )
     if isinstance(lm, str):
         raise NoModelError(f"LM must be an instance of `BaseLM`, not a string; pass `mipro.LM({lm!r})`.")

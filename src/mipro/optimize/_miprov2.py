@@ -109,7 +109,7 @@ class MIPROv2(Teleprompter):
         propose_rounds: Times that more is proposed during the search, from what it has learned; by
             default as many as the budget of the search is worth.
         lookahead: Decisions of the search under way at once, each made without the results of the others;
-            2 to 16 by the budget where left out, 1 for a search other than "bayes". More keep more threads
+            2 to 20 by the budget where left out, 1 for a search other than "bayes". More keep more threads
             at work, and know less.
         frozen: Names of predictors, as in `named_predictors()`, that are left as they are.
 

@@ -33,14 +33,19 @@ def checked_search(made: Any) -> Search:
     Raises:
         UserError: It has not the methods of a search.
     """
+    check_methods(made)
+    search: Search = made
+    return search
+
+
+def check_methods(made: Any) -> None:
+    """Refuse what has not the methods of a search, be it the class that it will be of."""
     missing = [name for name in ("ask", "tell", "recommend") if not callable(getattr(made, name, None))]
     if missing:
         raise UserError(
-            f"what the function given as `search` returns must have the methods of a `mipro.search.Search`, "
-            f"but {made!r} has no {', '.join(f'`{name}`' for name in missing)}."
+            "what is given as `search`, or what it returns, must have the methods of a "
+            f"`mipro.search.Search`, but {made!r} has no {', '.join(f'`{name}`' for name in missing)}."
         )
-    search: Search = made
-    return search
 
 
 def checked_jobs(jobs: Any, space: Space, num_examples: int) -> list[Job]:

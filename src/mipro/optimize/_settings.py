@@ -13,6 +13,7 @@ from mipro.context import settings
 from mipro.errors import NoModelError, UserError
 from mipro.evaluate._score import takes
 from mipro.lm import Usage
+from mipro.lm._base import misnamed_model
 from mipro.optimize._checks import (
     check_examples,
     check_is_lm,
@@ -22,6 +23,7 @@ from mipro.optimize._checks import (
     own_models,
 )
 from mipro.optimize._data import without_shared
+from mipro.optimize._own_search import check_methods
 from mipro.runs import Budget
 from mipro.search import Space, default_budget, default_lookahead, default_num_trials
 
@@ -311,6 +313,8 @@ def check_search(search: Any) -> None:
             f"`search` must be one of {[*SEARCHES]} or a function that makes a `mipro.search.Search`, "
             f"but got {search!r}."
         )
+    if isinstance(search, type):
+        check_methods(search)
     if not isinstance(search, str) and not takes(search, 1, *_OF_SEARCH):
         given = ", ".join(f"{name}=" for name in _OF_SEARCH)
         raise UserError(
@@ -364,7 +368,7 @@ def resolve_models(
     if task is None and None in brought:
         raise NoModelError(
             "a language model must be set, but none is; call mipro.configure(lm=mipro.LM(...)) "
-            "or pass `task_model`."
+            f"or pass `task_model`.{misnamed_model()}"
         )
     prompt: BaseLM = prompt_model or settings.lm or task_model or brought[0]
     for model in {
