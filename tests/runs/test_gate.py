@@ -408,6 +408,71 @@ class HeldModel(CountingModel):
         return response
 
 
+class LosesOne(CountingModel):
+    """Never answers the first request that asks for something, as where the connection has died."""
+
+    def __init__(self, lost):
+        super().__init__()
+        self.lost = lost
+
+    async def send(self, request):
+        """Wait for ever, or answer."""
+        response = await super().send(request)
+        if self.lost == request.key and self.sent.count(request.key) == 1:
+            await asyncio.Event().wait()
+        return response
+
+
+@pytest.fixture
+def soon_late(monkeypatch):
+    """Take a request for late at once."""
+    monkeypatch.setattr("mipro.runs._line.LATE_S", 0.01)
+    monkeypatch.setattr("mipro.runs._line.LATE_FACTOR", 0.0)
+
+
+async def ask_many(core, model, *, first=0, count=20):
+    """Ask for so many things, some at a time, and return the answers."""
+    asked = [core.answer(model, question(str(i)), "search") for i in range(first, first + count)]
+    return [response.completions[0].text for response in await asyncio.wait_for(asyncio.gather(*asked), 30)]
+
+
+@pytest.mark.usefixtures("soon_late")
+def test_a_request_that_gets_lost_is_sent_once_more(with_gate):
+    """Once the model is known to answer others; both requests are counted."""
+    model = LosesOne(question("25").key)
+
+    async def scenario(core):
+        await ask_many(core, model)
+        late = asyncio.ensure_future(core.answer(model, question("25"), "search"))
+        while question("25").key not in model.sent:  # noqa: ASYNC110 - until it is under way
+            await asyncio.sleep(0)
+        await ask_many(core, model, first=30)
+        assert (await asyncio.wait_for(late, 30)).completions[0].text == "25"
+        core._writer.flush()
+        [failure] = core._store.read(FailureRecord)
+        return failure.kind, core._store.spent()[0].calls, len(model.sent)
+
+    assert with_gate(scenario) == ("LMTimeoutError", 42, 42)
+
+
+@pytest.mark.parametrize(("budget", "expected"), [(None, [False]), (Budget(lm_calls=100), [])])
+def test_a_request_is_not_sent_again_for_nothing(with_gate, monkeypatch, budget, expected):
+    """Where the model has answered nothing else meanwhile, or a budget would have to pay for both."""
+    model, told = CountingModel(), []
+
+    async def late_at_once(send, late_s, send_again):
+        told.append(send_again())
+        return await send()
+
+    async def scenario(core):
+        await ask_many(core, model)
+        monkeypatch.setattr("mipro.runs._gate.first_answer", late_at_once)
+        await core.answer(model, question("25"), "search")
+        return told
+
+    assert with_gate(scenario, budget) == expected
+
+
 def test_what_waits_for_the_budget_is_not_sent_after_the_stop(with_gate):
     """It ends at once, while the call in flight is finished and kept."""
 

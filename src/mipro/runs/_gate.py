@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import json
 import logging
+import math
 import os
 import time
 from collections import Counter
@@ -28,8 +29,10 @@ from mipro.errors import (
 )
 from mipro.evaluate._threads import SIGNAL_CHECK_S
 from mipro.lm import LMResponse, Usage, delay_s
+from mipro.lm._backends import is_local
 from mipro.runs._budget import Amounts, most_of, used_by
 from mipro.runs._call import Call, Send
+from mipro.runs._late import first_answer
 from mipro.runs._line import Line
 from mipro.runs._records import ALIVE, MADE_OF_CALLS, PASSED_OVER, UNCOUNTED, EventRecord, SentRecord, damaged
 from mipro.runs._stage_gate import StageGate
@@ -69,6 +72,8 @@ MAX_REFUSAL_S = 30.0
 LANDING_S = 1.0
 """Seconds after which it is said that the end of a run waits for calls in flight."""
 
+LATE = "LMTimeoutError"
+"""Kind of the failure of one of two requests, of which the other was answered first."""
 NOT_COUNTED = (
     "%d answers came without a count of tokens (`usage`), so that the budget took each for as many as it "
     "can have had. Let the server count them, or set `max_tokens`."
@@ -312,6 +317,7 @@ class GateCore:
                     await self._try_again(call, line, error)
             else:
                 line.answered(call.subject)
+                line.took(response.latency_s)
                 self.confirm()
                 await self._keep(call.record(response, is_paid=is_paid))
                 if self._unseen is not None:
@@ -382,7 +388,7 @@ class GateCore:
                     # Kept before the call is sent, so that a kill -9 hides no call from the budget.
                     await self._keep(SentRecord(call.key, send.reserved.tokens, send.reserved.cost_usd))
                 used = Amounts(lm_calls=1)
-                response = await self._send(call, send)
+                response = await self._soonest(call, send, line)
                 used = self._used_by(send, response)
             except LMError as error:
                 self._note_failure(send, line, error, probe=probe)
@@ -441,6 +447,30 @@ class GateCore:
             self.stop(error)
             raise error
         return most_of(call.request, call.lm.price_usd)
+
+    async def _soonest(self, call: Call, send: Send, line: Line) -> LMResponse:
+        """Return the answer of a request, which is sent once more where only it is late.
+
+        Not where a budget would have to pay for both, nor to a model in this process, where none gets lost.
+        """
+        late_s, answers = line.late_s, line.answers
+        if late_s == math.inf or self._account.is_limited or is_local(call.request.model):
+            return await self._send(call, send)
+
+        def send_again() -> bool:
+            if self._stop is not None or send.has_calls or line.answers == answers:
+                return False
+            logger.info(
+                "%s has not answered a call for %.0f s; asking once more.", call.request.model, late_s
+            )
+            call.failed += 1
+            self.failures[LATE] += 1
+            self._writer.put(
+                call.failure(LATE, f"no answer within {late_s:.0f} s, when it was sent once more")
+            )
+            return True
+
+        return await first_answer(lambda: self._send(call, send), late_s, send_again)
 
     async def _send(self, call: Call, send: Send) -> LMResponse:
         inside = StageGate(self, call.stage, subject=call.subject, patient=call.patient, within=send)

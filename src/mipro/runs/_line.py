@@ -37,6 +37,11 @@ ROUNDED_S = 1.0
 waits for all of it, but where all calls did, half of a limit and more was left unused."""
 CREDIT_S = 0.1
 """Seconds of pace that a late call may make up for: a busy machine wakes nobody on time."""
+LATE_S, LATE_FACTOR = 60.0, 10.0
+"""Seconds after which a request may be late, and how many times as long as others it must have taken: enough
+that a long answer is hardly ever paid for twice."""
+LEAST_TIMED, MOST_TIMED = 16, 64
+"""Answers from which that average is known, and those that it is of, about."""
 _AT_ONCE = nullcontext(False)
 
 
@@ -69,6 +74,8 @@ class Line:
         self._given_up: set[str] = set()
         self._suspects: set[str] = set()
         self._growth = GROWTH
+        self._timed = 0
+        self._mean_s = 0.0
         self._since = clock()
         self._sent = 0
         self._refused = 0
@@ -99,6 +106,16 @@ class Line:
                 yield True
                 return
         yield False
+
+    @property
+    def late_s(self) -> float:
+        """Seconds after which a request is late; infinite while it is not known what they take."""
+        return math.inf if self._timed < LEAST_TIMED else max(LATE_S, LATE_FACTOR * self._mean_s)
+
+    def took(self, seconds: float) -> None:
+        """Note what an answer took."""
+        self._timed += 1
+        self._mean_s += (seconds - self._mean_s) / min(self._timed, MOST_TIMED)
 
     def answered(self, subject: str = "") -> None:
         """Note an answer, be it a refusal of the request itself: the model is alive.
