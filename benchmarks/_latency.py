@@ -48,6 +48,8 @@ class Plan:
     """Part of the requests answered 503."""
     rate_limit_per_s: float = 0.0
     """Requests a second above which the answer is 429, shared out among the processes; 0 for none."""
+    lost_rate: float = 0.0
+    """Part of the requests that are never answered, the connection held open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,8 @@ class _Desk:
         if status:
             self._failed += 1
             self._send(transport, status, {"error": {"message": "planned", "code": status}})
+            return
+        if self._plan.lost_rate and dice.random() < self._plan.lost_rate:
             return
         latency_s = self._plan.latency_s * math.exp(self._plan.sigma * dice.gauss(0.0, 1.0))
         loop = asyncio.get_running_loop()

@@ -3,7 +3,8 @@
     python benchmarks/speed.py --quick
     python benchmarks/speed.py [--threads 8 32 100 256] [--stages 1 3] [--sizes light medium]
                                [--racers dspy tpe bayes] [--repeat 3] [--latency 0.2] [--sigma 0.5]
-                               [--error-rate 0] [--rate-limit 0] [--servers 2] [--lookahead 16]
+                               [--error-rate 0] [--rate-limit 0] [--lost-rate 0] [--servers 2]
+                               [--lookahead 20]
 
 Each run is a fresh process against servers in processes of their own, on loopback. "tpe" is mipro with
 the search that DSPy has, so that both make about the same number of calls; "bayes" is mipro's default.
@@ -230,6 +231,7 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=0.5, help="of the log-normal latency")
     parser.add_argument("--error-rate", type=float, default=0.0)
     parser.add_argument("--rate-limit", type=float, default=0.0, help="requests a second; 0 for none")
+    parser.add_argument("--lost-rate", type=float, default=0.0, help="part of the requests never answered")
     parser.add_argument("--servers", type=int, default=2, help="server processes")
     parser.add_argument("--chars", type=int, default=CHARS, help="characters of an example's question")
     parser.add_argument("--lookahead", type=int, help='decisions of "bayes" under way; by default its own')
@@ -238,7 +240,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.threads, options.stages, options.sizes, options.repeat = [32], [1], ["light"], 1
-    plan = Plan(options.latency, options.sigma, options.error_rate, options.rate_limit)
+    plan = Plan(options.latency, options.sigma, options.error_rate, options.rate_limit, options.lost_rate)
     with LatencyServers(plan, processes=options.servers) as servers:
         if options.capacity or options.steady:
             for threads in options.threads:

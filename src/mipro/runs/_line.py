@@ -37,7 +37,7 @@ ROUNDED_S = 1.0
 waits for all of it, but where all calls did, half of a limit and more was left unused."""
 CREDIT_S = 0.1
 """Seconds of pace that a late call may make up for: a busy machine wakes nobody on time."""
-LATE_S, LATE_FACTOR = 60.0, 10.0
+LATE_S, LATE_FACTOR = 30.0, 10.0
 """Seconds after which a request may be late, and how many times as long as others it must have taken: enough
 that a long answer is hardly ever paid for twice."""
 LEAST_TIMED, MOST_TIMED = 16, 64
