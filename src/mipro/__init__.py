@@ -105,6 +105,7 @@ if TYPE_CHECKING:
         MIPROv2,
     )
     from mipro.primitives import BaseModule as BaseModule
+    from mipro.propose import Refine
     from mipro.runs import Budget
     from mipro.signature import (
         InputField,
@@ -155,6 +156,7 @@ _ROOMS = {
         "syncify",
     ),
     "optimize": ("BootstrapFewShot", "BootstrapFewShotWithRandomSearch", "LabeledFewShot", "MIPROv2"),
+    "propose": ("Refine",),
     "runs": ("Budget",),
     "signature": ("InputField", "OutputField", "Signature"),
 }
@@ -214,6 +216,7 @@ __all__ = [
     "Prediction",
     "ReAct",
     "Reasoning",
+    "Refine",
     "Retrieve",
     "ScoreWithFeedback",
     "Signature",

@@ -56,9 +56,8 @@ _ABSENT = {
     ): f"the optimizers are {_OPTIMIZERS}",
     ("BayesianSignatureOptimizer", "MIPRO", "SignatureOptimizer"): "use `mipro.MIPROv2`",
     ("BAMLAdapter", "TwoStepAdapter"): "the adapters are ChatAdapter, JSONAdapter and XMLAdapter",
-    ("Refine",): "use `mipro.BestOfN`, which draws again without advice",
     ("Assert", "Retry", "Suggest", "assert_transform_module", "backtrack_handler"): (
-        "check answers in the metric, or draw them again with `mipro.BestOfN` and a reward function"
+        "check answers in the metric, or ask again with `mipro.Refine` or `mipro.BestOfN`"
     ),
     ("TypedChainOfThought", "TypedPredictor"): (
         "`mipro.Predict` and `mipro.ChainOfThought` read the types of a signature themselves"

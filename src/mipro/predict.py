@@ -20,6 +20,7 @@ from mipro.modules import (
     _tree,
     majority,
 )
+from mipro.propose import Refine, _refine
 
 __all__ = [
     "BestOfN",
@@ -29,6 +30,7 @@ __all__ = [
     "Parameter",
     "Predict",
     "ReAct",
+    "Refine",
     "Tool",
     "majority",
 ]
@@ -43,4 +45,5 @@ __path__ = lend(
     parameter=_tree,
     predict=_predict,
     react=_react,
+    refine=_refine,
 )

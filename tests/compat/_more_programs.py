@@ -118,6 +118,15 @@ def best_of_n(d, lm, asked):
     return [best(question="Q").answer, len(asked), [body["temperature"] for body in asked]]
 
 
+@program([{"answer": "a"}, {"discussion": "D", "advice": {"self": "Write more."}}, {"answer": "bb"}])
+def refine(d, lm, asked):
+    """A second attempt with advice on the first."""
+    better = d.Refine(d.Predict("question -> answer"), N=2, reward_fn=lambda _, p: len(p.answer), threshold=9)
+    answer = better(question="Q").answer
+    hinted = ["[[ ## hint_ ## ]]\nWrite more.\n" in body["messages"][-1]["content"] for body in asked]
+    return [answer, hinted, [name for name, _ in better.named_predictors()]]
+
+
 @program({"rationale": "R", "answer": "blue"})
 def multi_chain_comparison(d, lm, asked):
     """Attempts compared."""

@@ -18,6 +18,11 @@ def colour_of(fruit):
     return COLOURS[fruit.split()[0]]
 
 
+def fruit_in(messages):
+    """Return the fruit that is asked about."""
+    return re.findall(r"(?:banana|cherry|lime|plum) \d+", str(messages[-1]["content"]))[-1]
+
+
 def answer(messages):
     """Answer as a model that knows colours only when it is told to, or shown how."""
     prompt = json.dumps(messages)
@@ -27,7 +32,7 @@ def answer(messages):
     for field in ("module_description", "program_description", "summary", "observations"):
         if f"[[ ## {field} ## ]]" in prompt:
             return {field: "Fruit come in, colours come out."}
-    fruit = re.findall(r"(?:banana|cherry|lime|plum) \d+", str(messages[-1]["content"]))[-1]
+    fruit = fruit_in(messages)
     told = "Name the colour" in str(messages[0]["content"])
     shown = len(messages) > 4
     luck = zlib.crc32(fruit.encode()) % 10
@@ -45,6 +50,23 @@ def fruit():
 def fruit_lm():
     """Return the model, configured for the time of a test."""
     lm = ScriptedLM(answer)
+    with mipro.context(lm=lm):
+        yield lm
+
+
+@pytest.fixture
+def advised_lm():
+    """Return the model of fruit, which gives advice too, and needs no luck if it is told and has a hint."""
+
+    def advised(messages):
+        asked = str(messages[-1]["content"])
+        if "discussion" in asked:
+            return {"discussion": "d", "advice": {"self": "It is always plain what is meant."}}
+        if "[[ ## hint_ ## ]]" in asked and "Name the colour" in str(messages[0]["content"]):
+            return {"colour": colour_of(fruit_in(messages))}
+        return answer(messages)
+
+    lm = ScriptedLM(advised)
     with mipro.context(lm=lm):
         yield lm
 

@@ -72,6 +72,11 @@ class Basket(mipro.Module):
         return self.name(fruit=fruit)
 
 
+def told(inputs, prediction):
+    """Rate a colour by itself: the model has no idea or is right."""
+    return float(prediction.colour != "no idea")
+
+
 @pytest.mark.usefixtures("fruit_lm")
 class TestResult:
     """What comes back."""
@@ -357,6 +362,22 @@ class TestResume:
         again = optimize(Basket())
         assert len(fruit_lm.calls) == paid
         assert again.dump_state() == first.dump_state()
+
+    def test_a_program_with_advice_is_replayed_for_nothing(self, optimize, advised_lm, tmp_path):
+        """Its own predictor alone, whose demos know of no hint; every attempt and advice is in the ledger."""
+        program = mipro.Refine(mipro.Predict("fruit -> colour"), N=2, reward_fn=told, threshold=1.0)
+        first = optimize(program)
+        paid = len(advised_lm.calls)
+        again = optimize(program)
+        assert len(advised_lm.calls) == paid
+        assert again.dump_state() == first.dump_state()
+        assert "Name the colour" in first.module.signature.instructions
+        assert first.module.demos
+        assert all({*demo} <= {"fruit", "colour", "augmented"} for demo in first.module.demos)
+        assert any("always plain" in str(call["messages"]) for call in advised_lm.calls)
+        first.save(tmp_path / "program.json")
+        program.load(tmp_path / "program.json")
+        assert program.dump_state() == first.dump_state()
 
     @pytest.mark.usefixtures("fruit_lm")
     @pytest.mark.parametrize(

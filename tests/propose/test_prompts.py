@@ -46,6 +46,14 @@ class Research(mipro.Module):
         return self.answer(question=question, query=query)
 
 
+ADVICE = {"answer.predict": "Answer in one word."}
+
+
+def one_word(inputs, prediction):
+    """Rate an answer."""
+    return float(len(prediction.answer.split()) == 1)
+
+
 class _Demos:
     grounding = ((mipro.Example(question="Who wrote it?", query="writer of it"),), ())
 
@@ -117,8 +125,20 @@ def _later_round():
     return prompts
 
 
+def _advice():
+    prompts = []
+
+    def answer(messages):
+        prompts.append(messages)
+        return {"query": "q", "reasoning": "r", "answer": "A writer", "discussion": "d", "advice": ADVICE}
+
+    with mipro.context(lm=ScriptedLM(answer)):
+        mipro.Refine(Research(), N=2, reward_fn=one_word, threshold=1.0)(question="Who wrote it?")
+    return [prompts[2], prompts[4]]
+
+
 @pytest.mark.parametrize(
-    "case", [_two_steps, _bare_predictor, _agent, _later_round], ids=lambda case: case.__name__[1:]
+    "case", [_two_steps, _bare_predictor, _agent, _later_round, _advice], ids=lambda case: case.__name__[1:]
 )
 def test_prompts_are_those_of_the_golden_files(case):
     """Every prompt of the proposer is what the file shows."""

@@ -50,6 +50,15 @@ class Plain(mipro.Module):
         return await self.sort.acall(ticket=ticket)
 
 
+def rate(inputs: dict[str, Any], prediction: mipro.Prediction) -> float:
+    """Rate an answer."""
+    return float(len(prediction.queue))
+
+
+refined: mipro.Prediction = mipro.Refine(Plain(), N=3, reward_fn=rate, threshold=1.0)(ticket="It is late")
+mipro.BestOfN(module=Plain(), N=3, reward_fn=rate, threshold=1.0, fail_count=1)
+
+
 class Pipeline(mipro.Module):
     """Predictors of several kinds."""
 

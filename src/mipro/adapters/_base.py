@@ -16,6 +16,7 @@ from mipro.adapters._type import with_content_blocks
 from mipro.adapters._wording import WORDING
 from mipro.callback import notified
 from mipro.errors import AdapterParseError, UserError
+from mipro.signature import NOT_IN_DEMOS, extra_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -324,7 +325,8 @@ class Adapter:
 
     def format_demos(self, signature: type[Signature], demos: Sequence[Mapping[str, Any]]) -> list[Message]:
         """Return a user and an assistant message for each demo, those with gaps first."""
-        fields, inputs, outputs = signature.fields, signature.input_fields, signature.output_fields
+        inputs, outputs = signature.input_fields, signature.output_fields
+        fields = [name for name, info in signature.fields.items() if not extra_of(info).get(NOT_IN_DEMOS)]
         partial, complete = [], []
         for demo in demos:
             if all(name in demo and demo[name] is not None for name in fields):

@@ -11,8 +11,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mipro._takes import takes
 from mipro.errors import AdapterParseError, LMError, LMRequestError, RunStopped
-from mipro.evaluate._score import score_of, takes
+from mipro.evaluate._score import score_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -6,12 +6,10 @@ import inspect
 import math
 import numbers
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from mipro._takes import takes
 from mipro.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +59,6 @@ def check_metric(metric: Any) -> None:
             f"{getattr(metric, '__name__', type(metric).__name__)} takes ({taken}) and can't be called with "
             "two arguments."
         )
-
-
-def takes(function: Callable[..., Any], count: int, *names: str) -> bool:
-    """Whether a function can be called with so many arguments, and those by name, as far as it tells."""
-    try:
-        # A decorator may itself give what the function that it wraps takes more of.
-        signature = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError):  # some written in C
-        return True
-    try:
-        signature.bind(*[None] * count, **dict.fromkeys(names))
-    except TypeError:
-        return False
-    return True
 
 
 def score_of(value: Any) -> tuple[float, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from typing_extensions import Self
 
+from mipro._names import of_dspy
 from mipro.errors import UserError
 from mipro.modules._copying import copy_as_deep_as_it_goes
 from mipro.modules._saving import check_names, read_state, refuse_whole_program, write_state
@@ -18,6 +19,7 @@ from mipro.modules._tree import (
     set_attribute_by_name,
     sub_modules,
 )
+from mipro.signature import SignatureMeta
 
 if TYPE_CHECKING:
     import os
@@ -335,6 +337,30 @@ class Module(metaclass=ModuleMeta):
 
     def __repr__(self) -> str:
         return "\n".join(f"{name} = {predictor}" for name, predictor in self.named_predictors())
+
+
+def check_program(name: str, program: Any) -> None:
+    """Refuse what is no program, and one whose predictors can't be asked for.
+
+    Args:
+        name: How it is called.
+        program: What was given.
+    """
+    if not isinstance(program, Module):
+        todo = ""
+        if isinstance(program, (str, SignatureMeta)):
+            todo = "; make a program of the signature first, such as Predict(signature)"
+        elif isinstance(program, type):
+            todo = "; make one of this class first"
+        raise UserError(
+            f"`{name}` must be a program, a `mipro.Module` such as Predict(...), but got "
+            f"{of_dspy(program) or repr(program) + todo}."
+        )
+    if not callable(program.predictors):
+        raise UserError(
+            f"the `predictors` of `{name}` must be those that a `mipro.Module` finds, but "
+            f"{type(program).__name__} has an attribute of that name; give it another one."
+        )
 
 
 BaseModule = Module  # under the name that DSPy has it by, in a module of this path

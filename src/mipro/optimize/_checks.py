@@ -11,43 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from mipro._names import of_dspy
 from mipro._normal import as_spelled
+from mipro._takes import takes
 from mipro._whole import is_whole
 from mipro.errors import UserError
-from mipro.evaluate._score import takes
 from mipro.example import or_of_table
 from mipro.lm import BaseLM
 from mipro.modules import ChainOfThought, Module, Predict
+from mipro.modules._module import check_program
 from mipro.optimize._traces import check_same_structure
-from mipro.signature import SignatureMeta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mipro.example import Example
-
-
-def check_program(name: str, program: Any) -> None:
-    """Refuse what is no program, and one whose predictors can't be asked for.
-
-    Args:
-        name: How it is called.
-        program: What was given.
-    """
-    if not isinstance(program, Module):
-        todo = ""
-        if isinstance(program, (str, SignatureMeta)):
-            todo = "; make a program of the signature first, such as Predict(signature)"
-        elif isinstance(program, type):
-            todo = "; make one of this class first"
-        raise UserError(
-            f"`{name}` must be a program, a `mipro.Module` such as Predict(...), but got "
-            f"{of_dspy(program) or repr(program) + todo}."
-        )
-    if not callable(program.predictors):
-        raise UserError(
-            f"the `predictors` of `{name}` must be those that a `mipro.Module` finds, but "
-            f"{type(program).__name__} has an attribute of that name; give it another one."
-        )
 
 
 def num_predictors(program: Module) -> int:

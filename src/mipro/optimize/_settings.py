@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from mipro._canonical import distinct
+from mipro._takes import takes
 from mipro.context import settings
 from mipro.errors import NoModelError, UserError
-from mipro.evaluate._score import takes
 from mipro.lm import Usage
 from mipro.lm._base import misnamed_model
 from mipro.optimize._checks import (

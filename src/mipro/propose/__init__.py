@@ -16,6 +16,7 @@ from mipro.propose._records import (
     ProposalSettings,
     ScoredInstruction,
 )
+from mipro.propose._refine import Refine
 from mipro.propose._text import token_estimate
 from mipro.propose._tips import TIPS
 from mipro.propose._tokens import content_tokens, value_tokens
@@ -35,6 +36,7 @@ __all__ = [
     "Origin",
     "ProposalSettings",
     "Proposals",
+    "Refine",
     "ScoredInstruction",
     "Verdict",
     "content_tokens",

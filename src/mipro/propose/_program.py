@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 from collections import deque
@@ -76,12 +77,23 @@ def source(program: Module, max_tokens: int) -> str:
     return clip("\n\n".join(texts), max_tokens) if texts else ""
 
 
-def _source_of(kind: type) -> str:
-    """Return the source of a class as its file or the cell of a notebook has it, "" where there is none."""
+def function_source(function: Any, max_tokens: int) -> str:
+    """Return the source of what is called, a function, an object or a program, its secrets hidden; or ""."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if _is_module(type(function)):
+        return source(function, max_tokens)
+    function = inspect.unwrap(function)
+    text = _source_of(function if inspect.isroutine(function) else type(function))
+    return clip(without_literals(textwrap.dedent(text).strip()), max_tokens)
+
+
+def _source_of(kind: Any) -> str:
+    """Return the source of a class or function as its file or a cell of a notebook has it, "" without one."""
     with suppress(OSError, TypeError):
         return inspect.getsource(kind)
     # Python looks for a class in the file of its module, which a notebook has not; methods know their cell.
-    for method in filter(inspect.isfunction, vars(kind).values()):
+    for method in filter(inspect.isfunction, getattr(kind, "__dict__", {}).values()):
         with suppress(OSError, SyntaxError):
             lines, start = inspect.findsource(method)
             for node in ast.walk(ast.parse("".join(lines))):

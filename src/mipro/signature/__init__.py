@@ -3,6 +3,7 @@
 from mipro.signature._fields import (
     FIELD_NAME,
     IS_FORMATTED,
+    NOT_IN_DEMOS,
     TYPE_IS_UNDEFINED,
     InputField,
     OutputField,
@@ -17,6 +18,7 @@ from mipro.signature._types import unaliased
 __all__ = [
     "FIELD_NAME",
     "IS_FORMATTED",
+    "NOT_IN_DEMOS",
     "TYPE_IS_UNDEFINED",
     "AnySignature",
     "InputField",

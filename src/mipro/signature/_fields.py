@@ -17,6 +17,8 @@ ROLE = "__dspy_field_type"
 TYPE_IS_UNDEFINED = "IS_TYPE_UNDEFINED"
 # Of an input that is text made of formatted values, images among them, such as the steps of an agent.
 IS_FORMATTED = "mipro_is_formatted"
+# Of an input that only the question itself has, such as advice from an earlier attempt: no demo lacks it.
+NOT_IN_DEMOS = "mipro_not_in_demos"
 _OWN_ARGUMENTS = frozenset({"desc", "prefix", "format", "parser", ROLE, TYPE_IS_UNDEFINED})
 
 _CONSTRAINTS = {
