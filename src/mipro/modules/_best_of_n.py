@@ -15,7 +15,7 @@ from mipro._takes import takes
 from mipro._whole import is_whole
 from mipro.context import context, settings
 from mipro.errors import LMError, RunStopped, UserError
-from mipro.modules._module import Module, check_program
+from mipro.modules._module import Module, check_module
 from mipro.modules._predict import Predict
 from mipro.modules._trace import place_in_trace
 from mipro.signature import NOT_IN_DEMOS, InputField
@@ -133,7 +133,7 @@ class BestOfN(Module):
         fail_count: int | None = None,
     ) -> None:
         super().__init__()
-        check_program("module", module)
+        check_module("module", module)
         if not is_whole(N, 1):
             raise UserError(f"`N` must be a whole number of at least 1, but got {N!r}.")
         _check_reward(reward_fn)

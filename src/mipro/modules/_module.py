@@ -339,8 +339,8 @@ class Module(metaclass=ModuleMeta):
         return "\n".join(f"{name} = {predictor}" for name, predictor in self.named_predictors())
 
 
-def check_program(name: str, program: Any) -> None:
-    """Refuse what is no program, and one whose predictors can't be asked for.
+def check_module(name: str, program: Any) -> None:
+    """Refuse what is no program.
 
     Args:
         name: How it is called.
@@ -355,11 +355,6 @@ def check_program(name: str, program: Any) -> None:
         raise UserError(
             f"`{name}` must be a program, a `mipro.Module` such as Predict(...), but got "
             f"{of_dspy(program) or repr(program) + todo}."
-        )
-    if not callable(program.predictors):
-        raise UserError(
-            f"the `predictors` of `{name}` must be those that a `mipro.Module` finds, but "
-            f"{type(program).__name__} has an attribute of that name; give it another one."
         )
 
 

@@ -17,13 +17,28 @@ from mipro.errors import UserError
 from mipro.example import or_of_table
 from mipro.lm import BaseLM
 from mipro.modules import ChainOfThought, Module, Predict
-from mipro.modules._module import check_program
+from mipro.modules._module import check_module
 from mipro.optimize._traces import check_same_structure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mipro.example import Example
+
+
+def check_program(name: str, program: Any) -> None:
+    """Refuse what is no program, and one whose predictors can't be asked for.
+
+    Args:
+        name: How it is called.
+        program: What was given.
+    """
+    check_module(name, program)
+    if not callable(program.predictors):
+        raise UserError(
+            f"the `predictors` of `{name}` must be those that a `mipro.Module` finds, but "
+            f"{type(program).__name__} has an attribute of that name; give it another one."
+        )
 
 
 def num_predictors(program: Module) -> int:

@@ -6,8 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from mipro.errors import UserError
-from mipro.modules._module import check_program
-from mipro.optimize._checks import check_whole, listed
+from mipro.optimize._checks import check_program, check_whole, listed
 from mipro.optimize._result import detached
 from mipro.optimize._teleprompter import Program, Teleprompter
 

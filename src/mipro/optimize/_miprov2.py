@@ -11,12 +11,12 @@ from mipro._terminal import is_watched
 from mipro.context import context, settings, watching
 from mipro.errors import BudgetExhausted
 from mipro.evaluate._score import check_metric
-from mipro.modules._module import check_program
 from mipro.optimize._ahead import begun_ahead, load_ahead
 from mipro.optimize._checks import (
     check_is_given,
     check_not_negative,
     check_positive,
+    check_program,
     check_settings,
     check_temperature,
     check_threshold,

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from mipro.context import settings
-from mipro.errors import AdapterParseError, LMRequestError, LMUnansweredError, NoModelError
+from mipro.errors import AdapterParseError, LMRequestError, NoModelError
 from mipro.example import Example
 from mipro.modules import BestOfN, Predict
 from mipro.propose._guards import clean, is_refusal
@@ -59,9 +59,9 @@ class Refine(BestOfN):
     After an attempt whose reward is too low, the model that is configured is asked what each predictor must
     do otherwise. It sees the source of program and `reward_fn` (secrets hidden), the calls and the result.
     At the next attempt the prompts of those to blame have the advice in an input field `hint_`. Where there
-    is no readable advice, the next attempt goes without new one, as in `BestOfN`.
+    is no readable advice, the next attempt goes on with what there was before.
 
-    Neither the program nor the trace has a trace of the hints, and the adviser is no predictor of it.
+    Program, trace and demos know nothing of the hints, and the adviser is no predictor of the program.
 
     Args:
         module: The program; not modified.
@@ -83,9 +83,11 @@ class Refine(BestOfN):
         self, attempt: Attempt, prediction: Any, reward: Any
     ) -> Generator[Step, Any, Mapping[str, str]]:
         """Ask for advice; where there is none, that of the attempt before stays."""
+        if not attempt.predictors:
+            return {}
         try:
             answer = yield _Question(self._adviser(), self._view(attempt, prediction, reward))
-        except (AdapterParseError, LMRequestError, LMUnansweredError, NoModelError) as error:
+        except (AdapterParseError, LMRequestError, NoModelError) as error:
             _log.warning("No advice for the next attempt: %s: %s", type(error).__name__, error)
             return attempt.hints
         told = {name: clean(text) for name, text in (answer.advice or {}).items()}
@@ -96,7 +98,7 @@ class Refine(BestOfN):
         }
 
     def _adviser(self) -> BaseLM | None:
-        own = (predictor.lm for predictor in self.module.predictors)
+        own = (predictor.lm for _, predictor in self.module.named_predictors())
         return settings.lm or next(filter(None, own), None)
 
     def _view(self, attempt: Attempt, prediction: Any, reward: Any) -> dict[str, Any]:
@@ -119,7 +121,7 @@ class Refine(BestOfN):
             "program_outputs": _shown(prediction),
             "reward_code": function_source(self.reward_fn, _SOURCE_TOKENS) or "not known",
             "reward": f"{float(reward):g}" + (f": {clip(feedback, _VALUES_TOKENS)}" if feedback else ""),
-            "target": "as high as can be" if self.threshold is None else f"{self.threshold:g}",
+            "target": "as high as can be" if self.threshold is None else f"{float(self.threshold):g}",
             "predictors": list(attempt.predictors),
         }
 
