@@ -154,7 +154,6 @@ def test_a_judge_is_no_part_of_the_program():
         ({"reward_fn": lambda prediction: 1.0}, r"it takes \(prediction\)"),
         ({"reward_fn": asyncio.sleep}, "define it without `async`"),
     ],
-    ids=str,
 )
 def test_what_can_not_work_is_refused_when_it_is_made(of, wrong, said):
     """An attempt would be paid before it is found out, and each would fail."""
