@@ -46,11 +46,27 @@ class Advise(Signature):
     target: str = InputField(desc="the reward to reach")
     predictors: list[str] = InputField(desc="the names of the predictors")
     discussion: str = OutputField(
-        desc="what is wrong with the result, and which predictor is to blame for it"
+        desc="one sentence: what is wrong with the result, and which predictor is to blame"
     )
     advice: dict[str, str] = OutputField(
         desc="by the name of each predictor to blame one or two sentences: what to do, in concrete words"
     )
+
+
+_WORKED = {
+    "program": "shorten: Predict(review) -> title. Given the fields `review`, produce the fields `title`.",
+    "program_inputs": "review: It broke after a day, and nobody answers my letters.",
+    "calls": "call of: shorten\nreview: It broke after a day, and nobody answers my letters.\n"
+    "title: The thing broke after one day and nobody answers letters",
+    "program_outputs": "title: The thing broke after one day and nobody answers letters",
+    "reward_code": "def short(inputs, prediction):\n    return float(len(prediction.title.split()) <= 4)",
+    "reward": "0",
+    "target": "1",
+    "predictors": ["shorten"],
+    "discussion": "The title that `shorten` wrote has ten words, but may have four at most.",
+    "advice": {"shorten": "Write a title of at most four words. Name only the worst fault."},
+}
+"""What good advice looks like; a small model would copy the schema of the field instead."""
 
 
 class Refine(BestOfN):
@@ -130,7 +146,7 @@ class _Question:
     """The call for advice, which is none of the program's."""
 
     def __init__(self, lm: BaseLM | None, view: dict[str, Any]) -> None:
-        self._given = {**view, "lm": lm, "_trace": False}
+        self._given = {**view, "lm": lm, "demos": [_WORKED], "_trace": False}
 
     def run(self) -> Any:
         return Predict(Advise)(**self._given)
