@@ -12,8 +12,9 @@ from _racers import run_search
 from _tables import SETTINGS, Synthetic
 from _worker import peak_mb
 from mipro.search import Job, Search, Space, create
-from mipro.search._bayes import BayesSearch, _data
+from mipro.search._bayes import BayesSearch
 from mipro.search._design import design_of
+from mipro.search._evidence import evidence_of
 from mipro.search._hyper import VarianceChain
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def draw_run(path: Path, setting: str = "medium", seed: int = 3) -> None:
     spent = run_search(table, search)
     recommendation = search.recommend()
     design = design_of(table.space)
-    data = _data(search._book.table, design)  # noqa: SLF001 - a look inside
+    data = evidence_of(search._book.table, design)  # noqa: SLF001 - a look inside
     if data is None:
         return
     fit = VarianceChain(design, data, search._prior, search._logs, tails=False).fit()  # noqa: SLF001 - a look inside

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mipro.search import Job, Space, create
-from mipro.search._bayes import _data
 from mipro.search._book import Book
 from mipro.search._design import design_of
+from mipro.search._evidence import evidence_of
 from mipro.testing.search import cells_of, noisy_scorer, run
 
 
@@ -118,7 +118,7 @@ def test_large_tables_are_cut_to_what_matters():
     search = make()
     run(search, noisy_scorer())
     table = search._book.table
-    data = _data(table, design_of(Space({"0.instruction": 4, "0.demos": 6})), limit=8)
+    data = evidence_of(table, design_of(Space({"0.instruction": 4, "0.demos": 6})), limit=8)
     counts = (~np.isnan(table.values)).sum(axis=1)
     deepest = list(table.rows)[int(np.argmax(counts))]
     kept = [tuple(row) for row in data.candidates.tolist()]
@@ -137,7 +137,7 @@ def test_what_is_cut_from_a_large_table_does_not_depend_on_the_scores():
         for place in range(50):
             job = Job((place // 10, place % 10), tuple(range(1 + place % 7)))
             book.tell(book.record([job]), [[float(scores[place])] * len(job.examples)])
-        kept.append(_data(book.everything(), design_of(space), limit=12).candidates.tolist())
+        kept.append(evidence_of(book.everything(), design_of(space), limit=12).candidates.tolist())
     assert kept[0] == kept[1]
     assert len(kept[0]) <= 12
 

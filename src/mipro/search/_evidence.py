@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
-    from mipro.search._book import Floats, Ints
+    from mipro.search._book import Floats, Ints, Table
     from mipro.search._design import Design
 
     Group: TypeAlias = tuple[npt.NDArray[np.bool_], Ints]
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-12
 """Standard deviation of scores, as a share of their mean, up to which they are all the same."""
+MOST = 192
+"""Candidates that evidence is made of, when there are more."""
 MAX_GROUPS = 48
 """Most groups of examples; there are more only where scores are missing here and there."""
 
@@ -80,6 +82,31 @@ def spread_of(scores: Floats) -> float:
     """Return the standard deviation of some known scores; 0 where they are all the same but for rounding."""
     spread = float(scores.std())
     return spread if spread > ROUNDING * abs(float(scores.mean())) else 0.0
+
+
+def evidence_of(table: Table, design: Design, limit: int = MOST) -> Evidence | None:
+    """Condense what is known, or None where nothing is.
+
+    Args:
+        table: Known scores.
+        design: Terms of the space.
+        limit: Most candidates; of more the most measured are taken, the original, and a sample of the rest.
+    """
+    counts = table.counts
+    rows = np.flatnonzero(counts)
+    if not len(rows):
+        return None
+    if len(rows) > limit:
+        # Never the best: those that were lucky would stand for all, and what they share would seem good.
+        most = np.argsort(-counts[rows], kind="stable")[: 2 * limit // 3]
+        chosen = {0, *most.tolist()}
+        rest = [row for row in range(len(rows)) if row not in chosen]
+        step = max(1, len(rest) // max(1, limit - len(chosen)))
+        chosen.update(rest[::step][: limit - len(chosen)])
+        rows = rows[sorted(chosen)]
+    everyone = list(table.rows)
+    candidates = np.array([everyone[row] for row in rows], dtype=np.intp)
+    return condense(design, candidates, table.values[rows])
 
 
 def condense(design: Design, candidates: Ints, values: Floats) -> Evidence:

@@ -147,6 +147,11 @@ class Fit:
         """Posterior means of all effects."""
         return self._effects_of(self._weights(self._white[:, None]), None)
 
+    def means(self) -> Floats:
+        """Posterior means of the expected scores of the candidates seen, `[n]`."""
+        effects = self.effects()
+        return (effects.additive(self.design, self.evidence.candidates) + effects.rest)[:, 0]
+
     def sample(self, rng: np.random.Generator, count: int) -> Effects:
         """Draw effects from the posterior (Matheron's rule: a prior draw, corrected by the data)."""
         n = len(self.evidence.candidates)

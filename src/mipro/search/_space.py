@@ -11,6 +11,8 @@ from mipro.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mipro.search._book import Ints
+
 Candidate: TypeAlias = tuple[int, ...]
 """One choice index for each variable, in the order of the space; all zeros is the program as it came."""
 
@@ -106,3 +108,8 @@ class Space:
 
     def __repr__(self) -> str:
         return f"Space({self._choices!r})"
+
+
+def candidate_of(row: Ints) -> Candidate:
+    """Return a row of an array of candidates, `[variables]`, as a candidate."""
+    return tuple(row.tolist())
