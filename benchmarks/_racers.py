@@ -60,13 +60,26 @@ def scores_of(table: Table, job: Job) -> list[float]:
     return table.row(job.candidate)[list(job.examples)].tolist()
 
 
-def race(name: str, racer: str, seed: int, table: Table, lookahead: int | None = None) -> list[Outcome]:
-    """Run one racer on one table with all budgets; `lookahead` is that of "bayes", in place of its own."""
-    return [_race_once(name, racer, seed, table, fraction, lookahead) for fraction in FRACTIONS]
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of "bayes"."""
+
+    lookahead: int | None = None
+    """Decisions under way; by default its own number."""
+    patience: float = 1.0
+    """Above 1 it stops later."""
+
+
+DEFAULT = Settings()
+
+
+def race(name: str, racer: str, seed: int, table: Table, bayes: Settings = DEFAULT) -> list[Outcome]:
+    """Run one racer on one table with all budgets."""
+    return [_race_once(name, racer, seed, table, fraction, bayes) for fraction in FRACTIONS]
 
 
 def _race_once(
-    name: str, racer: str, seed: int, table: Table, fraction: float, ahead: int | None = None
+    name: str, racer: str, seed: int, table: Table, fraction: float, bayes: Settings = DEFAULT
 ) -> Outcome:
     budget = int(fraction * table.budget)
     if racer == YARDSTICK:
@@ -82,7 +95,8 @@ def _race_once(
         order = np.arange(examples)
         options = {"num_trials": trials}
     if racer == "bayes":
-        options = {"lookahead": (lookahead := ahead or default_lookahead(budget, table.space.sizes))}
+        lookahead = bayes.lookahead or default_lookahead(budget, table.space.sizes)
+        options = {"lookahead": lookahead, "patience": bayes.patience}
     search = create(
         racer, table.space, num_examples=examples, budget=budget, seed=seed, order=order.tolist(), **options
     )

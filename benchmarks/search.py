@@ -23,7 +23,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from _racers import YARDSTICK, Outcome, race
+from _racers import YARDSTICK, Outcome, Settings, race
 from _report import print_report
 from _scale import draw_run, print_scale
 from _tables import SETTINGS, load, recorded_names
@@ -32,14 +32,14 @@ RACERS = ("bayes", "dspy", "tpe", "random", "halving")
 QUICK = ("light", "medium", "medium-plateau", "medium-flat", "medium-2")
 
 
-def run_one(task: tuple[str, int, tuple[str, ...], int | None]) -> list[Outcome]:
+def run_one(task: tuple[str, int, tuple[str, ...], Settings]) -> list[Outcome]:
     """Race all racers on one table."""
-    name, seed, racers, lookahead = task
+    name, seed, racers, bayes = task
     outcomes = []
     if name not in SETTINGS:
         racers = (*racers, YARDSTICK)
     for racer in racers:
-        outcomes += race(name, racer, seed, load(name, seed), lookahead)
+        outcomes += race(name, racer, seed, load(name, seed), bayes)
     return outcomes
 
 
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write every outcome as a JSON line")
     parser.add_argument("--load", type=Path, nargs="+", help="report on outcomes written before")
     parser.add_argument("--lookahead", type=int, help='decisions of "bayes" under way; by default its own')
+    parser.add_argument("--patience", type=float, default=1.0, help='above 1 "bayes" stops later')
     parser.add_argument("--plot", type=Path, help="write a picture (SVG)")
     parser.add_argument("--scale", action="store_true", help="print time per decision and memory only")
     parser.add_argument("--run-plot", type=Path, help="draw one run (SVG) only")
@@ -71,8 +72,9 @@ def main() -> None:
     seeds = arguments.seeds
     if arguments.quick:
         names, seeds = arguments.settings or list(QUICK), min(seeds, 12)
+    bayes = Settings(arguments.lookahead, arguments.patience)
     tasks = [
-        (name, seed, tuple(arguments.racers), arguments.lookahead)
+        (name, seed, tuple(arguments.racers), bayes)
         for seed in range(arguments.first_seed, arguments.first_seed + seeds)
         for name in names
     ]

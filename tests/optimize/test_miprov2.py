@@ -773,6 +773,20 @@ class TestLookahead:
 class TestOwnSearch:
     """What a search of the user's own gives is checked as it comes."""
 
+    def test_one_of_ours_takes_options(self, optimize, fruit_lm):
+        """`functools.partial` hands them on; the run resumes with the same ones, and no others."""
+
+        def patient(value):
+            return functools.partial(create, "bayes", patience=value)
+
+        first = optimize(search=patient(4), lookahead=4)
+        paid = len(fruit_lm.calls)
+        again = optimize(search=patient(4), lookahead=4)
+        assert paid == len(fruit_lm.calls)
+        assert first.optimization.candidate == again.optimization.candidate
+        with pytest.raises(RunMismatchError, match="search"):
+            optimize(search=patient(2), lookahead=4)
+
     @staticmethod
     def scripted(jobs, recommended=None, **methods):
         """Make what makes a search that gives one thing for every question."""
