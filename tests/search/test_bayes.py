@@ -153,6 +153,16 @@ def test_keeps_the_original_when_nothing_matters():
     assert kept >= 11
 
 
+def test_patience_of_four_never_takes_all_for_alike():
+    """Where nothing matters all of the budget is spent."""
+
+    def spent(patience):
+        return len(cells_of(run(make(budget=2000, patience=patience), noisy_scorer(spread=0.0))))
+
+    assert spent(1.0) < 1000
+    assert spent(4.0) == 2000
+
+
 def test_recommends_what_is_likely_enough_to_be_better():
     """Once enough was measured, the original is kept otherwise; before, the best guess is taken."""
     unlikely = {}
