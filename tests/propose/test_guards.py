@@ -65,6 +65,25 @@ def test_cleaning_twice_changes_nothing(text):
     assert clean(clean(text)) == clean(text)
 
 
+@pytest.mark.parametrize(
+    ("given_text", "expected"),
+    [
+        ("Rate it. Be brief. Be brief. Be brief. Be brief. Be br", "Rate it. Be brief."),
+        ("Read. Think it over. Read. Think it over. Read.", "Read. Think it over."),
+        ("One line\nanother\nanother\nanother\nanother", "One line\nanother"),
+        ("短く答える。短く答える。短く答える。短く答える。", "短く答える。"),
+        ("Be brief. Be brief. Be brief.", "Be brief. Be brief. Be brief."),
+        (
+            "Be brief. Be brief. Be brief. Be brief. Name it.",
+            "Be brief. Be brief. Be brief. Be brief. Name it.",
+        ),
+    ],
+)
+def test_a_loop_at_the_end_is_left_out(given_text, expected):
+    """Small models repeat themselves until they are cut off; what is said twice, or before more, stays."""
+    assert clean(given_text) == expected
+
+
 def test_a_good_proposal_passes():
     """A new instruction is accepted as it is."""
     verdict = _guard().judge("Give the shortest correct answer.", [ORIGINAL])
@@ -139,7 +158,7 @@ def test_instructions_of_other_words_are_not_similar():
 def test_too_long_a_proposal_is_refused():
     """`max_tokens` bounds the instruction, and refuses no shorter one."""
     assert _guard(max_tokens=20).judge("Answer well.", []).refused == ""
-    assert _guard(max_tokens=20).judge("Answer well. " * 30, []).refused == "too long"
+    assert _guard(max_tokens=20).judge("Answer very well " * 30, []).refused == "too long"
 
 
 def test_a_part_to_keep_that_is_missing_is_put_back():

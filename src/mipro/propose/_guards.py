@@ -41,12 +41,17 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 
+_SENTENCE = re.compile(r"[^.!?\n\u3002\uff01\uff1f]*(?:[.!?\n\u3002\uff01\uff1f]+\s*|\Z)")
+LOOP = 3
+"""Sentences at the end that were all said before, from which they are a loop."""
+
 
 def clean(text: str) -> str:
-    """Return an instruction as the model gave it, without what it is wrapped in.
+    """Return an instruction as the model gave it, without what it is wrapped in, and its loops.
 
     That is thoughts and an announcement ("Sure! Here is an improved instruction:") before it, a fence and
-    quotes around it. Nothing else is touched: "Classify the sentiment: ..." keeps its beginning.
+    quotes around it, and the sentences at the end that only repeat others, as small models write until they
+    are cut off. Nothing else is touched: "Classify the sentiment: ..." keeps its beginning.
     """
     text = text.strip()
     while True:
@@ -59,8 +64,26 @@ def clean(text: str) -> str:
         inside = unquoted(text)
         if text[-1:] not in inside:  # else a quote may end there that began later
             text = inside.strip()
+        text = _without_loop(text)
         if text == before:
             return text
+
+
+def _without_loop(text: str) -> str:
+    """Return `text` up to where it says nothing new any more, if it goes on for long."""
+    starts, said = [], []
+    for found in _SENTENCE.finditer(text):
+        if sentence := " ".join(found.group().casefold().split()):
+            starts.append(found.start())
+            said.append(sentence)
+    if not said:
+        return text
+    *known, last = said
+    first = {sentence: place for place, sentence in reversed(list(enumerate(known)))}
+    # The last may be cut off in the middle.
+    is_new = not any(sentence.startswith(last) for sentence in first)
+    end = len(said) if is_new else max(first.values()) + 1
+    return text[: starts[end]].rstrip() if len(said) - end >= LOOP else text
 
 
 def is_refusal(text: str) -> bool:
