@@ -73,6 +73,7 @@ def test_cleaning_twice_changes_nothing(text):
         ("One line\nanother\nanother\nanother\nanother", "One line\nanother"),
         ("短く答える。短く答える。短く答える。短く答える。", "短く答える。"),
         ("Be brief. Be brief. Be brief.", "Be brief. Be brief. Be brief."),
+        ("Fill in:\n{a: {b: {c: {d: ?\n}\n}\n}\n}", "Fill in:\n{a: {b: {c: {d: ?\n}\n}\n}\n}"),
         (
             "Be brief. Be brief. Be brief. Be brief. Name it.",
             "Be brief. Be brief. Be brief. Be brief. Name it.",

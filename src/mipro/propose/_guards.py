@@ -73,7 +73,8 @@ def _without_loop(text: str) -> str:
     """Return `text` up to where it says nothing new any more, if it goes on for long."""
     starts, said = [], []
     for found in _SENTENCE.finditer(text):
-        if sentence := " ".join(found.group().casefold().split()):
+        # What has no words, such as the braces that close a template, is no sentence.
+        if sentence := phrase(found.group()).strip():
             starts.append(found.start())
             said.append(sentence)
     if not said:
